@@ -1,0 +1,312 @@
+"""The command `goodinit`."""
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from goodinit import record, spec
+from goodinit.signatures import InputError, nearest
+
+__all__ = ["main"]
+
+EXAMPLES = """\
+examples:
+  goodinit list --scale laptop                    what there is, and what has been run
+  goodinit train xavier_he/mnist --scale laptop   train a study's runs that have no record yet
+  goodinit table xavier_he/mnist --scale laptop   its table, from the records
+  goodinit claims --scale laptop                  the verdicts
+  goodinit show 2f0c                              a run, by the beginning of its id
+"""
+
+
+def main(arguments=None):
+    """Run one subcommand; a user's mistake ends with one line on standard error and exit status 2."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except InputError as error:
+        sys.exit(_fail(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        sys.exit(_fail(f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"))
+    except KeyboardInterrupt:
+        print("goodinit: interrupted; what was not finished is not recorded", file=sys.stderr)
+        sys.exit(130)
+
+
+def list_studies(options):
+    """Print every study with its runs and how many have a record; or, of one study, every run."""
+    for study in _studies(options):
+        jobs = study.jobs(options.scale)
+        done = [job for job in jobs if record.path(options.results, options.scale, study, job).exists()]
+        runs, recorded = (sum(len(job.runs) for job in some) for some in (jobs, done))
+        print(f"{study.work}/{study.name}: {study.body['title']}")
+        print(f"  {options.scale} scale: {runs} runs in {len(jobs)} jobs; {recorded} recorded")
+        if not options.runs:
+            continue
+        for job in jobs:
+            print(f"  job {job.name}{' (recorded)' if job in done else ''}")
+            for run in job.runs:
+                print(f"    {run.id}  seed {run.seed}  {_labels(run)}")
+
+
+def prepare(options):
+    """Prepare a data set's arrays."""
+    from goodinit import runner  # noqa: PLC0415
+
+    print(runner.prepare(options.name, spec.data_root(options.data_root)))
+
+
+def train(options):
+    """Train the jobs of the chosen studies that have no record."""
+    jobs = []
+    for study in _studies(options):
+        for job in study.jobs(options.scale):
+            file = record.path(options.results, options.scale, study, job)
+            if options.job in (None, job.name):
+                jobs.append((study, job, file))
+    if options.job and not jobs:
+        names = [job.name for study in _studies(options) for job in study.jobs(options.scale)]
+        raise InputError(f"job: no job {options.job!r} at {options.scale} scale{nearest(options.job, names)}")
+    waiting = [item for item in jobs if not _recorded(item)]
+    print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
+    if waiting:
+        _train(waiting, options)
+
+
+def table(options):
+    """Write each study's table as CSV."""
+    from goodinit.report import tables  # noqa: PLC0415
+
+    for study, frame in _frames(options):
+        file = Path(options.results) / options.scale / "tables" / study.work / f"{study.name}.csv"
+        text = tables.table(study, frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        record.replace(file, text.encode())
+        print(file)
+
+
+def figure(options):
+    """Draw each study's figures as SVG and PNG."""
+    from goodinit.report import figures  # noqa: PLC0415
+
+    for study, frame in _frames(options):
+        known = study.figures()
+        if options.figure and options.figure not in known:
+            raise InputError(f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}")
+        for name in [options.figure] if options.figure else known:
+            drawn = figures.draw(study, options.scale, name, frame)
+            for kind in ("svg", "png"):
+                file = Path(options.figures) / options.scale / study.work / f"{study.name}-{name}.{kind}"
+                record.replace(file, figures.render(drawn, kind))
+                print(file)
+
+
+def claims(options):
+    """Write the verdicts on every claim as CSV and as a page."""
+    import pandas as pd  # noqa: PLC0415
+
+    from goodinit.report import claims, tables  # noqa: PLC0415
+
+    studies = _studies(options)
+    found = []
+    for study in studies:
+        try:
+            frame = tables.frame(study, options.scale, options.results)
+        except tables.NotRun:
+            frame = None
+        found.append(claims.judge(study, options.scale, frame))
+    verdicts = pd.concat(found, ignore_index=True)
+    folder = Path(options.results) / options.scale
+    text = verdicts.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    record.replace(folder / "claims.csv", text.encode())
+    record.replace(folder / "claims.md", claims.page(studies, verdicts, options.scale).encode())
+    counts = verdicts["verdict"].value_counts()
+    print(f"{folder}/claims.md: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+
+
+def show(options):
+    """Print one run's record."""
+    import yaml  # noqa: PLC0415
+
+    found = {}
+    for file in sorted(Path(options.results).glob("*/runs/*/*/*.json")):
+        for run in record.read(file):
+            if run.id.startswith(options.run):
+                found.setdefault(run.id, (file, run))
+    if not found:
+        raise InputError(f"run: no record in {options.results} has a run {options.run!r}: see goodinit list --runs")
+    if len(found) > 1:
+        raise InputError(f"run: {options.run!r} is the beginning of {len(found)} ids: {', '.join(sorted(found)[:5])} ...")
+    ((file, run),) = found.values()
+    last = {
+        f"{name} at step {series.steps[-1]}": round(float(series.values[-1]), 6)
+        for name, series in run.series.items()
+        if series.values.ndim == 1 and len(series.steps)
+    }
+    words = {key: value for key, value in vars(run).items() if key not in ("series", "parts")}
+    words = {"record": str(file)} | words | {"last": last, "series": list(run.series)}
+    print(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), end="")
+
+
+def _parser():
+    parser = argparse.ArgumentParser(
+        prog="goodinit",
+        description="Replications of five works on initialization, from data to verdicts.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name, function, many=True):
+        added = commands.add_parser(name, help=function.__doc__.splitlines()[0], description=function.__doc__)
+        added.set_defaults(command=function)
+        added.add_argument("--results", default="results", help="the folder of records and tables (default: results)")
+        if many:
+            added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")
+            added.add_argument("--scale", default="demo", help="demo, laptop or paper (default: demo)")
+            added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
+        return added
+
+    data_root = {"default": None, "help": "the data folder (default: $GOODINIT_DATA, else data)"}
+    added = command("list", list_studies)
+    added.add_argument("--runs", action="store_true", help="list every job and run with its id")
+    added = command("prepare", prepare, many=False)
+    added.add_argument("name", help="mnist, cifar10, digits or shapes")
+    added.add_argument("--data-root", **data_root)
+    added = command("train", train)
+    added.add_argument("--job", help="only the job of this name")
+    added.add_argument("--data-root", **data_root)
+    added.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    added.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    command("table", table)
+    added = command("figure", figure)
+    added.add_argument("--figure", help="only the figure of this name")
+    added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
+    command("claims", claims)
+    added = command("show", show, many=False)
+    added.add_argument("run", help="the beginning of a run's id")
+    return parser
+
+
+def _studies(options):
+    """Load the studies that the command line chooses."""
+    if options.scale not in spec.SCALES:
+        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+    if not options.studies:
+        return spec.studies(options.configs)
+    chosen = []
+    for name in options.studies:
+        chosen += [spec.find(options.configs, name)] if "/" in name else spec.studies(options.configs, [name])
+    return chosen
+
+
+def _frames(options):
+    """Yield each chosen study with its frame; without a choice, only those that have records."""
+    from goodinit.report import tables  # noqa: PLC0415
+
+    for study in _studies(options):
+        try:
+            yield study, tables.frame(study, options.scale, options.results)
+        except tables.NotRun:
+            if options.studies:
+                raise
+
+
+def _recorded(item):
+    """Say whether a job has a record; raise InputError where it is damaged or stale."""
+    _, job, file = item
+    if not file.exists():
+        return False
+    recorded = {run.id: run for run in record.read(file)}
+    for run in job.runs:
+        record.verify(file, recorded[run.id], spec.fill(run.parts))
+    return True
+
+
+def _train(jobs, options):
+    import torch  # noqa: PLC0415
+
+    from goodinit import runner  # noqa: PLC0415
+
+    data_root = spec.data_root(options.data_root)
+    device = runner.choose_device(options.device)
+    torch.set_num_threads(options.threads)
+    if options.scale == "paper" and options.device == "auto" and device.type == "cpu":
+        runs = [run for _, job, _ in jobs for run in job.runs]
+        hours = runner.estimate(runs, data_root) / runner.cpu_rate() / 3600
+        raise InputError(
+            f"scale: paper without a GPU: {len(runs)} runs would take about {hours:.2g} hours at this CPU's full rate, "
+            "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
+        )
+    for study, job, file in jobs:
+        file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
+        start = time.perf_counter()
+        runs = _execute(runner, file, job, data_root, device)
+        record.write(file, runs)
+        print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
+
+
+def _execute(runner, file, job, data_root, device):
+    """Return the job's RunRecords: those that another record of the study holds already, and new ones."""
+    found = {}
+    for run_id, run in record.known(file.parent).items():
+        try:
+            record.verify(file, run, spec.fill(run.parts))
+            found[run_id] = run
+        except InputError:
+            continue
+    missing = [run for run in job.runs if run.id not in found]
+    with _Progress(job) as progress:
+        for run, trained in zip(
+            missing, runner.execute(missing, data_root=data_root, device=device, progress=progress.step), strict=True
+        ):
+            found[run.id] = trained
+            progress.end(run, trained)
+    return [found[run.id] for run in job.runs]
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line at the end of a run or every 10 seconds, and at most one a second."""
+
+    def __init__(self, job):
+        self.job, self.bar, self.spoke = job, None, time.perf_counter()
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            from tqdm import tqdm  # noqa: PLC0415
+
+            self.bar = tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40])
+        return self
+
+    def __exit__(self, *error):
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, run, step, steps, loss):
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{step}/{steps} loss {loss:.4g}", refresh=True)
+        elif time.perf_counter() - self.spoke > 10:
+            self.spoke = time.perf_counter()
+            print(f"  {_labels(run)} seed {run.seed}: update {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
+
+    def end(self, run, trained):
+        if self.bar is not None:
+            self.bar.update()
+        if self.bar is not None or time.perf_counter() - self.spoke < 1:
+            return
+        self.spoke = time.perf_counter()
+        state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
+        seconds = sum(trained.seconds.values())
+        print(f"  {_labels(run)} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
+
+
+def _labels(run):
+    return ", ".join(f"{axis}: {label}" for axis, label in run.labels.items())
+
+
+def _fail(message):
+    print(f"goodinit: error: {' '.join(str(message).split())}", file=sys.stderr)
+    return 2

@@ -1,0 +1,91 @@
+"""Strict documents: YAML without surprises, held against a schema."""
+
+import functools
+import re
+from pathlib import Path
+
+import jsonschema
+import yaml
+
+from goodinit.signatures import InputError, nearest
+
+__all__ = ["read", "validate"]
+
+SCHEMAS = Path(__file__).resolve().parents[2] / "workflow" / "schemas"
+
+
+def read(path):
+    """Read a YAML file of keys and values.
+
+    Raises:
+        InputError: it cannot be read, is not YAML, has a key twice or a number that YAML takes for text.
+    """
+    path = Path(path)
+    try:
+        body = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except (InputError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: {error}") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not isinstance(body, dict):
+        raise InputError(f"{path}: expected keys and values, found {type(body).__name__}")
+    try:
+        _refuse_text_numbers(body)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return body
+
+
+def validate(body, name):
+    """Check a document against workflow/schemas/<name>.schema.yaml; return it with the top-level defaults.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is wrong.
+    """
+    validator = _validator(name)
+    error = jsonschema.exceptions.best_match(validator.iter_errors(body))
+    if error is not None:
+        place = ".".join(map(str, error.absolute_path))
+        at = f"{place}: " if place else ""
+        if error.validator == "additionalProperties":
+            allowed = error.schema["properties"]
+            key = next(key for key in error.instance if key not in allowed)
+            raise InputError(f"{at}unknown key {key!r}{nearest(key, allowed)}")
+        if error.validator == "enum":
+            raise InputError(f"{at}{error.instance!r} is not known{nearest(error.instance, error.validator_value)}")
+        raise InputError(f"{at}{error.message}")
+    defaults = {key: item["default"] for key, item in validator.schema["properties"].items() if "default" in item}
+    return defaults | body
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML that refuses a key written twice."""
+
+    def construct_mapping(self, node, deep=False):
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise InputError(f"line {node.start_mark.line + 1}: the key {key!r} stands twice")
+        return super().construct_mapping(node, deep)
+
+
+def _refuse_text_numbers(value, key=""):
+    """YAML reads 1e-3 as text: say so before it becomes a riddle."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_text_numbers(item, f"{key}.{name}".lstrip("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_text_numbers(item, f"{key}.{index}")
+    elif isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+", value):
+        mantissa, exponent = f"{float(value):.15e}".split("e")
+        mend = f"{mantissa.rstrip('0').rstrip('.')}{'' if '.' in mantissa.rstrip('0').rstrip('.') else '.0'}"
+        raise InputError(f"{key}: {value!r} is text in YAML: write {mend}e{exponent[0]}{int(exponent[1:])}")
+
+
+@functools.cache
+def _validator(name):
+    schema = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
+    return jsonschema.Draft202012Validator(schema)

@@ -1,0 +1,172 @@
+"""The training loop, the only one; it knows no method by name."""
+
+import contextlib
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import torch
+
+__all__ = ["History", "Training", "evaluate", "evaluating", "fit"]
+
+CHECK_EVERY_STEPS = 100  # losses are fetched from the device, and looked at, this often
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How long a run trains, in what batches, and how often it is watched.
+
+    Args:
+        steps: updates; give this or `epochs`.
+        epochs: passes over the training examples, each of `examples / batch_size` updates.
+        batch_size: examples in a mini-batch.
+        loss_after_update: log the mini-batch's loss after the update that it caused, with the model in
+            evaluation mode, instead of before; it costs a second forward pass.
+        evaluate_every: evaluate after so many steps; always at step 0 and at the last.
+        diagnose_every: run the diagnostics after so many steps, likewise.
+        precision: of the arithmetic.
+        diverged_above: a loss above this, or one that is not finite, ends the run as `diverged`.
+    """
+
+    steps: int | None = None
+    epochs: float | None = None
+    batch_size: int = 128
+    loss_after_update: bool = False
+    evaluate_every: int | None = None
+    diagnose_every: int | None = None
+    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
+    diverged_above: float = 1e8
+
+    def total_steps(self, examples):
+        """Return the number of updates for a training set of so many examples.
+
+        Raises:
+            ValueError: not exactly one of `steps` and `epochs` is given, or a number is out of range.
+        """
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("training: give either steps or epochs")
+        if self.batch_size < 1 or (self.steps or 0) < 0 or (self.epochs or 0) < 0:
+            raise ValueError("training: batch_size must be at least 1, steps and epochs at least 0")
+        return self.steps if self.epochs is None else int(self.epochs * max(examples / self.batch_size, 1))
+
+
+@dataclass
+class History:
+    """What happened in a run.
+
+    Args:
+        steps: updates done.
+        diverged_at: the first step whose loss was not finite or too large, or None.
+        series: {name: (steps, values)}, the values at those steps.
+        seconds: {what: wall time}, of `training`, `evaluating` and `diagnosing`.
+    """
+
+    steps: int = 0
+    diverged_at: int | None = None
+    series: dict = field(default_factory=dict)
+    seconds: dict = field(default_factory=lambda: dict.fromkeys(("training", "evaluating", "diagnosing"), 0.0))
+
+    def add(self, step, values):
+        """Append {name: value} at a step."""
+        for name, value in values.items():
+            steps, past = self.series.setdefault(name, ([], []))
+            steps.append(step)
+            past.append(value)
+
+
+def fit(model, objective, batches, update, training, *, evaluate=None, diagnostics=(), progress=None):
+    """Train `model` in place: one update for every batch, until they end or the loss diverges.
+
+    Args:
+        model: an nn.Module.
+        objective: (model, batch) -> (loss, {metric: tensor}), scalars.
+        batches: an iterator; as many updates are done as it yields.
+        update: its step() applies the gradients and clears them.
+        training: a Training; of it, everything but the length and the batch size is used here.
+        evaluate: (model) -> {metric: number}, or None.
+        diagnostics: functions (step) -> {name: array}.
+        progress: called as (step, loss) after every 100 steps and at the end, or None.
+
+    Returns:
+        A History, with the series `loss` and the objective's metrics at every step, and what
+        `evaluate` and the diagnostics gave.
+    """
+    history = History()
+    observers = [(training.diagnose_every, "diagnosing", diagnose) for diagnose in diagnostics]
+    if evaluate is not None:
+        observers.append((training.evaluate_every, "evaluating", lambda step: evaluate(model)))  # noqa: ARG005
+
+    seen = {}
+
+    def observe(step, always=False):
+        for index, (every, what, observer) in enumerate(observers):
+            if seen.get(index) != step and (always or (every and step % every == 0)):
+                seen[index] = step
+                start = time.perf_counter()
+                history.add(step, observer(step))
+                history.seconds[what] += time.perf_counter() - start
+
+    start = time.perf_counter()
+    pending = []
+    observe(0, always=True)
+    for batch in batches:
+        loss, metrics = objective(model, batch)
+        loss.backward()
+        update.step()
+        if training.loss_after_update:
+            with evaluating(model):
+                loss, metrics = objective(model, batch)
+        pending.append({"loss": loss.detach(), **metrics})
+        if len(pending) == CHECK_EVERY_STEPS:
+            _collect(history, pending, training.diverged_above, progress)
+            if history.diverged_at is not None:
+                break
+        observe(history.steps + len(pending))
+    _collect(history, pending, training.diverged_above, progress)
+    observe(history.steps, always=True)
+    history.seconds["training"] = time.perf_counter() - start - sum(history.seconds.values())
+    return history
+
+
+def evaluate(model, objective, batches):
+    """Return {metric: mean over the examples}, `loss` among them, in evaluation mode."""
+    totals, count = {}, 0
+    with evaluating(model):
+        for batch in batches:
+            loss, metrics = objective(model, batch)
+            size = len(batch.labels)
+            count += size
+            for name, value in {"loss": loss, **metrics}.items():
+                totals[name] = totals.get(name, 0) + value.double() * size
+    return {name: float(total / count) for name, total in totals.items()}
+
+
+@contextlib.contextmanager
+def evaluating(model):
+    """Put the model in evaluation mode, without gradients, for the block."""
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        yield
+    model.train(was_training)
+
+
+def _collect(history, pending, diverged_above, progress):
+    """Move the pending metrics, tensors on the device, into the history, and look whether they diverged."""
+    if not pending:
+        return
+    first = history.steps + 1
+    history.steps += len(pending)
+    for name in pending[0]:
+        values = torch.stack([metrics[name] for metrics in pending]).cpu().numpy()
+        steps, past = history.series.setdefault(name, ([], []))
+        steps.extend(range(first, history.steps + 1))
+        past.extend(values)
+        if name == "loss":
+            bad = ~(np.isfinite(values) & (values <= diverged_above))
+            if bad.any() and history.diverged_at is None:
+                history.diverged_at = first + int(bad.argmax())
+            if progress is not None:
+                progress(history.steps, float(values[-1]))
+    pending.clear()

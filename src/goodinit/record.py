@@ -1,0 +1,239 @@
+"""Records: what a job left behind, written whole or not at all, and refused when damaged or stale.
+
+A record is two files.  `<job>.json` says what was run, on what, and how it ended; `<job>.npz` holds the
+numbers: for each series one array in which the runs' rows follow each other, and one of their steps.
+"""
+
+import functools
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import platform
+import subprocess
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from goodinit.signatures import InputError
+
+__all__ = ["RunRecord", "Series", "known", "path", "provenance", "read", "replace", "verify", "write"]
+
+FORMAT = 1
+PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
+ENDS = ("finished", "diverged")
+
+
+class Series(NamedTuple):
+    """Steps, int (T,); values, (T, ...); the names of the axes after the first."""
+
+    steps: np.ndarray
+    values: np.ndarray
+    dimensions: tuple = ()
+
+
+@dataclass
+class RunRecord:
+    """What one run left behind.
+
+    Args:
+        id, seed, parts: the run's.
+        filled: its parts with every default that was in force.
+        status: `finished` or `diverged`, then with the step in `diverged_at`.
+        steps: updates done.
+        seconds: {what: wall time}.
+        provenance: what made it: device, threads, versions, code, data.
+        series: {name: Series}.
+    """
+
+    id: str
+    seed: int
+    parts: dict
+    filled: dict
+    status: str
+    diverged_at: int | None
+    steps: int
+    seconds: dict
+    provenance: dict
+    series: dict = field(default_factory=dict)
+
+
+def path(results, scale, study, job):
+    """Return where a job's record is: its .json file, beside which the .npz stands."""
+    return Path(results) / scale / "runs" / study.work / study.name / f"{job.name}.json"
+
+
+def write(file, runs):
+    """Write a record: the arrays first, then the text that vouches for them.
+
+    Raises:
+        OSError: there is no space or no permission; nothing is left then.
+    """
+    file = Path(file)
+    arrays, index = _pack(runs)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    origins = []
+    for run in runs:
+        if run.provenance not in origins:
+            origins.append(run.provenance)
+    head = {
+        "format": FORMAT,
+        "arrays_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "provenance": origins,
+    }
+    lines = []
+    for run in runs:
+        words = {key: value for key, value in vars(run).items() if key not in ("series", "provenance")}
+        words |= {"provenance": origins.index(run.provenance), "series": index[run.id]}
+        lines.append(json.dumps(words, allow_nan=False))
+    text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(lines) + "\n ]\n}\n"
+    replace(file.with_suffix(".npz"), buffer.getvalue())
+    replace(file, text.encode())
+
+
+def read(file):
+    """Return the RunRecords of a record.
+
+    Raises:
+        InputError: it is missing, damaged, or not of this format.
+    """
+    file = Path(file)
+    mend = f"delete {file.with_suffix('.*')} and train again"
+    try:
+        text = json.loads(file.read_text(encoding="utf-8"))
+        if text["format"] != FORMAT:
+            raise InputError(f"{file}: record of format {text['format']}, not {FORMAT}: {mend}")
+        packed = file.with_suffix(".npz").read_bytes()
+        if hashlib.sha256(packed).hexdigest() != text["arrays_sha256"]:
+            raise InputError(f"{file.with_suffix('.npz')}: damaged: not the arrays that the record names: {mend}")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as opened:
+            arrays = dict(opened)
+        return [_unpack(run, text["provenance"], arrays) for run in text["runs"]]
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(f"{error.filename}: this file of the record is missing: {mend}") from None
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file}: damaged record ({type(error).__name__}: {error}): {mend}") from None
+
+
+def verify(file, run, filled):
+    """Refuse a run's record that other defaults made than today's.
+
+    Args:
+        file: named in the message.
+        run: the RunRecord.
+        filled: the run's parts with today's defaults.
+
+    Raises:
+        InputError: stale; the message says which option changed.
+    """
+    for part in filled.keys() | run.filled.keys():
+        then, now = (_flat(one.get(part, {})) for one in (run.filled, filled))
+        for option in sorted(then.keys() | now.keys()):
+            if then.get(option) != now.get(option):
+                raise InputError(
+                    f"{file}: stale: {part}.{option} was {then.get(option)!r} when run {run.id} was trained "
+                    f"and is {now.get(option)!r} today: delete the record and train again"
+                )
+
+
+def known(folder):
+    """Return {id: RunRecord} of every whole record in a folder; damaged ones are passed over."""
+    found = {}
+    for file in sorted(Path(folder).glob("*.json")):
+        try:
+            found |= {run.id: run for run in read(file)}
+        except InputError:
+            continue
+    return found
+
+
+def provenance(device, threads, data_checksum):
+    """Return what a record says of how it was made: device, threads, versions, code, data."""
+    return {
+        "device": device,
+        "threads": threads,
+        "data_sha256": data_checksum,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "commit": _git("rev-parse", "HEAD"),
+        "modified": bool(_git("status", "--porcelain", "--", "src", "configs")),
+    }
+
+
+def replace(file, content):
+    """Write bytes to a file whole or not at all: to a temporary name beside it, then renamed.
+
+    Raises:
+        OSError: there is no space or no permission; the temporary file is gone then.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _version(package):
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@functools.cache
+def _git(*words):
+    command = ["git", "-C", str(Path(__file__).resolve().parents[2]), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _pack(runs):
+    """Return {key: array} with the runs' rows in one array a series, and {run id: {series: where}}."""
+    rows, index = {}, {}
+    for run in runs:
+        index[run.id] = {}
+        for name, series in run.series.items():
+            key = "x".join([name, *map(str, series.values.shape[1:])])
+            past = rows.setdefault(key, [])
+            start = sum(len(one.steps) for one in past)
+            past.append(series)
+            index[run.id][name] = {"array": key, "rows": [start, start + len(series.steps)]} | (
+                {"dimensions": list(series.dimensions)} if series.dimensions else {}
+            )
+    arrays = {}
+    for key, past in rows.items():
+        arrays[key] = np.concatenate([series.values for series in past])
+        arrays[f"{key}.steps"] = np.concatenate([series.steps for series in past]).astype(np.int32)
+    return arrays, index
+
+
+def _unpack(run, origins, arrays):
+    series = {}
+    for name, place in run.pop("series").items():
+        rows = slice(*place["rows"])
+        steps, values = arrays[f"{place['array']}.steps"][rows], arrays[place["array"]][rows]
+        if len(steps) != place["rows"][1] - place["rows"][0]:
+            raise ValueError(f"{name} has {len(steps)} rows")
+        series[name] = Series(steps, values, tuple(place.get("dimensions", ())))
+    if run["status"] not in ENDS:
+        raise ValueError(f"unknown status {run['status']!r}")
+    return RunRecord(**run | {"provenance": origins[run["provenance"]], "series": series})
+
+
+def _flat(part):
+    """Return {dotted option: value} of a part, or of the parts in a list."""
+    if isinstance(part, list):
+        return {f"{item['name']}.{key}": value for item in part for key, value in item.items()}
+    return part

@@ -1,0 +1,1 @@
+"""From records to tables, figures and verdicts: pandas and matplotlib, never torch."""

@@ -1,0 +1,234 @@
+"""Claims to verdicts: each predicate is a function (frame, **options) -> Verdict."""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from goodinit.report import tables
+from goodinit.signatures import InputError
+from goodinit.spec import SCALES
+
+__all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name
+
+FEWEST_SEEDS = 3  # with fewer, nothing is concluded about a mean
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """An estimate with its 95 % interval, from n seeds, and what follows for the claim.
+
+    `verdict` is `replicated`, `contradicted` or `inconclusive`; `judge` adds `indicative: for`,
+    `indicative: against` and `not run`.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    verdict: str
+
+
+def within(
+    frame,
+    *,
+    metric: str,
+    where: dict | None = None,
+    at: str | int | dict = "last",
+    above: float | None = None,
+    below: float | None = None,
+):
+    """The mean lies between two bounds, in each condition (and layer) of `where`; the worst one counts."""
+    values = tables.measure(tables.select(frame, where), metric, at)
+    by = _groups(values)
+    found = [_bounded(group["value"], above, below) for _, group in values.groupby(by, observed=True)]
+    return _worst(found)
+
+
+def beats(
+    frame,
+    *,
+    better: dict,
+    worse: dict,
+    metric: str,
+    best: Literal["lowest", "highest"],
+    where: dict | None = None,
+    at: str | int | dict = "last",
+):
+    """One condition is better than another: the mean over seeds of the paired difference is more than 0."""
+    values = tables.measure(tables.select(frame, where), metric, at)
+    sides = [tables.select(values, side).set_index("seed")["value"] for side in (better, worse)]
+    if any(side.index.has_duplicates for side in sides):
+        raise InputError("claims: beats: better and worse must each name one condition")
+    difference = (sides[0] - sides[1]).dropna() * (1 if best == "highest" else -1)
+    return _bounded(difference, above=0)
+
+
+def ranks(
+    frame,
+    *,
+    order: list[dict],
+    metric: str,
+    best: Literal["lowest", "highest"],
+    where: dict | None = None,
+    at: str | int | dict = "last",
+):
+    """Conditions stand in an order, the best first: each `beats` the next; the worst pair counts."""
+    pairs = zip(order, order[1:], strict=False)
+    return _worst(
+        [beats(frame, better=one, worse=next_, metric=metric, best=best, where=where, at=at) for one, next_ in pairs]
+    )
+
+
+def trend(
+    frame,
+    *,
+    metric: str,
+    start: dict,
+    end: dict,
+    where: dict | None = None,
+    at: str | int | dict = "last",
+    above: float | None = None,
+    below: float | None = None,
+):
+    """The ratio of a metric at `end` to the same at `start`, paired by seed, lies between two bounds."""
+    values = tables.measure(tables.select(frame, where), metric, at)
+    first, last = (tables.select(values, place).set_index("seed")["value"] for place in (start, end))
+    return _bounded((last / first).dropna(), above, below)
+
+
+def agrees(frame, *, where: dict, metric: str, at: str | int | dict = "last", reported):
+    """The reported value could be one more run of ours: it lies in the 95 % prediction interval (Student's t).
+
+    The interval given is that of prediction, not of the mean.
+    """
+    values = tables.measure(tables.select(frame, where), metric, at)["value"].to_numpy()
+    n, mean = len(values), values.mean()
+    if n < FEWEST_SEEDS:
+        return Verdict(mean, math.nan, math.nan, n, "inconclusive")
+    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * math.sqrt(1 + 1 / n)
+    verdict = "replicated" if abs(reported - mean) <= half else "contradicted"
+    return Verdict(mean, mean - half, mean + half, n, verdict)
+
+
+def judge(study, scale, frame):
+    """Return a frame with one row for each claim of a study.
+
+    Args:
+        study: a Study.
+        scale: the scale of the frame.
+        frame: from `tables.frame`, or None where nothing was run.
+    """
+    rows = []
+    for claim in study.body.get("claims", []):
+        ((predicate, options),) = claim["test"].items()
+        needs, said = claim.get("needs", "laptop"), None
+        if predicate == "agrees":
+            said = _reported(study, claim["id"], options)
+        found = Verdict(math.nan, math.nan, math.nan, 0, "not run")
+        if frame is not None and _was_run(frame, options):
+            more = {} if said is None else {"reported": said["value"]}
+            with contextlib.suppress(tables.NotRun):
+                found = globals()[predicate](frame, **options, **more)
+        verdict = found.verdict
+        if SCALES.index(scale) < SCALES.index(needs):
+            verdict = {"replicated": "indicative: for", "contradicted": "indicative: against"}.get(verdict, verdict)
+        rows.append(
+            {
+                "work": study.work,
+                "study": study.name,
+                "claim": claim["id"],
+                "says": claim["says"],
+                "source": claim["source"],
+                "scale": scale,
+                "test": predicate,
+                "reported": math.nan if said is None else said["value"],
+                "verified": "" if said is None else "yes" if said["verified"] else "no",
+                "estimate": found.estimate,
+                "low": found.low,
+                "high": found.high,
+                "n": found.n,
+                "verdict": verdict,
+                "note": claim.get("note", ""),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def page(studies, verdicts, scale):
+    """Return the verdicts as a Markdown page."""
+    lines = [f"# Verdicts at {scale} scale", ""]
+    if scale == "demo":
+        lines += ["**A demonstration at a small scale, on stand-in data: not a replication.**", ""]
+    lines += [
+        "Each claim with our estimate, its 95 % interval and the number of seeds n. What the estimate is",
+        "depends on the test: `within` a mean, `beats` and `ranks` a paired difference (more than 0: as",
+        "claimed), `trend` a ratio, `agrees` a mean with the interval in which one more run would lie.",
+        "",
+    ]
+    for study in studies:
+        mine = verdicts[(verdicts["work"] == study.work) & (verdicts["study"] == study.name)]
+        if mine.empty:
+            continue
+        lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
+        lines += ["| claim | in the source | reported | test | ours | n | verdict |", "|---|---|---|---|---|---|---|"]
+        for row in mine.itertuples():
+            note = f" *{row.note}*" if row.note else ""
+            said = "" if math.isnan(row.reported) else f"{row.reported:g}{'' if row.verified == 'yes' else ' (unverified)'}"
+            ours = "" if not row.n else f"{row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}]"
+            lines.append(
+                f"| {row.says}{note} | {row.source} | {said} | {row.test} | {ours} | {row.n} | **{row.verdict}** |"
+            )
+        lines += ["", "Deviations from the source:", ""] if study.body.get("deviations") else []
+        lines += [f"- {deviation}" for deviation in study.body.get("deviations", [])] + [""]
+    return "\n".join(lines)
+
+
+def _bounded(values, above=None, below=None):
+    """Judge whether the mean of one value a seed lies between the bounds; an infinite value counts."""
+    above, below = -math.inf if above is None else above, math.inf if below is None else below
+    values = np.asarray(values, dtype=float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Verdict(math.nan, math.nan, math.nan, 0, "inconclusive")
+    mean = values.mean()
+    low, high = tables.interval(values[None])[:, 0] if np.isfinite(mean) else (mean, mean)
+    if len(values) < FEWEST_SEEDS:
+        verdict = "inconclusive"
+    elif above < low and high < below:
+        verdict = "replicated"
+    else:
+        verdict = "contradicted" if high <= above or low >= below else "inconclusive"
+    return Verdict(float(mean), float(low), float(high), len(values), verdict)
+
+
+def _worst(found):
+    """Return the verdict that decides a claim about all: the first of the worst kind."""
+    return min(found, key=lambda one: ("contradicted", "inconclusive", "replicated").index(one.verdict))
+
+
+def _groups(values):
+    """Return the columns that tell one condition from another: everything but the seeds' own."""
+    return [name for name in values.columns if name not in ("seed", "run", "status", "metric", "step", "value")]
+
+
+def _was_run(frame, options):
+    """Say whether each condition that a test names has records."""
+    where = options.get("where") or {}
+    sides = [options[key] for key in ("better", "worse") if key in options] or options.get("order", [{}])
+    return all(not tables.select(frame, where | side).empty for side in sides)
+
+
+def _reported(study, claim, options):
+    for said in study.body.get("reported", []):
+        same = [said.get(key, default) == options.get(key, default) for key, default in DEFAULTS.items()]
+        if all(same):
+            return said
+    raise InputError(f"{study.path}: claims.{claim}: no reported value for it: add one under reported")
+
+
+DEFAULTS = {"where": None, "metric": None, "at": "last"}

@@ -1,0 +1,175 @@
+"""Records to one tidy frame, to values of a measure, to a summary with intervals."""
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from goodinit import record, spec
+from goodinit.signatures import InputError, nearest
+
+__all__ = ["NotRun", "frame", "interval", "measure", "select", "summarise", "table"]
+
+RESAMPLES = 2000
+
+
+class NotRun(InputError):
+    """What is asked for has not been run at this scale: no record at all, or too few steps."""
+
+
+def frame(study, scale, results):
+    """Return everything that the records of a study hold, one number a row.
+
+    Jobs without a record are left out, so a part of a study can be looked at.
+
+    Returns:
+        A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
+        `step`, a column for each further axis (`layer` from 1, `bin` from 0; missing where a metric has
+        none) and `value`.
+
+    Raises:
+        NotRun: no job has a record.
+        InputError: a record is damaged or stale.
+    """
+    columns = {}
+
+    def add(name, value, rows):
+        columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), rows))
+
+    for job in study.jobs(scale):
+        file = record.path(results, scale, study, job)
+        if not file.exists():
+            continue
+        recorded = {run.id: run for run in record.read(file)}
+        for run in job.runs:
+            if run.id not in recorded:
+                raise InputError(f"{file}: damaged record: run {run.id} is missing: delete it and train again")
+            record.verify(file, recorded[run.id], spec.fill(run.parts))
+            for metric, series in recorded[run.id].series.items():
+                shape = series.values.shape
+                rows = series.values.size
+                for axis, label in run.labels.items():
+                    add(axis, list(study.axes[axis]).index(label), rows)
+                add("seed", run.seed, rows)
+                add("run", run.id, rows)
+                add("status", recorded[run.id].status, rows)
+                add("metric", metric, rows)
+                places = np.indices(shape).reshape(len(shape), -1)
+                add("step", series.steps[places[0]], rows)
+                for dimension in ("layer", "bin"):
+                    if dimension in series.dimensions:
+                        place = places[1 + series.dimensions.index(dimension)]
+                        add(dimension, place + (dimension == "layer"), rows)
+                    else:
+                        add(dimension, -1, rows)
+                add("value", series.values.reshape(-1).astype(float), rows)
+    if not columns:
+        command = f"goodinit train {study.work}/{study.name} --scale {scale}"
+        raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {command}")
+    tidy = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
+    for axis, labels in study.axes.items():
+        tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=list(labels), ordered=True)
+    for name in ("run", "status", "metric"):
+        tidy[name] = tidy[name].astype("category")
+    return tidy
+
+
+def select(tidy, where):
+    """Return the rows whose columns have the given values, or one of the given values."""
+    for column, value in (where or {}).items():
+        tidy = tidy[tidy[column].isin(value if isinstance(value, list) else [value])]
+    return tidy
+
+
+def measure(tidy, metric, at="last"):
+    """Return one value a run (and layer) of a metric.
+
+    Args:
+        tidy: from `frame`.
+        metric: its name.
+        at: `last`, the last step; a step; or {"last": k}, the mean over the last k recorded steps.
+
+    Raises:
+        InputError: the records do not hold that metric; NotRun: not at that step.
+    """
+    rows = tidy[tidy["metric"] == metric]
+    if rows.empty:
+        raise InputError(f"metric: {metric!r} is not in the records{nearest(metric, tidy['metric'].unique())}")
+    rows = rows.drop(columns=[name for name in ("layer", "bin") if (rows[name] < 0).all()])
+    if isinstance(at, dict):
+        ends = rows.groupby("run", observed=True)["step"].transform("max")
+        rows = rows[rows["step"] > ends - at["last"]]
+        keys = [name for name in rows.columns if name not in ("step", "value")]
+        return rows.groupby(keys, observed=True, as_index=False)["value"].mean()
+    wanted = rows.groupby("run", observed=True)["step"].transform("max") if at == "last" else at
+    found = rows[rows["step"] == wanted]
+    if found.empty:
+        raise NotRun(f"metric: {metric!r} has no value at step {at}; the last is {rows['step'].max()}")
+    return found
+
+
+def interval(values, statistic=np.mean):
+    """Return the 95 % percentile-bootstrap interval of each row's mean: values (G, n) -> low, high (G,).
+
+    With fewer than two values there is none: NaN.
+    """
+    values = np.asarray(values, dtype=float)
+    if values.shape[1] < 2:
+        return np.full((2, len(values)), np.nan)
+    found = stats.bootstrap(
+        (values,), statistic, axis=1, n_resamples=RESAMPLES, batch=200, method="percentile", rng=0
+    ).confidence_interval
+    return np.stack([found.low, found.high])
+
+
+def summarise(values, by):
+    """Return n, mean, sample sd and interval of the finite values in each group.
+
+    Args:
+        values: from `measure`.
+        by: the columns that name a group.
+
+    Returns:
+        A frame with `by`, `n`, `not_finite` (how many values are not), `mean`, `sd`, `low`, `high`.
+    """
+    rows = []
+    for key, group in values.groupby(by, observed=True)["value"]:
+        finite = group[np.isfinite(group)].to_numpy()
+        rows.append((key, finite, len(group) - len(finite)))
+    summary = pd.DataFrame([key for key, _, _ in rows], columns=by)
+    summary["n"] = [len(finite) for _, finite, _ in rows]
+    summary["not_finite"] = [lost for _, _, lost in rows]
+    summary["mean"] = [finite.mean() if len(finite) else np.nan for _, finite, _ in rows]
+    summary["sd"] = [finite.std(ddof=1) if len(finite) > 1 else np.nan for _, finite, _ in rows]
+    summary[["low", "high"]] = np.nan
+    for count, places in summary.groupby("n").groups.items():
+        if count > 1:
+            bounds = interval(np.stack([rows[place][1] for place in places]))
+            summary.loc[places, ["low", "high"]] = bounds.T
+    return summary
+
+
+def table(study, tidy):
+    """Return the study's table: each measure, summarised over the seeds, with the reported value beside it.
+
+    A measure at a step that this scale does not reach is left out.
+    """
+    parts = []
+    for item in study.body["table"]:
+        metric, at = item["metric"], item.get("at", "last")
+        try:
+            values = measure(tidy, metric, at)
+        except NotRun:
+            continue
+        by = [*study.axes, *(["layer"] if "layer" in values else [])]
+        part = summarise(values, by)
+        place = part.columns.get_loc("n")
+        part.insert(place, "metric", metric)
+        part.insert(place + 1, "at", f"mean of last {at['last']}" if isinstance(at, dict) else str(at))
+        part["reported"], part["source"], part["verified"] = np.nan, "", ""
+        for said in study.body.get("reported", []):
+            if said["metric"] == metric and said.get("at", "last") == at:
+                rows = select(part, said["where"]).index
+                part.loc[rows, ["reported", "source"]] = [said["value"], said["source"]]
+                part.loc[rows, "verified"] = "yes" if said["verified"] else "no"
+        parts.append(part.astype({axis: object for axis in study.axes}))
+    return pd.concat(parts, ignore_index=True)

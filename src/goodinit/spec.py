@@ -1,0 +1,347 @@
+"""From a study's file to its runs and jobs: reading, checking, expanding, naming.  No torch."""
+
+import copy
+import functools
+import hashlib
+import itertools
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from goodinit import documents, signatures
+from goodinit.signatures import InputError, nearest
+
+__all__ = ["SCALES", "Job", "Run", "Study", "data_root", "fill", "find", "load", "settings", "stream", "studies", "works"]
+
+SCALES = ("demo", "laptop", "paper")
+DEFAULTS = {
+    "objective": {"name": "cross_entropy"},
+    "update": {"name": "synchronous"},
+    "curriculum": {"name": "full"},
+    "diagnostics": [],
+}
+PARTS = ("data", "model", "init", "objective", "optimizer", "update", "curriculum", "training", "diagnostics")
+# Axes of a table that come from the records and not from `compare` or `conditions`.
+DIMENSIONS = ("layer", "step")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training with one seed.
+
+    Args:
+        parts: {part: {"name": ..., option: value}} as the study writes them.
+        seed: the number that all of the run's random streams start from.
+        labels: {axis: label} of what is compared.
+        revision: the study's.
+    """
+
+    parts: dict
+    seed: int
+    labels: dict = field(compare=False)
+    revision: int = 0
+
+    @functools.cached_property
+    def id(self):
+        """Return the hash of what the run is, the same whatever it is called and wherever it stands."""
+        return _hash({"parts": self.parts, "seed": self.seed, "revision": self.revision})
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one process trains: a name for the record's file, and runs."""
+
+    name: str
+    runs: tuple
+
+    @property
+    def data(self):
+        """Return the names of the data sets that must be prepared before the job is run."""
+        drawn = signatures.constant("methods/data.py", "DRAWN")
+        return sorted({run.parts["data"]["name"] for run in self.runs} - set(drawn))
+
+
+@dataclass(frozen=True)
+class Study:
+    """One question, with its runs, table, figures and claims, as its file states them."""
+
+    work: str
+    name: str
+    path: Path
+    body: dict
+
+    @property
+    def axes(self):
+        """Return {axis: {label: value}} of what is compared; `condition` where there are conditions."""
+        return self._axes({})
+
+    def scaled(self, key, scale, default=None):
+        """Return a setting of the study (`seeds`, `pack`) at a scale."""
+        return self.body.get("scales", {}).get(scale, {}).get(key, self.body.get(key, default))
+
+    def runs(self, scale):
+        """Return the runs at a scale, the first axis outermost and the seeds innermost."""
+        override = self.body.get("scales", {}).get(scale, {})
+        base = copy.deepcopy(DEFAULTS | self.body["fixed"])
+        for key, value in override.items():
+            if key not in ("seeds", "pack") and not key.startswith("compare."):
+                _set(base, key, value)
+        axes = self._axes(override)
+        found = []
+        for labels in itertools.product(*axes.values()):
+            parts = copy.deepcopy(base)
+            for (axis, values), label in zip(axes.items(), labels, strict=True):
+                changes = values[label] if axis == "condition" else {axis: values[label]}
+                for key, value in changes.items():
+                    _set(parts, key, value)
+            parts = {part: _named(parts[part]) for part in PARTS if part in parts}
+            found += [
+                Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
+                for seed in range(self.scaled("seeds", scale, 1))
+            ]
+        return found
+
+    def jobs(self, scale):
+        """Return the runs at a scale in jobs of at most `pack` runs."""
+        runs, pack = self.runs(scale), self.scaled("pack", scale, 1)
+        return [_job(runs[start : start + pack]) for start in range(0, len(runs), pack)]
+
+    def figures(self):
+        """Return {figure: options}; a figure with `each` stands for one figure for every label of that axis."""
+        found = {}
+        for name, figure in self.body.get("figures", {}).items():
+            options = {key: value for key, value in figure.items() if key != "each"}
+            if "each" not in figure:
+                found[name] = options
+                continue
+            axis = figure["each"]
+            for label in self.axes[axis]:
+                where = options.get("where", {}) | {axis: label}
+                found[f"{name}_{_slug(label)}"] = options | {"where": where}
+        return found
+
+    def _axes(self, override):
+        axes = {"condition": self.body["conditions"]} if "conditions" in self.body else {}
+        for axis, values in self.body.get("compare", {}).items():
+            values = override.get(f"compare.{axis}", values)
+            axes[axis] = values if isinstance(values, dict) else {_label(value): value for value in values}
+        return axes
+
+
+def works(configs):
+    """Return the names of the works: the folders below `configs`."""
+    return tuple(sorted(path.name for path in Path(configs).glob("*/") if any(path.glob("*.yaml"))))
+
+
+def studies(configs, chosen=None):
+    """Load every study of the chosen works, or of all.
+
+    Raises:
+        InputError: there is no such folder or work, or a study's file is wrong.
+    """
+    known = works(configs)
+    if not known:
+        raise InputError(f"{configs}: no studies: expected files like {configs}/<work>/<study>.yaml")
+    for work in chosen or ():
+        if work not in known:
+            raise InputError(f"works: unknown work {work!r}{nearest(work, known)}")
+    return [load(path) for work in chosen or known for path in sorted((Path(configs) / work).glob("*.yaml"))]
+
+
+def find(configs, name):
+    """Load the study called `<work>/<study>`.
+
+    Raises:
+        InputError: there is none, or its file is wrong.
+    """
+    work, _, study = name.partition("/")
+    if work not in works(configs):
+        raise InputError(f"{name}: unknown work {work!r}{nearest(work, works(configs))}")
+    known = [path.stem for path in (Path(configs) / work).glob("*.yaml")]
+    if study not in known:
+        raise InputError(f"{name}: unknown study {study!r} of {work}{nearest(study, known)}")
+    return load(Path(configs) / work / f"{study}.yaml")
+
+
+def load(path):
+    """Read one study and check all of it, at every scale.
+
+    Raises:
+        InputError: anything in it is unknown, missing or of the wrong type; one line with file and key.
+    """
+    path = Path(path)
+    if not re.fullmatch("[a-z][a-z0-9_]*", path.stem):
+        raise InputError(f"{path}: a study's file name has small letters, digits and underscores only")
+    body = documents.read(path)
+    try:
+        documents.validate(body, "study")
+        if body["source"]["work"] != path.parent.name:
+            raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name")
+        study = Study(path.parent.name, path.stem, path, body)
+        for scale in SCALES:
+            checked = set()
+            for run in study.runs(scale):
+                for part, options in run.parts.items():
+                    for item in options if part == "diagnostics" else [options]:
+                        if (key := (part, json.dumps(item))) not in checked:
+                            checked.add(key)
+                            _at(f"scale {scale}", signatures.check, part, item)
+                _at(f"scale {scale}", _complete, run.parts)
+        _check_outputs(study)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return study
+
+
+def fill(parts):
+    """Return a run's parts with every default of today's signatures filled in."""
+    return {
+        part: [signatures.fill(part, item) for item in options]
+        if part == "diagnostics"
+        else signatures.fill(part, options)
+        for part, options in parts.items()
+    }
+
+
+def stream(seed, purpose):
+    """Return the seed, 0 to 2^63 - 1, of the random stream of one purpose of a run."""
+    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def data_root(given=None):
+    """Return the data folder: the one given, else the one that GOODINIT_DATA names, else `data`.
+
+    Raises:
+        InputError: a folder that was named does not exist; the default one is made when it is needed.
+    """
+    name = given or os.environ.get("GOODINIT_DATA")
+    if name and not Path(name).is_dir():
+        origin = "data_root" if given else "GOODINIT_DATA"
+        raise InputError(f"{origin}: {name} is not a folder: make it, or leave {origin} out to use ./data")
+    return Path(name or "data")
+
+
+def settings(config):
+    """Return the workflow's own settings, checked and with defaults.
+
+    Raises:
+        InputError: a setting is unknown or wrong.
+    """
+    config = dict(config)
+    if isinstance(config.get("works"), str):
+        config["works"] = [work for work in re.split(r"[,\s]+", config["works"]) if work]
+    try:
+        return documents.validate(config, "config")
+    except InputError as error:
+        raise InputError(f"configs/config.yaml or --config: {error}") from None
+
+
+def _check_outputs(study):
+    """Check what the study says of tables, figures, reported numbers and claims against its axes."""
+    axes = study.axes
+
+    def where(place, chosen):
+        for axis, label in chosen.items():
+            if axis not in axes and axis not in DIMENSIONS:
+                raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *DIMENSIONS])}")
+            for one in (label if isinstance(label, list) else [label]) if axis in axes else []:
+                if one not in axes[axis]:
+                    raise InputError(f"{place}.{axis}: unknown value {one!r}{nearest(one, axes[axis])}")
+
+    for index, item in enumerate(study.body.get("reported", [])):
+        where(f"reported.{index}.where", item["where"])
+    for name, figure in study.body.get("figures", {}).items():
+        if figure.get("each", next(iter(axes), None)) not in [*axes, None]:
+            raise InputError(f"figures.{name}.each: unknown axis {figure['each']!r}{nearest(figure['each'], axes)}")
+    for name, figure in study.figures().items():
+        options = {"name" if key == "kind" else key: value for key, value in figure.items()}
+        where(f"figures.{name}.where", options.pop("where", {}))
+        options.pop("title", None)
+        _at(f"figures.{name}", signatures.check, "figure", options)
+    seen = set()
+    for claim in study.body.get("claims", []):
+        if claim["id"] in seen:
+            raise InputError(f"claims: the id {claim['id']!r} stands twice")
+        seen.add(claim["id"])
+        ((predicate, options),) = claim["test"].items()
+        place = f"claims.{claim['id']}"
+        _at(place, signatures.check, "test", {"name": predicate} | options)
+        for key in ("where", "better", "worse"):
+            where(f"{place}.{key}", options.get(key, {}))
+        for item in options.get("order", []):
+            where(f"{place}.order", item)
+
+
+def _complete(parts):
+    for part in ("data", "model", "init", "training"):
+        if part not in parts:
+            raise InputError(f"fixed: {part} is missing")
+    training = parts["training"]
+    if (training.get("steps") is None) == (training.get("epochs") is None):
+        raise InputError("training: give either steps or epochs")
+    if "optimizer" not in parts and (training.get("steps") or training.get("epochs")):
+        raise InputError("fixed: optimizer is missing; only a study of 0 steps needs none")
+
+
+def _at(place, check, *arguments):
+    try:
+        check(*arguments)
+    except InputError as error:
+        raise InputError(f"{place}: {error}") from None
+
+
+def _set(parts, path, value):
+    """Set the dotted path in the parts; a part written as a bare name becomes {"name": ...} on the way."""
+    *parents, last = path.split(".")
+    for key in parents:
+        parts[key] = _named(parts.get(key, {}))
+        parts = parts[key]
+        if not isinstance(parts, dict):
+            raise InputError(f"{path}: {key} has no options to change")
+    parts[last] = copy.deepcopy(value)
+
+
+def _named(part):
+    """Return a part in full: a bare name is an object without options."""
+    if isinstance(part, list):
+        return [_named(item) for item in part]
+    return {"name": part} if isinstance(part, str) else part
+
+
+def _label(value):
+    """Return how a value of `compare` is called where the study gives no label of its own."""
+    if not isinstance(value, dict):
+        return str(value) if isinstance(value, list) else value
+    return " ".join([str(value.get("name", "")), *(f"{k}={v}" for k, v in value.items() if k != "name")]).strip()
+
+
+def _slug(label):
+    return re.sub(r"[^a-z0-9.]+", "_", str(label).lower()).strip("_")
+
+
+def _job(runs):
+    """Name a job by the labels of its runs, at most two an axis, and by the hash of the runs' ids."""
+    words = []
+    for axis in runs[0].labels:
+        labels = list(dict.fromkeys(_slug(run.labels[axis]) for run in runs))
+        words.append("+".join(labels) if len(labels) <= 2 else f"{len(labels)}_{_slug(axis.split('.')[-1])}s")
+    seeds = list(dict.fromkeys(run.seed for run in runs))
+    words.append(f"seed{seeds[0]}" if len(seeds) == 1 else f"{len(seeds)}_seeds")
+    name = "-".join(words)[:100]
+    return Job(f"{name}-{runs[0].id if len(runs) == 1 else _hash([run.id for run in runs])}", tuple(runs))
+
+
+def _hash(value):
+    return hashlib.sha256(json.dumps(_canonical(value), sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _canonical(value):
+    """Make 1 and 1.0 the same."""
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

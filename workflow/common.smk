@@ -1,0 +1,81 @@
+# What the rules know of the studies, through goodinit.spec, and nothing else.
+
+import shlex
+import sys
+from pathlib import Path
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "src"))
+
+from snakemake.exceptions import WorkflowError
+from snakemake.settings.types import DeploymentMethod
+
+from goodinit import spec
+from goodinit.signatures import InputError
+
+# The package is imported from the checkout, also in the conda environments, which do not hold it; without
+# conda, `python` is the one that runs Snakemake, whether or not its environment was activated.
+PREFIX = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; "
+if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+    PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
+shell.prefix(PREFIX)
+
+
+# A GPU is a resource of each machine: a cap for the local one does not slow a cluster down.
+resource_scopes:
+    gpu="local",
+
+
+try:
+    config = spec.settings(config)
+    DATA_ROOT = spec.data_root(config["data_root"])
+    STUDIES = {f"{study.work}/{study.name}": study for study in spec.studies(ROOT / "configs", config["works"])}
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+SCALE = config["scale"]
+RESULTS = f"{config['results']}/{SCALE}"
+FIGURES = f"{config['figures']}/{SCALE}"
+JOBS = {(name, job.name): job for name, study in STUDIES.items() for job in study.jobs(SCALE)}
+# How the commands find the studies: what they are called with, after the subcommand.
+PLACE = f"--configs {shlex.quote(str(ROOT / 'configs'))} --results {shlex.quote(config['results'])} --scale {SCALE}"
+
+
+wildcard_constraints:
+    work="[a-z0-9_]+",
+    study="[a-z0-9_]+",
+    figure="[a-z0-9_.]+",
+
+
+def study_of(wildcards):
+    return STUDIES[f"{wildcards.work}/{wildcards.study}"]
+
+
+def manifests(wildcards):
+    job = JOBS[f"{wildcards.work}/{wildcards.study}", wildcards.job]
+    return [f"{DATA_ROOT}/prepared/{name}/manifest.json" for name in job.data]
+
+
+def records(name):
+    return [f"{RESULTS}/runs/{name}/{job.name}.json" for job in STUDIES[name].jobs(SCALE)]
+
+
+def records_of(wildcards):
+    return records(f"{wildcards.work}/{wildcards.study}")
+
+
+def all_records():
+    return [file for name in STUDIES for file in records(name)]
+
+
+def all_tables():
+    return [f"{RESULTS}/tables/{name}.csv" for name in STUDIES]
+
+
+def all_figures():
+    return [
+        f"{FIGURES}/{name}-{figure}.{kind}"
+        for name, study in STUDIES.items()
+        for figure in study.figures()
+        for kind in ("svg", "png")
+    ]

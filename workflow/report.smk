@@ -1,0 +1,79 @@
+# Tables, figures and verdicts: from records, without torch.
+
+
+rule table:
+    input:
+        records_of,
+        study=lambda wildcards: study_of(wildcards).path,
+    output:
+        report(
+            f"{RESULTS}/tables/{{work}}/{{study}}.csv",
+            caption="report/study.rst",
+            category="{work}",
+            subcategory="{study}",
+            labels={"what": "table"},
+        ),
+    log:
+        f"logs/{SCALE}/table/{{work}}/{{study}}.log",
+    conda:
+        "envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        place=PLACE,
+        body=lambda wildcards: study_of(wildcards).body,
+    shell:
+        "python -m goodinit table {wildcards.work}/{wildcards.study} {params.place} > {log} 2>&1"
+
+
+rule figure:
+    input:
+        records_of,
+        study=lambda wildcards: study_of(wildcards).path,
+    output:
+        report(
+            f"{FIGURES}/{{work}}/{{study}}-{{figure}}.svg",
+            caption="report/study.rst",
+            category="{work}",
+            subcategory="{study}",
+            labels={"what": "{figure}"},
+        ),
+        f"{FIGURES}/{{work}}/{{study}}-{{figure}}.png",
+    log:
+        f"logs/{SCALE}/figure/{{work}}/{{study}}-{{figure}}.log",
+    conda:
+        "envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        place=PLACE,
+        figures=shlex.quote(config["figures"]),
+        body=lambda wildcards: study_of(wildcards).body,
+    shell:
+        "python -m goodinit figure {wildcards.work}/{wildcards.study} --figure {wildcards.figure} {params.place} "
+        "--figures {params.figures} > {log} 2>&1"
+
+
+rule claims:
+    input:
+        all_records(),
+        [study.path for study in STUDIES.values()],
+    output:
+        report(f"{RESULTS}/claims.md", caption="report/claims.rst", category="verdicts", labels={"what": "page"}),
+        report(f"{RESULTS}/claims.csv", caption="report/claims.rst", category="verdicts", labels={"what": "table"}),
+    log:
+        f"logs/{SCALE}/claims.log",
+    conda:
+        "envs/report.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=10,
+        gpu=0,
+    params:
+        place=PLACE,
+    shell:
+        "python -m goodinit claims {params.place} > {log} 2>&1"

@@ -1,0 +1,28 @@
+# Training: one rule; a job's record is its only trace, whole or absent.
+
+
+rule train:
+    input:
+        # Prepared again elsewhere, the same data are no reason to train again: their checksum is in the record.
+        ancient(manifests),
+    output:
+        f"{RESULTS}/runs/{{work}}/{{study}}/{{job}}.json",
+        f"{RESULTS}/runs/{{work}}/{{study}}/{{job}}.npz",
+    log:
+        f"logs/{SCALE}/train/{{work}}/{{study}}/{{job}}.log",
+    benchmark:
+        f"logs/{SCALE}/train/{{work}}/{{study}}/{{job}}.tsv"
+    conda:
+        "../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=240,
+        gpu=int(SCALE == "paper" and config["device"] != "cpu"),
+    params:
+        place=PLACE,
+        data_root=shlex.quote(str(DATA_ROOT)),
+        device=config["device"],
+    shell:
+        "python -m goodinit train {wildcards.work}/{wildcards.study} --job {wildcards.job} {params.place} "
+        "--data-root {params.data_root} --device {params.device} --threads {threads} > {log} 2>&1"
