@@ -13,6 +13,6 @@ rule dataset:
         runtime=60,
         gpu=0,
     params:
-        data_root=shlex.quote(str(DATA_ROOT)),
+        data_root=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
     shell:
         "python -m goodinit prepare {wildcards.name} --data-root {params.data_root} > {log} 2>&1"

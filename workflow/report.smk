@@ -51,7 +51,7 @@ rule figure:
         gpu=0,
     params:
         place=PLACE,
-        figures=shlex.quote(config["figures"]),
+        figures=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
         body=lambda wildcards: study_of(wildcards).body,
     shell:
         "python -m goodinit figure {wildcards.work}/{wildcards.study} --figure {wildcards.figure} {params.place} "

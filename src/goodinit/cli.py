@@ -55,7 +55,7 @@ def list_studies(options):
 
 def prepare(options):
     """Prepare a data set's arrays."""
-    from goodinit import runner  # noqa: PLC0415
+    from goodinit import runner
 
     print(runner.prepare(options.name, spec.data_root(options.data_root)))
 
@@ -79,7 +79,7 @@ def train(options):
 
 def table(options):
     """Write each study's table as CSV."""
-    from goodinit.report import tables  # noqa: PLC0415
+    from goodinit.report import tables
 
     for study, frame in _frames(options):
         file = Path(options.results) / options.scale / "tables" / study.work / f"{study.name}.csv"
@@ -90,12 +90,14 @@ def table(options):
 
 def figure(options):
     """Draw each study's figures as SVG and PNG."""
-    from goodinit.report import figures  # noqa: PLC0415
+    from goodinit.report import figures
 
     for study, frame in _frames(options):
         known = study.figures()
         if options.figure and options.figure not in known:
-            raise InputError(f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}")
+            raise InputError(
+                f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}"
+            )
         for name in [options.figure] if options.figure else known:
             drawn = figures.draw(study, options.scale, name, frame)
             for kind in ("svg", "png"):
@@ -106,9 +108,9 @@ def figure(options):
 
 def claims(options):
     """Write the verdicts on every claim as CSV and as a page."""
-    import pandas as pd  # noqa: PLC0415
+    import pandas as pd
 
-    from goodinit.report import claims, tables  # noqa: PLC0415
+    from goodinit.report import claims, tables
 
     studies = _studies(options)
     found = []
@@ -129,7 +131,7 @@ def claims(options):
 
 def show(options):
     """Print one run's record."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
     found = {}
     for file in sorted(Path(options.results).glob("*/runs/*/*/*.json")):
@@ -139,7 +141,9 @@ def show(options):
     if not found:
         raise InputError(f"run: no record in {options.results} has a run {options.run!r}: see goodinit list --runs")
     if len(found) > 1:
-        raise InputError(f"run: {options.run!r} is the beginning of {len(found)} ids: {', '.join(sorted(found)[:5])} ...")
+        raise InputError(
+            f"run: {options.run!r} is the beginning of {len(found)} ids: {', '.join(sorted(found)[:5])} ..."
+        )
     ((file, run),) = found.values()
     last = {
         f"{name} at step {series.steps[-1]}": round(float(series.values[-1]), 6)
@@ -151,8 +155,13 @@ def show(options):
     print(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), end="")
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        sys.exit(_fail(f"{message}: see {self.prog} --help"))
+
+
 def _parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="goodinit",
         description="Replications of five works on initialization, from data to verdicts.",
         epilog=EXAMPLES,
@@ -205,7 +214,7 @@ def _studies(options):
 
 def _frames(options):
     """Yield each chosen study with its frame; without a choice, only those that have records."""
-    from goodinit.report import tables  # noqa: PLC0415
+    from goodinit.report import tables
 
     for study in _studies(options):
         try:
@@ -222,15 +231,19 @@ def _recorded(item):
         return False
     recorded = {run.id: run for run in record.read(file)}
     for run in job.runs:
+        if run.id not in recorded:
+            raise InputError(f"{file}: damaged record: run {run.id} is missing: delete it and train again")
         record.verify(file, recorded[run.id], spec.fill(run.parts))
     return True
 
 
 def _train(jobs, options):
-    import torch  # noqa: PLC0415
+    import torch
 
-    from goodinit import runner  # noqa: PLC0415
+    from goodinit import runner
 
+    if options.threads < 1:
+        raise InputError(f"threads: {options.threads} is not at least 1")
     data_root = spec.data_root(options.data_root)
     device = runner.choose_device(options.device)
     torch.set_num_threads(options.threads)
@@ -244,7 +257,10 @@ def _train(jobs, options):
     for study, job, file in jobs:
         file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
         start = time.perf_counter()
-        runs = _execute(runner, file, job, data_root, device)
+        try:
+            runs = _execute(runner, file, job, data_root, device)
+        except InputError as error:
+            raise InputError(f"{study.work}/{study.name}: {error}") from None
         record.write(file, runs)
         print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
@@ -276,7 +292,7 @@ class _Progress:
 
     def __enter__(self):
         if sys.stderr.isatty():
-            from tqdm import tqdm  # noqa: PLC0415
+            from tqdm import tqdm
 
             self.bar = tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40])
         return self
@@ -285,12 +301,14 @@ class _Progress:
         if self.bar is not None:
             self.bar.close()
 
-    def step(self, run, step, steps, loss):
+    def step(self, runs, step, steps, losses):
+        words = f"update {step} of {steps}, loss {', '.join(f'{loss:.4g}' for loss in losses)}"
         if self.bar is not None:
-            self.bar.set_postfix_str(f"{step}/{steps} loss {loss:.4g}", refresh=True)
+            self.bar.set_postfix_str(words)
         elif time.perf_counter() - self.spoke > 10:
             self.spoke = time.perf_counter()
-            print(f"  {_labels(run)} seed {run.seed}: update {step} of {steps}, loss {loss:.4g}", file=sys.stderr)
+            seeds = ", ".join(str(run.seed) for run in runs)
+            print(f"  {_labels(runs[0])} seed {seeds}: {words}", file=sys.stderr)
 
     def end(self, run, trained):
         if self.bar is not None:

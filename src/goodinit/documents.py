@@ -1,6 +1,7 @@
 """Strict documents: YAML without surprises, held against a schema."""
 
 import functools
+import math
 import re
 from pathlib import Path
 
@@ -22,15 +23,16 @@ def read(path):
     """
     path = Path(path)
     try:
-        body = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 (a SafeLoader)
+        body = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    except (InputError, UnicodeDecodeError) as error:
+    except ValueError as error:  # ours, of the encoding, or of a value with an explicit tag
         raise InputError(f"{path}: {error}") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     if not isinstance(body, dict):
-        raise InputError(f"{path}: expected keys and values, found {type(body).__name__}")
+        found = "nothing" if body is None else type(body).__name__
+        raise InputError(f"{path}: expected keys and values, found {found}")
     try:
         _refuse_text_numbers(body)
     except InputError as error:
@@ -55,13 +57,15 @@ def validate(body, name):
             raise InputError(f"{at}unknown key {key!r}{nearest(key, allowed)}")
         if error.validator == "enum":
             raise InputError(f"{at}{error.instance!r} is not known{nearest(error.instance, error.validator_value)}")
+        if "description" in error.schema:
+            raise InputError(f"{at}{error.instance!r} is not {error.schema['description']}")
         raise InputError(f"{at}{error.message}")
     defaults = {key: item["default"] for key, item in validator.schema["properties"].items() if "default" in item}
     return defaults | body
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML that refuses a key written twice."""
+    """YAML that refuses a key written twice, and to which a date is text like any other."""
 
     def construct_mapping(self, node, deep=False):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
@@ -71,14 +75,22 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_Loader.yaml_implicit_resolvers = {
+    first: [pair for pair in pairs if pair[0] != "tag:yaml.org,2002:timestamp"]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _refuse_text_numbers(value, key=""):
-    """YAML reads 1e-3 as text: say so before it becomes a riddle."""
+    """YAML reads 1e-3 as text, and JSON has no infinity: say so before it becomes a riddle."""
     if isinstance(value, dict):
         for name, item in value.items():
             _refuse_text_numbers(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _refuse_text_numbers(item, f"{key}.{index}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise InputError(f"{key}: {value} cannot be recorded: write a finite number, such as 1.0e+30")
     elif isinstance(value, str) and re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d+", value):
         mantissa, exponent = f"{float(value):.15e}".split("e")
         mend = f"{mantissa.rstrip('0').rstrip('.')}{'' if '.' in mantissa.rstrip('0').rstrip('.') else '.0'}"

@@ -93,7 +93,11 @@ def write(file, runs):
         lines.append(json.dumps(words, allow_nan=False))
     text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(lines) + "\n ]\n}\n"
     replace(file.with_suffix(".npz"), buffer.getvalue())
-    replace(file, text.encode())
+    try:
+        replace(file, text.encode())
+    except OSError:
+        file.with_suffix(".npz").unlink(missing_ok=True)
+        raise
 
 
 def read(file):
@@ -179,10 +183,14 @@ def replace(file, content):
     try:
         part.write_bytes(content)
         part.replace(file)
+    except OSError as error:
+        error.filename = str(file)  # a full disk does not say where
+        raise
     finally:
         part.unlink(missing_ok=True)
 
 
+@functools.cache
 def _version(package):
     try:
         return importlib.metadata.version(package)

@@ -1,12 +1,13 @@
 """One job: from the names in its runs to functions, to `fit`, to the runs' records."""
 
 import contextlib
+import itertools
 import os
+import re
 import time
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from goodinit import record, spec
 from goodinit.methods import (
@@ -17,14 +18,16 @@ from goodinit.methods import (
     models,
     objectives,
     optimizers,
+    stack,
     train,
     updates,
 )
-from goodinit.signatures import InputError
+from goodinit.signatures import InputError, nearest
 
 __all__ = ["choose_device", "cpu_rate", "estimate", "execute", "prepare"]
 
 EVALUATION_BATCH = 2500
+TOGETHER = 5  # nets in a stack: more do not fit a core's cache
 PROBE_EXAMPLES = 1000  # the first training examples are what data-dependent initializers and diagnostics see
 
 
@@ -34,6 +37,9 @@ def prepare(name, data_root):
     Raises:
         InputError: its files are missing or damaged, or the folder cannot be used.
     """
+    known = set(data.__all__) - set(data.DRAWN)
+    if name not in known:
+        raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
     with _input_errors():
         return data.prepare(name, data_root)
 
@@ -46,6 +52,8 @@ def choose_device(name):
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise InputError(f"device: unknown device {name!r}{nearest(name, ('auto', 'cpu', 'cuda', 'cuda:N'))}")
     device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device: {name}: there are {torch.cuda.device_count()} GPUs; use cpu or auto")
@@ -53,26 +61,29 @@ def choose_device(name):
 
 
 def execute(runs, *, data_root, device, progress=None):
-    """Train the runs one after the other.
+    """Train the runs; neighbors that differ in seed and initializer alone are trained together.
+
+    How many are together changes no bit on one CPU thread: each net of a stack is computed as if alone.
 
     Args:
         runs: of one job.
         data_root: the data folder.
         device: a torch device.
-        progress: called as (run, step, steps, loss), or None.
+        progress: called as (runs, step, steps, losses), or None.
 
     Yields:
-        A RunRecord for each run.
+        A RunRecord for each run, in order.
 
     Raises:
         InputError: the data cannot be had, or an option's value is out of its range.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True)
-    for run in runs:
-        with _input_errors():
-            splits = _load(run, data_root).to(device)
-        yield _train(run, splits, device, progress)
+    torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
+    torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads any; it costs a tenth
+    for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
+        group = list(group)  # noqa: PLW2901
+        for start in range(0, len(group), TOGETHER):
+            yield from _train(group[start : start + TOGETHER], data_root, device, progress)
 
 
 def estimate(runs, data_root):
@@ -81,6 +92,8 @@ def estimate(runs, data_root):
     Raises:
         InputError: as in `execute`.
     """
+    from torch.utils.flop_counter import FlopCounterMode
+
     total = 0
     for run in runs:
         with _input_errors():
@@ -89,12 +102,12 @@ def estimate(runs, data_root):
             steps = training.total_steps(len(splits.train.labels))
         if not steps:
             continue
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with _input_errors(), torch.device("meta"), FlopCounterMode(display=False) as counter:
             model = _call(models, run, "model", splits.train.images.shape[1:], splits.classes)
             images = torch.empty(training.batch_size, *splits.train.images.shape[1:])
             labels = torch.empty(training.batch_size, dtype=torch.int64)
             loss, _ = _objective(run)(model, data.Examples(images, labels))
-            loss.backward()
+            loss.sum().backward()
         total += steps * counter.get_total_flops()
     return total
 
@@ -109,76 +122,104 @@ def cpu_rate():
     return 5 * 2 * 1024**3 / (time.perf_counter() - start)
 
 
-def _train(run, splits, device, progress):
-    with _input_errors(), torch.random.fork_rng():
-        torch.manual_seed(spec.stream(run.seed, "model"))
-        training = train.Training(**run.parts["training"])
-        steps = training.total_steps(len(splits.train.labels))
-        model = _call(models, run, "model", splits.train.images.shape[1:], splits.classes)
-        probe = next(data.batches(splits.train, PROBE_EXAMPLES))
-        # Weights are drawn on the CPU, so that they are the same on every device.
-        _call(initialize, run, "init", model, probe.to("cpu"), _generator(run, "init"))
-        model.to(device)
+def _train(runs, data_root, device, progress):
+    """Return the RunRecords of runs that differ in seed and initializer alone."""
+    with _input_errors():
+        training = train.Training(**runs[0].parts["training"])
+        splits = [_load(run, data_root).to(device) for run in runs]
+        steps = training.total_steps(len(splits[0].train.labels))
+        nets = [_model(run, split) for run, split in zip(runs, splits, strict=True)]
+        stacked = stack.stackable(nets[0]) and not runs[0].parts["diagnostics"]
+        if not stacked and len(runs) > 1:
+            return [one for run in runs for one in _train([run], data_root, device, progress)]
+        model = (stack.stack(nets) if stacked else nets[0]).to(device)
+        run = runs[0]  # of what follows all have the same options
         optimizer = _call(optimizers, run, "optimizer", model.parameters()) if "optimizer" in run.parts else None
         update = _call(updates, run, "update", model, optimizer, _generator(run, "update"))
-        drawn = _call(
-            curriculum,
-            run,
-            "curriculum",
-            splits.train,
-            batch_size=training.batch_size,
-            steps=steps,
-            generator=_generator(run, "order"),
-        )
+        size = {"batch_size": training.batch_size, "steps": steps}
+        orders = [
+            _call(curriculum, run, "curriculum", split.train, **size, generator=_generator(run, "order"))
+            for run, split in zip(runs, splits, strict=True)
+        ]
     objective = _objective(run)
+
+    def join(parts):
+        """Make one batch, with float images, of one batch for each net."""
+        batch = data.stack(parts) if stacked else parts[0]
+        return data.Examples(data.pixels(batch.images), batch.labels)
 
     def evaluate(model):
         found = {}
         for part in ("validation", "test"):
-            examples = getattr(splits, part)
-            if len(examples.labels):
-                metrics = train.evaluate(model, objective, data.batches(examples, EVALUATION_BATCH))
+            if len(getattr(splits[0], part).labels):
+                parts = [data.batches(getattr(split, part), EVALUATION_BATCH) for split in splits]
+                metrics = train.evaluate(model, objective, map(join, zip(*parts, strict=True)))
                 found |= {f"{part}_{name}": value for name, value in metrics.items()}
         return found
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
-    with contextlib.ExitStack() as stack:
-        watched = [
-            stack.enter_context(
-                getattr(diagnostics, part["name"])(
-                    model, probe, _generator(run, f"diagnostics/{part['name']}"), **_options(part)
+    with contextlib.ExitStack() as context:
+        with _input_errors():
+            watched = [
+                context.enter_context(
+                    getattr(diagnostics, part["name"])(
+                        model, _probe(splits[0]), _generator(run, f"diagnostics/{part['name']}"), **_options(part)
+                    )
                 )
-            )
-            for part in run.parts["diagnostics"]
-        ]
-        stack.enter_context(torch.random.fork_rng())
+                for part in run.parts["diagnostics"]
+            ]
+        context.enter_context(torch.random.fork_rng())
         torch.manual_seed(spec.stream(run.seed, "dropout"))
         if training.precision == "bf16":
-            stack.enter_context(torch.autocast(device.type, torch.bfloat16))
+            context.enter_context(torch.autocast(device.type, torch.bfloat16))
         history = train.fit(
             model,
             objective,
-            (data.Examples(data.pixels(batch.images), batch.labels) for batch in drawn),
+            map(join, zip(*orders, strict=True)),
             update,
             training,
-            evaluate=evaluate if splits.classes else None,
+            evaluate=evaluate if splits[0].classes else None,
             diagnostics=watched,
-            progress=progress and (lambda step, loss: progress(run, step, steps, loss)),
+            progress=progress and (lambda step, losses: progress(runs, step, steps, losses)),
         )
+    return [_record(run, i if stacked else ..., history, splits[i], device, len(runs)) for i, run in enumerate(runs)]
+
+
+def _model(run, split):
+    """Return the run's model, initialized; weights are drawn on the CPU, the same for every device."""
+    with torch.random.fork_rng():
+        torch.manual_seed(spec.stream(run.seed, "model"))
+        model = _call(models, run, "model", split.train.images.shape[1:], split.classes)
+        _call(initialize, run, "init", model, _probe(split).to("cpu"), _generator(run, "init"))
+    return model
+
+
+def _probe(split):
+    """Return the examples that data-dependent initializers and diagnostics look at."""
+    batch = next(data.batches(split.train, PROBE_EXAMPLES))
+    return data.Examples(data.pixels(batch.images), batch.labels)
+
+
+def _record(run, place, history, split, device, together):
+    """Return the RunRecord of the net at one place of a stack, or of the only one (place is ...)."""
+    diverged_at = int(history.diverged_at[0 if place is ... else place]) if history.diverged_at is not None else 0
+    made = record.provenance(_describe(device), torch.get_num_threads(), split.checksum)
+    series = {}
+    for name, (at, values) in history.series.items():
+        array = np.array(values)
+        own = array if place is ... else array[:, place]
+        series[name] = record.Series(np.array(at), own, diagnostics.DIMENSIONS.get(name, ()))
     return record.RunRecord(
         id=run.id,
         seed=run.seed,
         parts=run.parts,
         filled=spec.fill(run.parts),
-        status="finished" if history.diverged_at is None else "diverged",
-        diverged_at=history.diverged_at,
+        status="diverged" if diverged_at else "finished",
+        diverged_at=diverged_at or None,
         steps=history.steps,
-        seconds={what: round(seconds, 3) for what, seconds in history.seconds.items()},
-        provenance=record.provenance(_describe(device), torch.get_num_threads(), splits.checksum),
-        series={
-            name: record.Series(np.array(at), np.array(values), diagnostics.DIMENSIONS.get(name, ()))
-            for name, (at, values) in history.series.items()
-        },
+        seconds={what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
+        provenance=made | {"trained_together": together},
+        series=series,
     )
 
 
@@ -219,4 +260,6 @@ def _input_errors():
     except InputError:
         raise
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # the system's, which knows the file
         raise InputError(str(error)) from None

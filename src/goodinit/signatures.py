@@ -39,13 +39,17 @@ def nearest(word, allowed):
 
 def check(part, options):
     """Raise InputError unless `options`, {"name": ..., option: value}, fits the part's signature."""
+    if not isinstance(options, dict):
+        raise InputError(f"{part}: {options!r} is neither a name nor options")
     options = dict(options)
     if part in CLASSES:
         signature, label = _fields(*CLASSES[part]), part
     else:
         name = options.pop("name", None)
         known = _functions(MODULES[part])
-        if name not in known:
+        if name is None:
+            raise InputError(f"{part}: the name is missing{nearest('', known)}")
+        if not isinstance(name, str) or name not in known:
             raise InputError(f"{part}: unknown name {name!r}{nearest(name, known)}")
         signature, label = known[name], f"{part}.{name}"
     for key, value in options.items():
@@ -109,8 +113,7 @@ def _fields(file, name):
     body = next(node.body for node in _tree(file).body if isinstance(node, ast.ClassDef) and node.name == name)
     fields = (node for node in body if isinstance(node, ast.AnnAssign))
     return {
-        node.target.id: (node.annotation, _REQUIRED if node.value is None else _literal(node.value))
-        for node in fields
+        node.target.id: (node.annotation, _REQUIRED if node.value is None else _literal(node.value)) for node in fields
     }
 
 

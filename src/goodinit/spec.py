@@ -13,7 +13,20 @@ from pathlib import Path
 from goodinit import documents, signatures
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["SCALES", "Job", "Run", "Study", "data_root", "fill", "find", "load", "settings", "stream", "studies", "works"]
+__all__ = [
+    "SCALES",
+    "Job",
+    "Run",
+    "Study",
+    "data_root",
+    "fill",
+    "find",
+    "load",
+    "settings",
+    "stream",
+    "studies",
+    "works",
+]
 
 SCALES = ("demo", "laptop", "paper")
 DEFAULTS = {
@@ -84,10 +97,11 @@ class Study:
     def runs(self, scale):
         """Return the runs at a scale, the first axis outermost and the seeds innermost."""
         override = self.body.get("scales", {}).get(scale, {})
+        known = ["seeds", "pack", *(f"compare.{axis}" for axis in self.body.get("compare", {}))]
         base = copy.deepcopy(DEFAULTS | self.body["fixed"])
         for key, value in override.items():
-            if key not in ("seeds", "pack") and not key.startswith("compare."):
-                _set(base, key, value)
+            if key not in known:
+                _at(f"scales.{scale}", _set, base, key, value, [*PARTS, *known])
         axes = self._axes(override)
         found = []
         for labels in itertools.product(*axes.values()):
@@ -95,7 +109,7 @@ class Study:
             for (axis, values), label in zip(axes.items(), labels, strict=True):
                 changes = values[label] if axis == "condition" else {axis: values[label]}
                 for key, value in changes.items():
-                    _set(parts, key, value)
+                    _at(f"conditions.{label}" if axis == "condition" else "compare", _set, parts, key, value)
             parts = {part: _named(parts[part]) for part in PARTS if part in parts}
             found += [
                 Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
@@ -178,14 +192,14 @@ def load(path):
     try:
         documents.validate(body, "study")
         if body["source"]["work"] != path.parent.name:
-            raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name")
+            raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name, {path.parent.name!r}")
         study = Study(path.parent.name, path.stem, path, body)
         for scale in SCALES:
             checked = set()
             for run in study.runs(scale):
                 for part, options in run.parts.items():
                     for item in options if part == "diagnostics" else [options]:
-                        if (key := (part, json.dumps(item))) not in checked:
+                        if (key := (part, json.dumps(item, default=str))) not in checked:
                             checked.add(key)
                             _at(f"scale {scale}", signatures.check, part, item)
                 _at(f"scale {scale}", _complete, run.parts)
@@ -248,7 +262,7 @@ def _check_outputs(study):
             if axis not in axes and axis not in DIMENSIONS:
                 raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *DIMENSIONS])}")
             for one in (label if isinstance(label, list) else [label]) if axis in axes else []:
-                if one not in axes[axis]:
+                if one not in list(axes[axis]):  # equality: what is wrong may have no hash
                     raise InputError(f"{place}.{axis}: unknown value {one!r}{nearest(one, axes[axis])}")
 
     for index, item in enumerate(study.body.get("reported", [])):
@@ -261,6 +275,8 @@ def _check_outputs(study):
         where(f"figures.{name}.where", options.pop("where", {}))
         options.pop("title", None)
         _at(f"figures.{name}", signatures.check, "figure", options)
+        for key in {"x", "hue", "row", "col"} & {key for key, value in options.items() if value is not None}:
+            where(f"figures.{name}.{key}", {options[key]: []})
     seen = set()
     for claim in study.body.get("claims", []):
         if claim["id"] in seen:
@@ -269,7 +285,7 @@ def _check_outputs(study):
         ((predicate, options),) = claim["test"].items()
         place = f"claims.{claim['id']}"
         _at(place, signatures.check, "test", {"name": predicate} | options)
-        for key in ("where", "better", "worse"):
+        for key in ("where", "better", "worse", "start", "end"):
             where(f"{place}.{key}", options.get(key, {}))
         for item in options.get("order", []):
             where(f"{place}.order", item)
@@ -293,9 +309,11 @@ def _at(place, check, *arguments):
         raise InputError(f"{place}: {error}") from None
 
 
-def _set(parts, path, value):
+def _set(parts, path, value, known=PARTS):
     """Set the dotted path in the parts; a part written as a bare name becomes {"name": ...} on the way."""
-    *parents, last = path.split(".")
+    *parents, last = words = str(path).split(".")
+    if words[0] not in PARTS:
+        raise InputError(f"unknown key {path!r}{nearest(path if words[0] == 'compare' else words[0], known)}")
     for key in parents:
         parts[key] = _named(parts.get(key, {}))
         parts = parts[key]

@@ -16,8 +16,8 @@ def full(train, *, batch_size, steps, generator, replacement: bool = False):
         replacement: draw each batch independently, an example possibly twice.  Otherwise an epoch is a
             permutation of the examples, cut into batches, and what is left over is not seen in it.
 
-    Yields:
-        `steps` batches of `batch_size` examples.
+    Returns:
+        An iterator over `steps` batches of `batch_size` examples.
 
     Raises:
         ValueError: without replacement, `batch_size` is larger than the number of examples.
@@ -25,6 +25,10 @@ def full(train, *, batch_size, steps, generator, replacement: bool = False):
     count = len(train.labels)
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
+    return _draw(train, count, batch_size, steps, generator, replacement)
+
+
+def _draw(train, count, batch_size, steps, generator, replacement):
     order = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if replacement:

@@ -1,5 +1,6 @@
 """Data sets as tensors: prepared once as arrays on disk, mapped into memory by every job."""
 
+import errno
 import functools
 import hashlib
 import json
@@ -130,7 +131,7 @@ def shapes(
     return _splits("shapes", root, generator, train_examples, test_examples, validation_examples)
 
 
-def gaussian(root, generator, *, examples: int = 1000, features: int = 100):  # noqa: ARG001
+def gaussian(root, generator, *, examples: int = 1000, features: int = 100):
     """Inputs drawn from N(0, 1), float32 (examples, features), without classes.
 
     Args:
@@ -152,14 +153,19 @@ def gaussian(root, generator, *, examples: int = 1000, features: int = 100):  # 
 
 def pixels(images):
     """Return images as float32: uint8 is divided by 255 into [0, 1], float is left as it is."""
-    return images / 255 if images.dtype == torch.uint8 else images
+    return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def batches(examples, size):
-    """Yield consecutive batches of at most `size` examples, images as float32."""
+    """Yield consecutive batches of at most `size` examples."""
     for start in range(0, len(examples.labels), size):
         batch = slice(start, start + size)
-        yield Examples(pixels(examples.images[batch]), examples.labels[batch])
+        yield Examples(examples.images[batch], examples.labels[batch])
+
+
+def stack(parts):
+    """Join S batches of the same size into one with S in front: images (S, N, ...), labels (S, N)."""
+    return Examples(torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts]))
 
 
 def prepare(name, root):
@@ -207,6 +213,8 @@ def _write(path, write):
         with part.open("wb") as file:
             write(file)
         part.replace(path)
+    except OSError as error:  # neither a full disk nor numpy says where
+        raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -226,8 +234,8 @@ def _prepared(name, root):
     try:
         facts = json.loads(manifest.read_text())
         arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode="c") for key in ARRAYS]
-        whole = _checksum(arrays) == facts["sha256"]
-    except (ValueError, KeyError, EOFError, FileNotFoundError) as error:
+        whole = _checksum(arrays) == facts["sha256"] and facts["classes"]
+    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
         raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {mend}") from None
     if not whole:
         raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {mend}")
@@ -262,7 +270,7 @@ def _first(name, part, examples, count):
 
 
 def _mnist_arrays(root):
-    from torchvision.datasets import MNIST  # noqa: PLC0415
+    from torchvision.datasets import MNIST
 
     files = {root / "MNIST" / "raw" / file: md5 for file, md5 in MNIST.resources}
     train, test = _official("MNIST", files, lambda train: MNIST(root, train=train, download=True))
@@ -272,7 +280,7 @@ def _mnist_arrays(root):
 
 
 def _cifar10_arrays(root):
-    from torchvision.datasets import CIFAR10  # noqa: PLC0415
+    from torchvision.datasets import CIFAR10
 
     folder = root / CIFAR10.base_folder
     files = {folder / file: md5 for file, md5 in CIFAR10.train_list + CIFAR10.test_list}
@@ -284,7 +292,7 @@ def _cifar10_arrays(root):
 
 def _official(title, files, load):
     """Load both parts of a torchvision set, downloading what is missing; say which file is damaged."""
-    from torchvision.datasets.utils import check_integrity  # noqa: PLC0415
+    from torchvision.datasets.utils import check_integrity
 
     for path, md5 in files.items():
         if path.exists() and not check_integrity(path, md5):
@@ -295,18 +303,21 @@ def _official(title, files, load):
         return load(True), load(False)
     except (PermissionError, NotADirectoryError):
         raise
-    except OSError as error:
-        missing = next((path for path in files if not path.exists()), next(iter(files)))
-        raise OSError(f"{title}: {missing} is missing and cannot be downloaded ({error})") from None
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        missing = next((path for path in files if not path.exists()), None)
+        if missing is not None:
+            raise OSError(
+                f"{title}: {missing} is missing and cannot be downloaded: put the official file there, or let "
+                f"GOODINIT_DATA name a folder that has it ({error})"
+            ) from None
         raise ValueError(
             f"{title}: the files in {next(iter(files)).parent} cannot be read ({error}): "
             "delete them and run again to download them"
         ) from None
 
 
-def _digits_arrays(root):  # noqa: ARG001
-    from sklearn.datasets import load_digits  # noqa: PLC0415
+def _digits_arrays(root):
+    from sklearn.datasets import load_digits
 
     small, labels = load_digits(return_X_y=True)
     small = torch.from_numpy(small).reshape(-1, 1, 8, 8) * (255 / 16)
@@ -315,7 +326,7 @@ def _digits_arrays(root):  # noqa: ARG001
     return images[:1437], labels[:1437], images[1437:], labels[1437:]
 
 
-def _shapes_arrays(root, count=6000, size=32):  # noqa: ARG001
+def _shapes_arrays(root, count=6000, size=32):
     """Draw `count` images: the class is the shape, everything else is noise."""
     random = np.random.default_rng(0)
     labels = np.arange(count) % 10

@@ -32,7 +32,7 @@ BOUNDS = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 
 
 @contextlib.contextmanager
-def activations(model, batch, generator, *, bins: int = 30, end: float = 0.01):  # noqa: ARG001
+def activations(model, batch, generator, *, bins: int = 30, end: float = 0.01):
     """Distribution of every activation layer's output on `batch`.
 
     Args:
@@ -59,7 +59,7 @@ def activations(model, batch, generator, *, bins: int = 30, end: float = 0.01): 
     if not watched or bins < 1:
         raise ValueError("activations: needs a model with sigmoid, tanh or relu modules, and bins of at least 1")
 
-    def observe(step):  # noqa: ARG001
+    def observe(step):
         with _probe(model) as twin, torch.no_grad():
             outputs = _outputs(twin, nn.Sigmoid | nn.Tanh | nn.ReLU, batch.images)
         widest = (min(float(x.min()) for x in outputs), max(float(x.max()) for x in outputs))
@@ -121,7 +121,7 @@ def gradients(model, batch, generator):
         shape = twin(batch.images).shape
     cotangent = torch.randn(shape, generator=generator).to(batch.images.device)
 
-    def observe(step):  # noqa: ARG001
+    def observe(step):
         with _probe(model) as twin, torch.enable_grad():
             layers = nn.Linear | nn.modules.conv._ConvNd
             weights = [module.weight for module in twin.modules() if isinstance(module, layers)]
@@ -154,7 +154,7 @@ def _outputs(model, kinds, images, cotangent=None):
     """
     outputs = []
 
-    def keep(module, inputs, output):  # noqa: ARG001
+    def keep(module, inputs, output):
         if cotangent is not None:
             output.retain_grad()
         outputs.append(output)

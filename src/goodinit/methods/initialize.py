@@ -13,7 +13,7 @@ from torch import nn
 __all__ = ["gaussian", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
 
 
-def gaussian(model, batch, generator, *, std: float = 0.01):  # noqa: ARG001
+def gaussian(model, batch, generator, *, std: float = 0.01):
     r"""One scale for every layer: :math:`w \sim \mathcal{N}(0, \mathrm{std}^2)`.
 
     Args:
@@ -29,10 +29,10 @@ def gaussian(model, batch, generator, *, std: float = 0.01):  # noqa: ARG001
     """
     if std < 0:
         raise ValueError(f"gaussian: std must be at least 0, not {std}")
-    _normal(model, generator, lambda fan_in, fan_out: std)  # noqa: ARG005
+    _normal(model, generator, lambda fan_in, fan_out: std)
 
 
-def lecun_normal(model, batch, generator):  # noqa: ARG001
+def lecun_normal(model, batch, generator):
     r"""Fan-in alone: :math:`w \sim \mathcal{N}(0, 1 / n_\mathrm{in})`.
 
     Args:
@@ -42,10 +42,10 @@ def lecun_normal(model, batch, generator):  # noqa: ARG001
         of Saito, Deep Learning from Scratch (2016) calls "Xavier"; equal to Glorot's rule where a
         layer has as many inputs as outputs.
     """
-    _normal(model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))  # noqa: ARG005
+    _normal(model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))
 
 
-def glorot_normal(model, batch, generator):  # noqa: ARG001
+def glorot_normal(model, batch, generator):
     r"""Both fans: :math:`w \sim \mathcal{N}(0, 2 / (n_\mathrm{in} + n_\mathrm{out}))`; also called Xavier.
 
     Args:
@@ -57,7 +57,7 @@ def glorot_normal(model, batch, generator):  # noqa: ARG001
     _normal(model, generator, _glorot_std)
 
 
-def glorot_uniform(model, batch, generator):  # noqa: ARG001
+def glorot_uniform(model, batch, generator):
     r"""Uniform with Glorot's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{6 / (n_\mathrm{in} + n_\mathrm{out})})`.
 
     Args:
@@ -68,7 +68,7 @@ def glorot_uniform(model, batch, generator):  # noqa: ARG001
     _uniform(model, generator, _glorot_std)
 
 
-def he_normal(model, batch, generator):  # noqa: ARG001
+def he_normal(model, batch, generator):
     r"""Fan-in, doubled for rectifiers: :math:`w \sim \mathcal{N}(0, 2 / n_\mathrm{in})`.
 
     Args:
@@ -79,7 +79,7 @@ def he_normal(model, batch, generator):  # noqa: ARG001
     _normal(model, generator, _he_std)
 
 
-def he_uniform(model, batch, generator):  # noqa: ARG001
+def he_uniform(model, batch, generator):
     r"""Uniform with He's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{6 / n_\mathrm{in}})`.
 
     Args:
@@ -95,7 +95,7 @@ def _glorot_std(fan_in, fan_out):
     return math.sqrt(2 / (fan_in + fan_out))
 
 
-def _he_std(fan_in, fan_out):  # noqa: ARG001
+def _he_std(fan_in, fan_out):
     return math.sqrt(2) / math.sqrt(fan_in)
 
 

@@ -9,12 +9,14 @@ def cross_entropy(model, batch):
     r"""Softmax and cross-entropy: the mean over the batch of :math:`-\log p_y`.
 
     Args:
-        model: maps images to logits (N, classes).
-        batch: images, float (N, ...); labels, int64 (N,).
+        model: maps images to logits (N, classes); a stack of S nets to (S, N, classes).
+        batch: images, float (N, ...); labels, int64 (N,); for a stack, both with S in front.
 
     Returns:
-        The loss, in nats, and `{"accuracy": share of the batch whose largest logit is its label}`.
+        The loss, in nats, () or (S,), and `{"accuracy": share of the batch whose largest logit is its
+        label}` of the same shape.
     """
-    logits = model(batch.images)
-    accuracy = (logits.detach().argmax(1) == batch.labels).float().mean()
-    return functional.cross_entropy(logits, batch.labels), {"accuracy": accuracy}
+    logits, labels = model(batch.images), batch.labels
+    losses = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
+    accuracy = (logits.detach().argmax(-1) == labels).float().mean(-1)
+    return losses.view(labels.shape).mean(-1), {"accuracy": accuracy}

@@ -22,7 +22,7 @@ def sgd(parameters, *, lr: float):
 
 class _SGD(torch.optim.Optimizer):
     @torch.no_grad()
-    def step(self, closure=None):  # noqa: ARG002
+    def step(self, closure=None):
         for group in self.param_groups:
             parameters, gradients = _with_gradients(group)
             torch._foreach_add_(parameters, gradients, alpha=-group["lr"])

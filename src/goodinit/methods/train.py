@@ -57,13 +57,14 @@ class History:
 
     Args:
         steps: updates done.
-        diverged_at: the first step whose loss was not finite or too large, or None.
-        series: {name: (steps, values)}, the values at those steps.
+        diverged_at: for each net of a stack (one alone is a stack of one) the first step whose loss was
+            not finite or too large; 0 where there is none.
+        series: {name: (steps, values)}, the values at those steps; of a stack, each with S in front.
         seconds: {what: wall time}, of `training`, `evaluating` and `diagnosing`.
     """
 
     steps: int = 0
-    diverged_at: int | None = None
+    diverged_at: np.ndarray | None = None
     series: dict = field(default_factory=dict)
     seconds: dict = field(default_factory=lambda: dict.fromkeys(("training", "evaluating", "diagnosing"), 0.0))
 
@@ -79,14 +80,14 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
     """Train `model` in place: one update for every batch, until they end or the loss diverges.
 
     Args:
-        model: an nn.Module.
-        objective: (model, batch) -> (loss, {metric: tensor}), scalars.
+        model: an nn.Module, or a stack of S; a stack goes on until all its losses have diverged.
+        objective: (model, batch) -> (loss, {metric: tensor}), () or, of a stack, (S,).
         batches: an iterator; as many updates are done as it yields.
         update: its step() applies the gradients and clears them.
         training: a Training; of it, everything but the length and the batch size is used here.
         evaluate: (model) -> {metric: number}, or None.
         diagnostics: functions (step) -> {name: array}.
-        progress: called as (step, loss) after every 100 steps and at the end, or None.
+        progress: called as (step, losses), (S,), after every 100 steps and at the end, or None.
 
     Returns:
         A History, with the series `loss` and the objective's metrics at every step, and what
@@ -95,7 +96,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
     history = History()
     observers = [(training.diagnose_every, "diagnosing", diagnose) for diagnose in diagnostics]
     if evaluate is not None:
-        observers.append((training.evaluate_every, "evaluating", lambda step: evaluate(model)))  # noqa: ARG005
+        observers.append((training.evaluate_every, "evaluating", lambda step: evaluate(model)))
 
     seen = {}
 
@@ -112,7 +113,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
     observe(0, always=True)
     for batch in batches:
         loss, metrics = objective(model, batch)
-        loss.backward()
+        loss.sum().backward()
         update.step()
         if training.loss_after_update:
             with evaluating(model):
@@ -120,7 +121,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         pending.append({"loss": loss.detach(), **metrics})
         if len(pending) == CHECK_EVERY_STEPS:
             _collect(history, pending, training.diverged_above, progress)
-            if history.diverged_at is not None:
+            if history.diverged_at.all():
                 break
         observe(history.steps + len(pending))
     _collect(history, pending, training.diverged_above, progress)
@@ -130,16 +131,16 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
 
 
 def evaluate(model, objective, batches):
-    """Return {metric: mean over the examples}, `loss` among them, in evaluation mode."""
+    """Return {metric: mean over the examples, () or (S,)}, `loss` among them, in evaluation mode."""
     totals, count = {}, 0
     with evaluating(model):
         for batch in batches:
             loss, metrics = objective(model, batch)
-            size = len(batch.labels)
+            size = batch.labels.shape[-1]
             count += size
             for name, value in {"loss": loss, **metrics}.items():
                 totals[name] = totals.get(name, 0) + value.double() * size
-    return {name: float(total / count) for name, total in totals.items()}
+    return {name: (total / count).cpu().numpy() for name, total in totals.items()}
 
 
 @contextlib.contextmanager
@@ -164,9 +165,11 @@ def _collect(history, pending, diverged_above, progress):
         steps.extend(range(first, history.steps + 1))
         past.extend(values)
         if name == "loss":
-            bad = ~(np.isfinite(values) & (values <= diverged_above))
-            if bad.any() and history.diverged_at is None:
-                history.diverged_at = first + int(bad.argmax())
+            losses = values.reshape(len(values), -1)
+            bad = ~(np.isfinite(losses) & (losses <= diverged_above))
+            found = np.where(bad.any(0), first + bad.argmax(0), 0)
+            past = history.diverged_at
+            history.diverged_at = found if past is None else np.where(past, past, found)
             if progress is not None:
-                progress(history.steps, float(values[-1]))
+                progress(history.steps, losses[-1])
     pending.clear()

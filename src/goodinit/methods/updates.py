@@ -3,7 +3,7 @@
 __all__ = ["synchronous"]
 
 
-def synchronous(model, optimizer, generator):  # noqa: ARG001
+def synchronous(model, optimizer, generator):
     """All neurons at every mini-batch: the ordinary update.
 
     Args:

@@ -1,6 +1,6 @@
 """Claims to verdicts: each predicate is a function (frame, **options) -> Verdict."""
 
-import contextlib
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -63,7 +63,7 @@ def beats(
     values = tables.measure(tables.select(frame, where), metric, at)
     sides = [tables.select(values, side).set_index("seed")["value"] for side in (better, worse)]
     if any(side.index.has_duplicates for side in sides):
-        raise InputError("claims: beats: better and worse must each name one condition")
+        raise InputError("beats: better and worse must each name one condition")
     difference = (sides[0] - sides[1]).dropna() * (1 if best == "highest" else -1)
     return _bounded(difference, above=0)
 
@@ -78,9 +78,11 @@ def ranks(
     at: str | int | dict = "last",
 ):
     """Conditions stand in an order, the best first: each `beats` the next; the worst pair counts."""
-    pairs = zip(order, order[1:], strict=False)
     return _worst(
-        [beats(frame, better=one, worse=next_, metric=metric, best=best, where=where, at=at) for one, next_ in pairs]
+        [
+            beats(frame, better=one, worse=other, metric=metric, best=best, where=where, at=at)
+            for one, other in itertools.pairwise(order)
+        ]
     )
 
 
@@ -101,18 +103,23 @@ def trend(
     return _bounded((last / first).dropna(), above, below)
 
 
-def agrees(frame, *, where: dict, metric: str, at: str | int | dict = "last", reported):
-    """The reported value could be one more run of ours: it lies in the 95 % prediction interval (Student's t).
+def agrees(frame, *, where: dict, metric: str, at: int, window: int = 1, reported):
+    """The reported value of one run at one step could be one of ours: it lies in the 95 % prediction interval.
 
-    The interval given is that of prediction, not of the mean.
+    The interval (Student's t) is that in which one more value would lie, not that of the mean.  Its values
+    are those of all runs at the last `window` steps up to `at`: the loss of one mini-batch varies more from
+    batch to batch than from seed to seed.
     """
-    values = tables.measure(tables.select(frame, where), metric, at)["value"].to_numpy()
-    n, mean = len(values), values.mean()
-    if n < FEWEST_SEEDS:
-        return Verdict(mean, math.nan, math.nan, n, "inconclusive")
-    half = stats.t.ppf(0.975, n - 1) * values.std(ddof=1) * math.sqrt(1 + 1 / n)
+    rows = tables.select(frame, where)
+    values = np.concatenate(
+        [tables.measure(rows, metric, step)["value"].to_numpy() for step in range(at - window + 1, at + 1)]
+    )
+    seeds, mean = rows["seed"].nunique(), float(values.mean())
+    if seeds < FEWEST_SEEDS:
+        return Verdict(mean, math.nan, math.nan, seeds, "inconclusive")
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 + 1 / len(values))
     verdict = "replicated" if abs(reported - mean) <= half else "contradicted"
-    return Verdict(mean, mean - half, mean + half, n, verdict)
+    return Verdict(mean, mean - half, mean + half, seeds, verdict)
 
 
 def judge(study, scale, frame):
@@ -132,8 +139,12 @@ def judge(study, scale, frame):
         found = Verdict(math.nan, math.nan, math.nan, 0, "not run")
         if frame is not None and _was_run(frame, options):
             more = {} if said is None else {"reported": said["value"]}
-            with contextlib.suppress(tables.NotRun):
+            try:
                 found = globals()[predicate](frame, **options, **more)
+            except tables.NotRun:
+                pass
+            except InputError as error:
+                raise InputError(f"{study.path}: claims.{claim['id']}: {error}") from None
         verdict = found.verdict
         if SCALES.index(scale) < SCALES.index(needs):
             verdict = {"replicated": "indicative: for", "contradicted": "indicative: against"}.get(verdict, verdict)
@@ -178,7 +189,11 @@ def page(studies, verdicts, scale):
         lines += ["| claim | in the source | reported | test | ours | n | verdict |", "|---|---|---|---|---|---|---|"]
         for row in mine.itertuples():
             note = f" *{row.note}*" if row.note else ""
-            said = "" if math.isnan(row.reported) else f"{row.reported:g}{'' if row.verified == 'yes' else ' (unverified)'}"
+            said = (
+                ""
+                if math.isnan(row.reported)
+                else f"{row.reported:g}{'' if row.verified == 'yes' else ' (unverified)'}"
+            )
             ours = "" if not row.n else f"{row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}]"
             lines.append(
                 f"| {row.says}{note} | {row.source} | {said} | {row.test} | {ours} | {row.n} | **{row.verdict}** |"

@@ -8,12 +8,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from goodinit.report import tables
+from goodinit.signatures import InputError
 
 __all__ = ["curves", "histogram"]  # the kinds; `draw` and `render` are for the command line
 
 # Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
 # the dashes tell them apart where there is no color at all.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#7F7F7F", "#B8A500")
+COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 STYLE = {
     "axes.grid": True,
@@ -53,7 +54,7 @@ def curves(
         log_y: logarithmic vertical axis; the means of several orders of magnitude are geometric then, and
             what is 0 is a triangle on the lower edge.
     """
-    rows = frame[frame["metric"] == y] if x == "step" else tables.measure(frame, y)
+    rows = tables.of(frame, y) if x == "step" else tables.measure(frame, y)
     panels = [None] if col is None else [label for label in rows[col].cat.categories if (rows[col] == label).any()]
     figure, axes = _grid(1, len(panels), width=5.5 if len(panels) == 1 else 3.4, height=3.4)
     styles = dict(zip(rows[hue].cat.categories, _styles(), strict=False))
@@ -98,22 +99,22 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     heights, lefts = tables.measure(frame, counts), tables.measure(frame, edges)
     down = [label for label in heights[row].cat.categories if (heights[row] == label).any()]
     across = sorted(heights[col].unique())
-    figure, axes = _grid(len(down), len(across), width=1.75, height=1.0)
+    # Laid out by hand: solving for the margins of some fifty panels takes longer than drawing them.
+    figure, axes = _grid(len(down), len(across), width=1.75, height=1.0, layout=None)
+    width, height = figure.get_size_inches()
+    figure.subplots_adjust(0.8 / width, 0.3 / height, 1 - 0.2 / width, 1 - 0.85 / height, wspace=0.2, hspace=0.45)
     for (i, label), (j, place) in itertools.product(enumerate(down), enumerate(across)):
         axis = axes[i, j]
         chosen = {row: label, col: place}
         height = tables.select(heights, chosen).sort_values("bin")["value"].to_numpy()
         left = tables.select(lefts, chosen).sort_values("bin")["value"].to_numpy()
-        share, width = height / height.sum(), left[1] - left[0]
-        axis.stairs(share, [*left, left[-1] + width], fill=True, color="#0072B2")
+        share, bar = height / height.sum(), left[1] - left[0]
+        axis.stairs(share, [*left, left[-1] + bar], fill=True, color="#0072B2")
         axis.set_ylim(0, 0.3)
-        if share.max() > 0.3:  # the tallest bar says how tall it is where it leaves the panel
-            top = share.argmax()
-            side = "left" if top < len(share) / 2 else "right"
-            axis.text(left[top] + width * (1.4 if side == "left" else -0.4), 0.29, f"{share.max():.0%}",
-                      ha=side, va="top", fontsize=7)  # fmt: skip
-        axis.set_xlim(left[0] - width * 0.5, left[-1] + width * 1.5)
-        axis.set_xticks([left[0], left[-1] + width])
+        if share.max() > 0.3:
+            _say_height(axis, share, left, bar)
+        axis.set_xlim(left[0] - bar * 0.5, left[-1] + bar * 1.5)
+        axis.set_xticks([left[0], left[-1] + bar])
         axis.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
         axis.set_yticks([0, 0.15, 0.3])
         axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -131,16 +132,27 @@ def draw(study, scale, name, frame):
     kind, title, where = options.pop("kind"), options.pop("title", study.body["title"]), options.pop("where", None)
     with mpl.rc_context(STYLE):
         shown = tables.select(frame, where)
-        figure = globals()[kind](shown, **options)
+        try:
+            figure = globals()[kind](shown, **options)
+        except InputError as error:
+            raise InputError(f"{study.path}: figures.{name}: {error}") from None
         chosen = "".join(f", {_words(axis)} {label}" for axis, label in (where or {}).items())
         seeds = shown["seed"].nunique()
         spread = {"curves": "mean, band: one standard deviation", "histogram": "the first is shown"}[kind]
         note = f"{scale} scale, {seeds} seed{'s' * (seeds > 1)} ({spread})"
         if scale == "demo":
             note += "\nDEMONSTRATION at a small scale, on stand-in data: not a replication"
-        figure.suptitle(f"{study.work}/{study.name}: {title}{chosen}\n{note}", x=0.01, ha="left", fontsize=9)
-        figure.draw_without_rendering()  # lays the panels out once, not again for every file
-        figure.set_layout_engine("none")
+        figure.suptitle(
+            f"{study.work}/{study.name}: {title}{chosen}\n{note}",
+            x=0.01,
+            y=None if figure.get_layout_engine() else 1 - 0.08 / figure.get_figheight(),  # None: above the panels
+            ha="left",
+            va="top",
+            fontsize=9,
+        )
+        if figure.get_layout_engine() is not None:
+            figure.draw_without_rendering()  # lays the panels out once, not again for every file
+            figure.set_layout_engine("none")
     return figure
 
 
@@ -152,35 +164,46 @@ def render(figure, kind):
     return buffer.getvalue()
 
 
-def _grid(rows, columns, width, height):
-    figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.9), layout="constrained")
+def _grid(rows, columns, width, height, layout="constrained"):
+    figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.9), layout=layout)
     return figure, figure.subplots(rows, columns, squeeze=False, sharey=True)
 
 
 def _styles():
-    return ({"color": color, "linestyle": dash} for dash, color in zip(itertools.cycle(DASHES), COLORS, strict=False))
+    pairs = zip(itertools.cycle(COLORS), itertools.cycle(DASHES), strict=False)  # 45 before one comes again
+    return ({"color": color, "linestyle": dash} for color, dash in pairs)
 
 
 def _line(axis, x, values, label, style, log_y):
     """Draw the mean of `values`, (points, seeds), and a band of one standard deviation."""
     marker = {"marker": "o", "markersize": 3.5} if len(x) <= 12 else {}
-    if log_y:
-        values = np.log10(np.where(values > 0, values, np.nan))
-    middle, spread = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0
-    low, high = middle - spread, middle + spread
-    if log_y:
-        axis.set_yscale("log")
-        low, middle, high = 10**low, 10**middle, 10**high
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # 0 has a logarithm of -inf
+        values = np.log10(values) if log_y else values
+        middle, spread = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0
+        low, high = middle - spread, middle + spread
+        if log_y:
+            axis.set_yscale("log", nonpositive="mask")
+            low, middle, high = 10**low, 10**middle, 10**high
     axis.plot(x, middle, label=label, linewidth=1.4, **style, **marker)
     axis.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
 
 
+def _say_height(axis, share, left, width):
+    """Write how high the highest bar is, which leaves the panel, beside it where the other bars are low."""
+    top = int(share.argmax())
+    rightward = top < len(share) / 2
+    low = range(top, len(share)) if rightward else range(top, -1, -1)
+    place = next((bar for bar in low if share[bar] < 0.2), top)
+    x = left[place] + width * (0.4 if rightward else 0.6)
+    axis.text(x, 0.29, f"{share.max():.0%}", ha="left" if rightward else "right", va="top", fontsize=7)
+
+
 def _mark_zeros(axes):
-    """Put a triangle on the lower edge wherever a line is undefined, because what it shows is 0."""
+    """Put a triangle on the lower edge wherever a line is 0, which a logarithmic axis cannot show."""
     for axis in axes:
         for line in axis.get_lines():
             x, y = line.get_data()
-            lost = np.asarray(x)[np.isnan(np.asarray(y, dtype=float))]
+            lost = np.asarray(x)[np.asarray(y) == 0]
             if len(lost):
                 axis.plot(lost, np.zeros(len(lost)), "v", color=line.get_color(), markersize=6, clip_on=False,
                           transform=axis.get_xaxis_transform(), label="exactly 0")  # fmt: skip
@@ -189,10 +212,11 @@ def _mark_zeros(axes):
 def _smooth(curve, width):
     """Smooth with a normalized Kaiser window of odd width, beta 2, the ends reflected; same length.
 
-    Reference: Saito, Deep Learning from Scratch (2016), `common/util.py`, where the width is 11.
+    Reference: Saito, Deep Learning from Scratch (2016), `common/util.py`, where the width is 11; as there,
+    the last value is repeated in its reflection and the first is not.
     """
-    window = np.kaiser(width, 2)
-    padded = np.pad(curve, width // 2, mode="reflect")
+    window, half = np.kaiser(width, 2), width // 2
+    padded = np.pad(np.pad(curve, (half, 0), mode="reflect"), (0, half), mode="symmetric")
     return np.convolve(padded, window / window.sum(), mode="valid")
 
 

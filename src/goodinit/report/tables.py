@@ -7,7 +7,7 @@ from scipy import stats
 from goodinit import record, spec
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["NotRun", "frame", "interval", "measure", "select", "summarise", "table"]
+__all__ = ["NotRun", "frame", "interval", "measure", "of", "select", "summarise", "table"]
 
 RESAMPLES = 2000
 
@@ -31,6 +31,10 @@ def frame(study, scale, results):
         InputError: a record is damaged or stale.
     """
     columns = {}
+    runs = study.runs(scale)  # a scale may compare other values
+    axes = {
+        axis: list(dict.fromkeys([*labels, *(run.labels[axis] for run in runs)])) for axis, labels in study.axes.items()
+    }
 
     def add(name, value, rows):
         columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), rows))
@@ -48,7 +52,7 @@ def frame(study, scale, results):
                 shape = series.values.shape
                 rows = series.values.size
                 for axis, label in run.labels.items():
-                    add(axis, list(study.axes[axis]).index(label), rows)
+                    add(axis, axes[axis].index(label), rows)
                 add("seed", run.seed, rows)
                 add("run", run.id, rows)
                 add("status", recorded[run.id].status, rows)
@@ -66,8 +70,8 @@ def frame(study, scale, results):
         command = f"goodinit train {study.work}/{study.name} --scale {scale}"
         raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {command}")
     tidy = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
-    for axis, labels in study.axes.items():
-        tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=list(labels), ordered=True)
+    for axis, labels in axes.items():
+        tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
     for name in ("run", "status", "metric"):
         tidy[name] = tidy[name].astype("category")
     return tidy
@@ -76,8 +80,18 @@ def frame(study, scale, results):
 def select(tidy, where):
     """Return the rows whose columns have the given values, or one of the given values."""
     for column, value in (where or {}).items():
+        if column not in tidy:
+            raise InputError(f"where: no axis {column!r} here{nearest(column, tidy.columns)}")
         tidy = tidy[tidy[column].isin(value if isinstance(value, list) else [value])]
     return tidy
+
+
+def of(tidy, metric):
+    """Return the rows of a metric, or raise InputError: the records do not hold it."""
+    rows = tidy[tidy["metric"] == metric]
+    if rows.empty:
+        raise InputError(f"metric: {metric!r} is not in the records{nearest(metric, tidy['metric'].unique())}")
+    return rows
 
 
 def measure(tidy, metric, at="last"):
@@ -91,15 +105,14 @@ def measure(tidy, metric, at="last"):
     Raises:
         InputError: the records do not hold that metric; NotRun: not at that step.
     """
-    rows = tidy[tidy["metric"] == metric]
-    if rows.empty:
-        raise InputError(f"metric: {metric!r} is not in the records{nearest(metric, tidy['metric'].unique())}")
+    rows = of(tidy, metric)
     rows = rows.drop(columns=[name for name in ("layer", "bin") if (rows[name] < 0).all()])
     if isinstance(at, dict):
-        ends = rows.groupby("run", observed=True)["step"].transform("max")
-        rows = rows[rows["step"] > ends - at["last"]]
+        from_end = rows.groupby("run", observed=True)["step"].rank("dense", ascending=False)
+        rows = rows[from_end <= at["last"]]
         keys = [name for name in rows.columns if name not in ("step", "value")]
-        return rows.groupby(keys, observed=True, as_index=False)["value"].mean()
+        groups = rows.groupby(keys, observed=True, as_index=False)["value"]
+        return groups.agg(lambda values: values.to_numpy().mean())  # pandas's own would leave NaN out
     wanted = rows.groupby("run", observed=True)["step"].transform("max") if at == "last" else at
     found = rows[rows["step"] == wanted]
     if found.empty:
@@ -160,6 +173,8 @@ def table(study, tidy):
             values = measure(tidy, metric, at)
         except NotRun:
             continue
+        except InputError as error:
+            raise InputError(f"{study.path}: table: {error}") from None
         by = [*study.axes, *(["layer"] if "layer" in values else [])]
         part = summarise(values, by)
         place = part.columns.get_loc("n")
@@ -171,5 +186,7 @@ def table(study, tidy):
                 rows = select(part, said["where"]).index
                 part.loc[rows, ["reported", "source"]] = [said["value"], said["source"]]
                 part.loc[rows, "verified"] = "yes" if said["verified"] else "no"
-        parts.append(part.astype({axis: object for axis in study.axes}))
+        parts.append(part.astype(dict.fromkeys(study.axes, object)))
+    if not parts:
+        raise NotRun(f"{study.path}: table: no measure is at a step that was recorded at this scale")
     return pd.concat(parts, ignore_index=True)

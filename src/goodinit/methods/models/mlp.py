@@ -1,5 +1,6 @@
 """The multilayer perceptron."""
 
+import itertools
 import math
 from typing import Literal
 
@@ -37,7 +38,7 @@ def mlp(
         raise ValueError(f"mlp: hidden: every layer needs at least 1 unit, not {list(hidden)}")
     widths = [math.prod(shape), *hidden]
     layers = [nn.Flatten()]
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in itertools.pairwise(widths):
         layers += [nn.Linear(inputs, outputs, bias=bias), ACTIVATIONS[activation]()]
     if classes:
         layers.append(nn.Linear(widths[-1], classes, bias=bias))

@@ -1,0 +1,29 @@
+"""How much faster five small nets are trained together than in turn, on one CPU thread."""
+
+import statistics
+import time
+
+import torch
+
+from goodinit import runner, spec
+
+
+def seconds(runs, together):
+    runner.TOGETHER = together
+    start = time.perf_counter()
+    for _ in runner.execute(runs, data_root=spec.data_root(), device=torch.device("cpu")):
+        pass
+    return time.perf_counter() - start
+
+
+def main(repeats=5):
+    torch.set_num_threads(1)
+    runs = spec.find("configs", "xavier_he/mnist").runs("demo")
+    runs = [spec.Run(runs[0].parts, seed, {}) for seed in range(5)]
+    seconds(runs, 5)  # the data are prepared, the caches warm
+    ratios = [seconds(runs, 1) / seconds(runs, 5) for _ in range(repeats)]
+    print(f"five in turn / five together: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Synthetic records: small studies, and numbers that no training made."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from goodinit import record, spec
+from goodinit.report import tables
+
+# The labels stand in an order that no sorting gives.
+STUDY = {
+    "title": "A title",
+    "source": {"work": "work", "where": "here"},
+    "question": "Why?",
+    "fixed": {
+        "data": "digits",
+        "model": {"name": "mlp", "hidden": [8]},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"steps": 4},
+    },
+    "compare": {
+        "model.activation": ["tanh", "relu"],
+        "init": {"zeta": "he_normal", "alpha": "glorot_normal", "Mu": {"name": "gaussian", "std": 0.01}},
+    },
+    "seeds": 3,
+    "pack": 9,
+    "table": [{"metric": "loss"}],
+}
+
+
+class House:
+    """A folder of studies, and of records with the numbers that a test wants."""
+
+    def __init__(self, folder):
+        self.configs, self.results, self.figures = (folder / name for name in ("configs", "results", "figures"))
+
+    def study(self, name="study", **changes):
+        """Write a study, STUDY with changes (None: without that key), and load it."""
+        file = self.configs / "work" / f"{name}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        body = {key: value for key, value in (STUDY | changes).items() if value is not None}
+        file.write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
+        return spec.load(file)
+
+    def files(self, study, scale="laptop"):
+        """Return where the records of the study's jobs are."""
+        return [record.path(self.results, scale, study, job) for job in study.jobs(scale)]
+
+    def fill(self, study, numbers, scale="laptop", jobs=slice(None), **changes):
+        """Write the records of some jobs; `numbers(run)` gives a run's {metric: Series}."""
+        for job in study.jobs(scale)[jobs]:
+            made = [self.run_record(run, numbers(run), **changes) for run in job.runs]
+            record.write(record.path(self.results, scale, study, job), made)
+
+    def frame(self, study, numbers, scale="laptop"):
+        """Return the frame of a study whose runs all have these numbers."""
+        self.fill(study, numbers, scale)
+        return tables.frame(study, scale, self.results)
+
+    def arms(self, metrics, scale="laptop", **changes):
+        """Return a study of one condition for each label of {metric: {label: values}}, and its frame.
+
+        The values are (seeds, steps) or (seeds, steps, layers), at the steps from 1.
+        """
+        metrics = {
+            name: {label: np.asarray(values, dtype=float) for label, values in arms.items()}
+            for name, arms in metrics.items()
+        }
+        first = next(iter(metrics.values()))
+        conditions = {label: {"init": "he_normal", "optimizer.lr": 2.0**-i} for i, label in enumerate(first)}
+        seeds = len(next(iter(first.values())))
+        study = self.study(**{"conditions": conditions, "compare": None, "seeds": seeds} | changes)
+
+        def numbers(run):
+            found = {name: arms[run.labels["condition"]][run.seed] for name, arms in metrics.items()}
+            return {
+                name: record.Series(np.arange(1, len(own) + 1), own, ("layer",)[: own.ndim - 1])
+                for name, own in found.items()
+            }
+
+        return study, self.frame(study, numbers, scale)
+
+    @staticmethod
+    def run_record(run, series, **changes):
+        """Return a run's record with these numbers."""
+        words = {
+            "filled": spec.fill(run.parts),
+            "status": "finished",
+            "diverged_at": None,
+            "steps": 4,
+            "seconds": {"training": 0.5},
+            "provenance": {"device": "cpu", "commit": None},
+        }
+        return record.RunRecord(**{"id": run.id, "seed": run.seed, "parts": run.parts} | words | changes, series=series)
+
+
+@pytest.fixture
+def house(tmp_path):
+    """A fresh House."""
+    return House(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def data_root(tmp_path_factory):
+    """Return a data folder in which the embedded sets are prepared when they are first used."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Return the folder of the real data sets, or skip."""
+    folder = os.environ.get("GOODINIT_DATA")
+    if not folder or not (Path(folder) / "MNIST").is_dir():
+        pytest.skip("GOODINIT_DATA does not point to the real data sets")
+    return Path(folder)

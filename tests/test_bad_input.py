@@ -1,0 +1,445 @@
+"""A user's mistake ends with one line that says where, what and how to mend it, and leaves nothing behind."""
+
+import errno
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from goodinit import spec
+from goodinit.cli import main
+from goodinit.signatures import InputError
+
+STUDY = """\
+title: A title
+source: {work: work, where: here}
+question: Why?
+fixed:
+  data: {name: digits, train_examples: 64, test_examples: 32}
+  model: {name: mlp, hidden: [8]}
+  optimizer: {name: sgd, lr: 0.1}
+  curriculum: {name: full, replacement: false}
+  training: {steps: 2, batch_size: 16}
+compare:
+  model.activation: [relu, tanh]
+  init: {small: {name: gaussian, std: 0.01}, He: he_normal}
+seeds: 1
+pack: 4
+scales:
+  demo: {training.steps: 1}
+table:
+  - {metric: loss}
+figures:
+  loss: {kind: curves, y: loss, hue: init}
+reported:
+  - {where: {init: He}, metric: loss, value: 2.3, source: here, verified: true}
+claims:
+  - id: first
+    says: He is first.
+    source: here
+    test:
+      beats:
+        where: {model.activation: relu}
+        better: {init: He}
+        worse: {init: small}
+        metric: loss
+        best: lowest
+  - {id: low, says: It is low., source: here, test: {within: {where: {init: He}, metric: loss, below: 3}}}
+"""
+FILE = "configs/work/study.yaml"
+REPORTED = "reported:\n  - {where: {init: He}"
+ACTIVATION = "model.activation: [relu, tanh]"
+
+# What is wrong in a study's file: id, the text in place of which, the text, words of the message.
+WRITTEN = [
+    ("unknown-key", "seeds: 1", "sedes: 1", "'sedes'; did you mean seeds?"),
+    ("unknown-part", "  optimizer:", "  optimiser:",
+     "fixed: unknown key 'optimiser'; did you mean optimizer?"),
+    ("unknown-data", "digits", "digit", "data: unknown name 'digit'; did you mean digits?"),
+    ("unknown-model", "name: mlp", "name: mpl", "model: unknown name 'mpl'; did you mean mlp?"),
+    ("unknown-init", "he_normal", "he_norml", "init: unknown name 'he_norml'; did you mean he_normal?"),
+    ("unknown-optimizer", "name: sgd", "name: sdg", "optimizer: unknown name 'sdg'; did you mean sgd?"),
+    ("unknown-curriculum", "name: full", "name: ful", "curriculum: unknown name 'ful'; did you mean full?"),
+    ("unknown-objective", "  curr", "  objective: entropy\n  curr",
+     "objective: unknown name 'entropy'; did you mean cross_"),
+    ("unknown-update", "  curr", "  update: synchron\n  curr",
+     "update: unknown name 'synchron'; did you mean synchronous?"),
+    ("unknown-diagnostics", "  curr", "  diagnostics: [gradient]\n  curr",
+     "diagnostics: unknown name 'gradient'; did you mean"),
+    ("data-option", "train_examples", "train_exampels",
+     "data.digits: unknown option 'train_exampels'; did you mean train_"),
+    ("model-option", "hidden:", "hiden:", "model.mlp: unknown option 'hiden'; did you mean hidden?"),
+    ("init-option", "std:", "sdt:", "init.gaussian: unknown option 'sdt'; did you mean std?"),
+    ("optimizer-option", "lr:", "rl:", "optimizer.sgd: unknown option 'rl'"),
+    ("curriculum-option", "replacement:", "replace:",
+     "curriculum.full: unknown option 'replace'; did you mean replacement?"),
+    ("training-option", "batch_size", "batchsize",
+     "training: unknown option 'batchsize'; did you mean batch_size?"),
+    ("compare-part", ACTIVATION, "modle.activation: [relu]",
+     "compare: unknown key 'modle.activation'; did you mean model?"),
+    ("compare-option", ACTIVATION, "model.activatoin: [relu]",
+     "unknown option 'activatoin'; did you mean activation?"),
+    ("condition-part", "seeds: 1", "conditions: {a: {optim.lr: 1}}",
+     "conditions.a: unknown key 'optim.lr'; did you mean opt"),
+    ("scale-key", "training.steps: 1", "sedes: 2", "scales.demo: unknown key 'sedes'; did you mean seeds?"),
+    ("scale-part", "training.steps: 1", "trainin.steps: 2",
+     "scales.demo: unknown key 'trainin.steps'; did you mean training?"),
+    ("scale-axis", "training.steps: 1", "compare.inti: [he_normal]",
+     "scales.demo: unknown key 'compare.inti'; did you mean"),
+    ("scale-seeds", "training.steps: 1", "seeds: many", "scales.demo.seeds: 'many' is not of type 'integer'"),
+    ("scale-pack", "training.steps: 1", "pack: 0", "scales.demo.pack: 0 is less than the minimum of 1"),
+    ("scale-unknown", "  demo:", "  dmeo:", "scales: unknown key 'dmeo'; did you mean demo?"),
+    ("text-for-int", "steps: 2", "steps: two", "training: steps: 'two' is not int"),
+    ("bool-for-int", "batch_size: 16", "batch_size: true", "training: batch_size: True is not int"),
+    ("float-for-int", "seeds: 1", "seeds: 1.5", "seeds: 1.5 is not of type 'integer'"),
+    ("int-for-bool", "replacement: false", "replacement: 0", "curriculum.full: replacement: 0 is not bool"),
+    ("int-for-list", "hidden: [8]", "hidden: 8", "model.mlp: hidden: 8 is not list[int]"),
+    ("list-item", "hidden: [8]", "hidden: [8, 8.5]", "model.mlp: hidden: [8, 8.5] is not list[int]"),
+    ("list-for-name", "name: digits", "name: [digits]", "data: unknown name ['digits']"),
+    ("number-for-part", "  data: {name: digits, train_examples: 64, test_examples: 32}", "  data: 3",
+     "fixed.data: 3 is not"),
+    ("number-compared", "He: he_normal", "He: 3", "init: 3 is neither a name nor options"),
+    ("text-for-values", ACTIVATION, "model.activation: relu",
+     "'relu' is not a list of values or {label: value}"),
+    ("activation", "[relu, tanh]", "[relu, tanhh]",
+     "activation: 'tanhh' is not ['relu', 'sigmoid', 'tanh']; did you mean tanh?"),
+    ("number-as-text", "lr: 0.1", "lr: 1e-3", "fixed.optimizer.lr: '1e-3' is text in YAML: write 1.0e-3"),
+    ("infinite", "steps: 2", "diverged_above: .inf",
+     "training.diverged_above: inf cannot be recorded: write a finite"),
+    ("date", "lr: 0.1", "lr: 2026-13-45", "optimizer.sgd: lr: '2026-13-45' is not float"),
+    ("key-twice", "lr: 0.1", "lr: 0.1, lr: 0.2", "line 7: the key 'lr' stands twice"),
+    ("not-yaml", "lr: 0.1}", "lr: 0.1", "not YAML: ", "line 7"),
+    ("empty", STUDY, "", "expected keys and values, found nothing"),
+    ("list", STUDY, "- title\n", "expected keys and values, found list"),
+    ("no-title", "title: A title\n", "", "'title' is a required property"),
+    ("no-kind", "kind: curves, ", "", "figures.loss: 'kind' is a required property"),
+    ("no-lr", ", lr: 0.1", "", "optimizer.sgd: lr is missing"),
+    ("no-model", "  model: {name: mlp, hidden: [8]}\n", "",
+     "model: the name is missing; allowed: mlp"),
+    ("no-optimizer", "  optimizer: {name: sgd, lr: 0.1}\n", "",
+     "optimizer is missing; only a study of 0 steps needs none"),
+    ("steps-and-epochs", "steps: 2", "steps: 2, epochs: 1", "training: give either steps or epochs"),
+    ("no-steps", "steps: 2, ", "", "training: give either steps or epochs"),
+    ("work", "work: work", "work: wrok", "source.work: 'wrok' is not the folder's name, 'work'"),
+    ("claim-axis", "where: {init: He}, metric: loss, below", "where: {inti: He}, metric: loss, below",
+     "claims.low.where: unknown", "'inti'; did you mean init?"),
+    ("claim-label", "better: {init: He}", "better: {init: Hee}",
+     "claims.first.better.init: unknown value 'Hee'; did you mean He?"),
+    ("claim-start", "{within: {where: {init: He}, metric: loss, below: 3}}",
+     "{trend: {metric: loss, start: {layr: 1}, end: {}}}",
+     "claims.low.start: unknown axis 'layr'; did you mean layer?"),
+    ("claim-at", "below: 3", "at: {lats: 3}",
+     "claims.1.test.within.at: {'lats': 3} is not last, a step, or {last: how many"),
+    ("claim-twice", "id: low", "id: first", "claims: the id 'first' stands twice"),
+    ("claim-id", "id: low", "id: Low!", "claims.1.id: 'Low!' is not small letters, digits and hyphens"),
+    ("predicate", " beats:", " beat:", "claims.first: test: unknown name 'beat'; did you mean beats?"),
+    ("predicates", "below: 3}}", "below: 3}, beats: {}}", "claims.1.test: ",
+     "is not one predicate with its options"),
+    ("predicate-option", "best: lowest", "best: low",
+     "test.beats: best: 'low' is not ['lowest', 'highest']; did you mean lowest?"),
+    ("reported-axis", REPORTED, REPORTED.replace("init", "inti"),
+     "reported.0.where: unknown axis 'inti'; did you mean init?"),
+    ("reported-label", REPORTED, REPORTED.replace("He", "Hee"),
+     "reported.0.where.init: unknown value 'Hee'; did you mean He?"),
+    ("reported-list", REPORTED, REPORTED.replace("He", "{a: 1}"),
+     "reported.0.where.init: unknown value {'a': 1}; allowed: He, small"),
+    ("figure-kind", "kind: curves", "kind: curve",
+     "figures.loss: figure: unknown name 'curve'; did you mean curves?"),
+    ("figure-option", "hue: init", "hue: init, smoth: 3",
+     "figure.curves: unknown option 'smoth'; did you mean smooth?"),
+    ("figure-axis", "hue: init", "hue: intt", "figures.loss.hue: unknown axis 'intt'; did you mean init?"),
+    ("figure-where", "hue: init", "hue: init, where: {inti: He}",
+     "figures.loss.where: unknown axis 'inti'; did you mean init?"),
+    ("figure-label", "hue: init", "hue: init, where: {init: Hee}",
+     "figures.loss.where.init: unknown value 'Hee'; did you mean He?"),
+    ("figure-each", "hue: init", "hue: init, each: intt",
+     "figures.loss.each: unknown axis 'intt'; did you mean init?"),
+    ("figure-name", "  loss:", "  Loss!:", "figures: 'Loss!' is not small letters, digits and underscores"),
+    ("table-at", "- {metric: loss}", "- {metric: loss, at: lats}",
+     "table.0.at: 'lats' is not last, a step, or {last: how many steps}"),
+]  # fmt: skip
+
+
+def study(old, new):
+    """Put `new` in the place of `old` in the study's file."""
+    return lambda folder, monkeypatch, template: _change(
+        folder / FILE, lambda text: text.replace(old.encode(), new.encode(), 1)
+    )
+
+
+def put(path, content=b""):
+    """Write a file."""
+
+    def breaks(folder, monkeypatch, template):
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+
+    return breaks
+
+
+def copied(kind, pattern="", change=None):
+    """Copy `data` or `results`, whole, and change the file that fits the pattern."""
+
+    def breaks(folder, monkeypatch, template):
+        shutil.copytree(template / kind, folder / kind)
+        for file in (folder / kind).glob(pattern) if pattern else ():
+            _change(file, change)
+
+    return breaks
+
+
+def patched(target, replacement):
+    """Replace a function."""
+    return lambda folder, monkeypatch, template: monkeypatch.setattr(target, replacement)
+
+
+def full(suffix, whole=Path.write_bytes):
+    """Let the disk be full in the middle of a file with this suffix."""
+
+    def write(path, content):
+        if f"{suffix}." not in path.name:
+            return whole(path, content)
+        whole(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    return patched("pathlib.Path.write_bytes", write)
+
+
+def _change(file, change):
+    content = change(file.read_bytes())
+    file.unlink() if content is None else file.write_bytes(content)
+
+
+def no_space(*arguments):
+    """Do as numpy.save on a full disk."""
+    raise OSError("9 requested and 4 written")
+
+
+def no_network(*arguments, **more):
+    """Do as urlopen without a network."""
+    raise OSError("no route")
+
+
+def half(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    return content[:-9] + bytes([content[-9] ^ 1]) + content[-8:]
+
+
+def swap(old, new):
+    return lambda content: re.sub(old, new, content, count=1)
+
+
+LOST = swap(rb'"id": "\w+"', b'"id": "0"')
+OTHER = swap(b'"diverged_above": [0-9.]+', b'"diverged_above": 5.0')
+RECORD = "demo/runs/work/study/*.json"
+ARRAYS = "demo/runs/work/study/*.npz"
+DIGITS = "prepared/digits"
+GZ = "MNIST/raw/train-images-idx3-ubyte.gz"
+AGAIN = "and train again"
+STALE = (
+    ".json: stale: training.diverged_above was 5.0 when run ",
+    " and is 100000000.0 today: delete the record",
+    AGAIN,
+)
+NO_SPACE = "No space left on device: check space and permissions"
+
+# All other mistakes: id, the command line, what breaks it (functions), words of the message.
+ELSEWHERE = [
+    ("no-command", "", "required: command"),
+    ("unknown-command", "trian", "invalid choice: 'trian'", "train", "goodinit --help"),
+    ("unknown-argument", "train --devcie cpu", "unrecognized arguments: --devcie"),
+    ("threads-text", "train --threads two", "--threads: invalid int value: 'two'"),
+    ("threads-zero", "train --threads 0", "threads: 0 is not at least 1"),
+    ("not-utf8", "list", put(FILE, b"title: \xff"), FILE,
+     "'utf-8' codec can't decode byte 0xff in position 7"),
+    ("capitals", "list", put("configs/work/Study.yaml"), "configs/work/Study.yaml",
+     "small letters, digits and underscores only"),
+    ("unknown-scale", "list --scale dmo", "scale: unknown scale 'dmo'; did you mean demo?"),
+    ("unknown-work", "train wrok", "works: unknown work 'wrok'; did you mean work?"),
+    ("unknown-work-of-study", "train wrok/study", "unknown work 'wrok'; did you mean work?"),
+    ("unknown-study", "train work/stduy", "unknown study 'stduy' of work; did you mean study?"),
+    ("unknown-job", "train --job relu",
+     "job: no job 'relu' at demo scale; allowed: relu+tanh-small+he-seed0"),
+    ("no-configs", "list --configs nowhere",
+     "nowhere: no studies: expected files like nowhere/<work>/<study>.yaml"),
+    ("unknown-figure", "figure work/study --figure lss", copied("results"),
+     "figure: work/study has no 'lss'; did you mean loss?"),
+    ("no-run", "show zzz", copied("results"),
+     "run: no record in results has a run 'zzz': see goodinit list --runs"),
+    ("many-runs", "show ''", copied("results"), "run: '' is the beginning of 4 ids: "),
+    ("unknown-data-set", "prepare mnits", "mnits: not a data set that is prepared; did you mean mnist?"),
+    ("drawn-data-set", "prepare gaussian",
+     "gaussian: not a data set that is prepared; allowed: cifar10, digits, mnist"),
+    ("no-gpu", "train --device cuda", patched("torch.cuda.device_count", lambda: 0),
+     "device: cuda: there are 0 GPUs; use cpu or auto"),
+    ("unknown-device", "train --device gpu", "device: unknown device 'gpu'; did you mean cpu?"),
+    ("no-data-root", "train --data-root nowhere",
+     "data_root: nowhere is not a folder: make it, or leave data_root out"),
+    ("no-data-variable", "train",
+     lambda folder, monkeypatch, template: monkeypatch.setenv("GOODINIT_DATA", "nowhere"),
+     "GOODINIT_DATA: nowhere is not a folder: make it, or leave GOODINIT_DATA out"),
+    ("paper-without-gpu", "train --scale paper", patched("torch.cuda.is_available", lambda: False),
+     "4 runs would take about", "hours", "insist with --device cpu", "or take --scale laptop"),
+    # Out of range, which only the run tells.
+    ("negative-std", "train", study("std: 0.01", "std: -1"),
+     "work/study: gaussian: std must be at least 0, not -1"),
+    ("learning-rate", "train", study("lr: 0.1", "lr: 0"), "work/study: sgd: lr must be more than 0, not 0"),
+    ("batch-too-large", "train", study("batch_size: 16", "batch_size: 65"),
+     "work/study: full: batch_size: 65 is more than the 64"),
+    ("batch-zero", "train", study("batch_size: 16", "batch_size: 0"),
+     "work/study: training: batch_size must be at least 1"),
+    ("units", "train", study("hidden: [8]", "hidden: [8, 0]"),
+     "mlp: hidden: every layer needs at least 1 unit, not [8, 0]"),
+    ("units-estimated", "train --scale paper", study("hidden: [8]", "hidden: [0]"),
+     patched("torch.cuda.is_available", lambda: False),
+     "mlp: hidden: every layer needs at least 1 unit, not [0]"),
+    ("examples", "train", study("n_examples: 64", "n_examples: 5000"),
+     "digits: train_examples: 5000 is not between 1 and 1437"),
+    ("validation", "train", study("test_examples: 32", "validation_examples: 64"),
+     "digits: validation_examples: 64 leaves nothing", "at most 63"),
+    ("bins", "train", study("  curr", "  diagnostics: [{name: activations, bins: 0}]\n  curr"),
+     "activations: ", "bins of at least 1"),
+    ("bins-of-one-run", "train", study("  curr", "  diagnostics: [{name: activations, bins: 0}]\n  curr"),
+     study("training.steps: 1", "compare.init: {He: he_normal}"), "activations: ", "bins of at least 1"),
+    # Data that are damaged or not to be had.
+    ("array-truncated", "train --data-root data", copied("data", f"{DIGITS}/train_images.npy", half),
+     "digits: the prepared arrays are damaged or incomplete", f"delete data/{DIGITS} and run again"),
+    ("array-missing", "train --data-root data",
+     copied("data", f"{DIGITS}/test_labels.npy", lambda content: None), "test_labels.npy",
+     f"delete data/{DIGITS} and run again"),
+    ("array-flipped", "train --data-root data", copied("data", f"{DIGITS}/test_images.npy", flip),
+     "digits: the prepared arrays do not match their manifest's checksum",
+     f"delete data/{DIGITS} and run again"),
+    ("manifest-truncated", "train --data-root data", copied("data", f"{DIGITS}/manifest.json", half),
+     f"delete data/{DIGITS}"),
+    ("manifest-list", "train --data-root data",
+     copied("data", f"{DIGITS}/manifest.json", lambda content: b"[]"), f"delete data/{DIGITS}"),
+    ("manifest-key", "train --data-root data",
+     copied("data", f"{DIGITS}/manifest.json", swap(b"classes", b"clases")), "'classes'",
+     f"delete data/{DIGITS}"),
+    ("mnist-damaged", "prepare mnist --data-root .", put(GZ, b"garbage"),
+     f"MNIST: {GZ} is damaged: its MD5 is not f68b3c2dcbeaaa9fbdd348bbdeb94873: delete it and run again"),
+    ("mnist-missing", "prepare mnist --data-root .", patched("urllib.request.urlopen", no_network),
+     f"MNIST: {GZ.removesuffix('.gz')}", "is missing and cannot be downloaded: put the official file there",
+     "GOODINIT_DATA"),
+    ("data-not-a-folder", "prepare digits --data-root .", put("prepared"), "prepared/digits",
+     "check space and permissions"),
+    ("data-no-space", "prepare digits --data-root .", patched("numpy.save", no_space),
+     f"{DIGITS}/train_images.npy: 9 requested and 4 written: check space"),
+    # Records that are damaged, stale or not there.
+    ("record-truncated", "train", copied("results", RECORD, half), ".json: damaged record", AGAIN),
+    ("record-empty", "table work/study", copied("results", RECORD, lambda content: b""),
+     ".json: damaged record", AGAIN),
+    ("record-format", "show zzz", copied("results", RECORD, swap(b'"format": 1', b'"format": 2')),
+     "record of format 2, not 1", AGAIN),
+    ("record-key", "claims", copied("results", RECORD, swap(b'"status"', b'"staus"')),
+     "damaged record (KeyError: 'status')", AGAIN),
+    ("record-lost-run", "train", copied("results", RECORD, LOST), "damaged record: run ", " is missing"),
+    ("record-lost-run-table", "table", copied("results", RECORD, LOST), "damaged record: run ",
+     " is missing"),
+    ("arrays-missing", "train", copied("results", ARRAYS, lambda content: None),
+     ".npz: this file of the record is missing", AGAIN),
+    ("arrays-truncated", "table", copied("results", ARRAYS, half),
+     ".npz: damaged: not the arrays that the record names", AGAIN),
+    ("arrays-flipped", "figure", copied("results", ARRAYS, flip),
+     ".npz: damaged: not the arrays that the record names", AGAIN),
+    ("stale-train", "train", copied("results", RECORD, OTHER), *STALE),
+    ("stale-table", "table", copied("results", RECORD, OTHER), *STALE),
+    ("stale-figure", "figure", copied("results", RECORD, OTHER), *STALE),
+    ("stale-claims", "claims", copied("results", RECORD, OTHER), *STALE),
+    ("no-record-table", "table work/study", "work/study: no records at scale demo in results: ",
+     "goodinit train work/study --scale demo"),
+    ("no-record-figure", "figure work/study", "work/study: no records at scale demo in results: ",
+     "goodinit train work/study --scale demo"),
+    # What the records do not hold.
+    ("table-metric", "table", copied("results"), study("- {metric: loss", "- {metric: lss"),
+     f"{FILE}: table: metric: 'lss'", "did you mean loss?"),
+    ("table-step", "table", copied("results"), study("- {metric: loss", "- {metric: loss, at: 99"),
+     f"{FILE}: table: no measure"),
+    ("figure-metric", "figure", copied("results"), study("y: loss", "y: lss"),
+     f"{FILE}: figures.loss: metric: 'lss'", "did you mean loss?"),
+    ("claim-metric", "claims", copied("results"), study("metric: loss, below", "metric: lss, below"),
+     f"{FILE}: claims.low: metric: 'lss'", "did you mean loss?"),
+    ("claim-of-many", "claims", copied("results"), study("where: {model.activation: relu}", "where: {}"),
+     f"{FILE}: claims.first: beats: better and worse must each name one condition"),
+    # Output that cannot be written.
+    ("results-not-a-folder", "train", put("results"), "results/demo/runs/work",
+     "Not a directory: check space and permissions"),
+    ("figures-not-a-folder", "figure", copied("results"), put("figures"), "figures/demo/work",
+     "check space and permissions"),
+    ("table-not-a-folder", "table", copied("results"), put("results/demo/tables"), "results/demo/tables/work",
+     "check space"),
+    ("no-space-arrays", "train", full(".npz"), "results/demo/runs/work/study/relu+tanh", f".npz: {NO_SPACE}"),
+    ("no-space-record", "train", full(".json"), "results/demo/runs/work/study/relu+tanh",
+     f".json: {NO_SPACE}"),
+    ("no-space-table", "table", copied("results"), full(".csv"),
+     f"results/demo/tables/work/study.csv: {NO_SPACE}"),
+    ("no-space-figure", "figure", copied("results"), full(".svg"),
+     f"figures/demo/work/study-loss.svg: {NO_SPACE}"),
+    ("no-space-claims", "claims", copied("results"), full(".csv"), f"results/demo/claims.csv: {NO_SPACE}"),
+]  # fmt: skip
+
+CASES = [pytest.param("list", [study(old, new), FILE, *words], id=name) for name, old, new, *words in WRITTEN]
+CASES += [pytest.param(line, rest, id=name) for name, line, *rest in ELSEWHERE]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A folder with the study, its data and its records, all of them whole."""
+    folder = tmp_path_factory.mktemp("whole")
+    put(FILE, STUDY.encode())(folder, None, None)
+    (folder / "data").mkdir()
+    main(["prepare", "digits", "--data-root", str(folder / "data")])
+    places = {"configs": "configs", "results": "results", "data-root": "data"}
+    main(["train", "--device=cpu", *(f"--{name}={folder / place}" for name, place in places.items())])
+    return folder
+
+
+@pytest.mark.parametrize(("line", "rest"), CASES)
+def test_a_mistake_ends_with_one_clear_line(line, rest, template, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GOODINIT_DATA", str(template / "data"))
+    put(FILE, STUDY.encode())(tmp_path, None, None)
+    for breaks in filter(callable, rest):
+        breaks(tmp_path, monkeypatch, template)
+    before = _files(tmp_path, template)
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(line))
+    *said, error = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert error.startswith("goodinit: error: ")
+    assert not [other for other in said if not re.fullmatch(r"\d+ jobs, \d+ of them recorded already|  .*", other)]
+    assert not [word for word in rest if not callable(word) and word not in error], error
+    assert _files(tmp_path, template) == before
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"scle": "demo"}, "unknown key 'scle'; did you mean scale?"),
+        ({"scale": "labtop"}, "scale: 'labtop' is not known; did you mean laptop?"),
+        ({"device": "gpu"}, "device: 'gpu' is not auto, cpu, cuda or cuda:N"),
+        ({"device": 1}, "device: 1 is not"),
+        ({"works": 3}, "works: 3 is not of type 'array'"),
+        ({"works": [3]}, "works.0: 3 is not of type 'string'"),
+        ({"data_root": 3}, "data_root: 3 is not of type 'string', 'null'"),
+        ({"results": ""}, "results: '' should be non-empty"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_the_settings(config, words):
+    with pytest.raises(InputError, match=re.escape(words)) as raised:
+        spec.settings(config)
+    assert str(raised.value).startswith("configs/config.yaml or --config: ")
+
+
+def _files(*folders):
+    """Return {file: what tells whether it was changed}."""
+    found = (file for folder in folders for file in folder.rglob("*") if not file.is_dir())
+    return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in found}

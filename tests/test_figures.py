@@ -1,0 +1,253 @@
+"""Figures of synthetic records: what is drawn where, and the same bytes each time."""
+
+import itertools
+import struct
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from goodinit import record
+from goodinit.report import figures
+
+INITS = ["zeta", "alpha", "Mu"]
+LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
+FIGURES = {
+    "loss": {"kind": "curves", "title": "Loss of a batch", "y": "loss", "hue": "init", "col": "model.activation",
+             "smooth": 11, "y_limits": [0, 9]},
+    "relu_alone": {"kind": "curves", "y": "loss", "hue": "init", "where": {"model.activation": "relu"}},
+    "spread": {"kind": "curves", "x": "layer", "y": "spread", "hue": "init", "col": "model.activation", "log_y": True},
+    "histogram": {"kind": "histogram", "each": "model.activation", "counts": "count", "edges": "edge", "row": "init",
+                  "col": "layer"},
+}  # fmt: skip
+DRAWN = {  # figure: panels, lines in each
+    "loss": (2, 3),
+    "relu_alone": (1, 3),
+    "spread": (2, 3),
+    "histogram_tanh": (9, 0),
+    "histogram_relu": (9, 0),
+}
+
+
+def _numbers(run):
+    """Curves that differ with every label and seed; zeta's spread is 0 in layer 2."""
+    place = INITS.index(run.labels["init"]) + 3 * (run.labels["model.activation"] == "relu")
+    noise = np.random.default_rng([place, run.seed])
+    spread = 10.0 ** -np.arange(3) * (1 + place + run.seed) * np.ones((2, 1))
+    spread[:, 1] *= run.labels["init"] != "zeta"
+    counts = np.stack([np.ones((3, 6)), np.roll(LAST, place + run.seed, axis=1)])
+    return {
+        "loss": record.Series(np.arange(1, 41), place + noise.random(40)),
+        "spread": record.Series(np.array([0, 4]), spread, ("layer",)),
+        "count": record.Series(np.array([0, 4]), counts, ("layer", "bin")),
+        "edge": record.Series(np.array([0, 4]), np.broadcast_to(np.arange(6) / 6, (2, 3, 6)), ("layer", "bin")),
+    }
+
+
+@pytest.fixture
+def study(house):
+    return house.study(figures=FIGURES)
+
+
+@pytest.fixture
+def frame(house, study):
+    return house.frame(study, _numbers)
+
+
+def _lines(axis):
+    """Return {label: line} of the curves of a panel, without what marks the zeros."""
+    return {line.get_label(): line for line in axis.get_lines() if line.get_label() != "exactly 0"}
+
+
+def _triangles(axis):
+    return [line for line in axis.get_lines() if line.get_marker() == "v"]
+
+
+def _book_smooth(x):
+    """The book's `smooth_curve`, one sum after the other."""
+    window = np.kaiser(11, 2)
+    padded = [*x[10:0:-1], *x, *x[-1:-11:-1]]
+    smooth = [
+        sum(window[j] * padded[i + j] for j in range(11)) / sum(window) for i in range(len(padded) - len(window) + 1)
+    ]
+    return np.array(smooth[5:-5])
+
+
+def test_every_kind_is_drawn_here(study):
+    assert set(study.figures()) == set(DRAWN)
+    assert {figure["kind"] for figure in study.figures().values()} == set(figures.__all__)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_every_figure_is_whole_and_the_same_twice(study, frame, name):
+    drawn = figures.draw(study, "laptop", name, frame)
+    panels, lines = DRAWN[name]
+    assert len(drawn.axes) == panels
+    assert [len(_lines(axis)) for axis in drawn.axes] == [lines] * panels
+    svg, png = figures.render(drawn, "svg"), figures.render(drawn, "png")
+    assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
+    assert b"dc:date" not in svg
+    assert png.startswith(b"\x89PNG")
+    assert b"Software" not in png
+    assert struct.unpack(">II", png[16:24]) == tuple(int(150 * length) for length in drawn.get_size_inches())
+    assert (figures.render(drawn, "svg"), figures.render(drawn, "png")) == (svg, png)
+    again = figures.draw(study, "laptop", name, frame)
+    assert (figures.render(again, "svg"), figures.render(again, "png")) == (svg, png)
+
+
+def test_other_numbers_give_another_file(study, frame):
+    first = figures.render(figures.draw(study, "laptop", "relu_alone", frame), "svg")
+    frame.loc[frame["metric"] == "loss", "value"] *= 1.01
+    assert figures.render(figures.draw(study, "laptop", "relu_alone", frame), "svg") != first
+
+
+@pytest.mark.parametrize("scale", ["demo", "laptop", "paper"])
+def test_title_says_what_of_which_study_at_what_scale(study, frame, scale):
+    title = figures.draw(study, scale, "loss", frame).get_suptitle()
+    assert title.startswith("work/study: Loss of a batch\n")
+    assert f"{scale} scale, 3 seeds (mean" in title
+    assert ("not a replication" in title) == (scale == "demo")
+    title = figures.draw(study, scale, "histogram_tanh", frame[frame["seed"] == 0]).get_suptitle()
+    assert title.startswith("work/study: A title, activation tanh\n")
+    assert f"{scale} scale, 1 seed (the first" in title
+    assert ("not a replication" in title) == (scale == "demo")
+
+
+@pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh"])
+def test_nothing_overlaps_the_title_or_leaves_the_page(study, frame, name):
+    drawn = figures.draw(study, "demo", name, frame)
+    (title,) = drawn.texts
+    box = title.get_window_extent()
+    panels = [axis.get_tightbbox() for axis in drawn.axes]
+    assert box.y0 >= max(panel.y1 for panel in panels)
+    legends = [legend.get_window_extent() for legend in drawn.legends]
+    assert all(legend.x0 >= max(panel.x1 for panel in panels) for legend in legends)
+    for part in [box, *legends, *panels]:
+        assert part.x0 >= 0
+        assert part.y0 >= 0
+        assert part.x1 <= drawn.bbox.x1
+        assert part.y1 <= drawn.bbox.y1
+
+
+def test_curves_are_the_mean_of_smoothed_runs_in_a_band_of_one_deviation(study, frame):
+    drawn = figures.draw(study, "laptop", "loss", frame)
+    assert [axis.get_title() for axis in drawn.axes] == ["activation: tanh", "activation: relu"]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == INITS
+    for axis, activation in zip(drawn.axes, ("tanh", "relu"), strict=True):
+        assert axis.get_ylim() == (0, 9)
+        assert list(_lines(axis)) == INITS
+        for init, band in zip(INITS, axis.collections, strict=True):
+            mine = (frame["init"] == init) & (frame["model.activation"] == activation) & (frame["metric"] == "loss")
+            runs = [_book_smooth(group["value"].to_numpy()) for _, group in frame[mine].groupby("seed")]
+            assert len(runs) == 3
+            mean, deviation = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1)
+            steps, values = _lines(axis)[init].get_data()
+            np.testing.assert_array_equal(steps, np.arange(1, 41))
+            np.testing.assert_allclose(values, mean, rtol=1e-12)
+            corners = band.get_paths()[0].vertices
+            for step, low, high in zip(steps, mean - deviation, mean + deviation, strict=True):
+                heights = corners[corners[:, 0] == step][:, 1]
+                assert (heights.min(), heights.max()) == pytest.approx((low, high))
+
+
+def test_where_chooses_what_is_drawn(study, frame):
+    (axis,) = figures.draw(study, "laptop", "relu_alone", frame).axes
+    expected = frame[(frame["model.activation"] == "relu") & (frame["metric"] == "loss") & (frame["init"] == "Mu")]
+    np.testing.assert_allclose(_lines(axis)["Mu"].get_ydata(), expected.groupby("step")["value"].mean())
+
+
+def test_log_axis_has_geometric_means_and_a_triangle_where_0(study, frame):
+    drawn = figures.draw(study, "laptop", "spread", frame)
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == [*INITS, "exactly 0"]
+    for place, axis in enumerate(drawn.axes):
+        assert axis.get_yscale() == "log"
+        layers, values = _lines(axis)["alpha"].get_data()
+        np.testing.assert_array_equal(layers, [1, 2, 3])
+        geometric = np.prod([2 + 3 * place + seed for seed in range(3)]) ** (1 / 3)
+        np.testing.assert_allclose(values, geometric * np.array([1, 0.1, 0.01]))
+        (triangle,) = _triangles(axis)
+        assert triangle.get_xdata().tolist() == [2]
+        assert triangle.get_color() == _lines(axis)["zeta"].get_color()
+        assert triangle.get_transform() == axis.get_xaxis_transform()
+        assert triangle.get_ydata().tolist() == [0]  # the lower edge, in the axis's own measure
+
+
+def test_no_triangle_where_a_run_has_no_number(house):
+    _, frame = house.arms({"loss": {"a": [[1, 0, 4, 5], [1, 2, np.nan, 5]], "b": [[1, 2, 3, 4], [1, 2, 3, 4]]}})
+    drawn = figures.curves(frame, y="loss", hue="condition", log_y=True)
+    figures.render(drawn, "png")
+    (axis,) = drawn.axes
+    (triangle,) = _triangles(axis)
+    assert triangle.get_xdata().tolist() == [2]
+    values = _lines(axis)["a"].get_ydata()
+    np.testing.assert_allclose(values[[0, 3]], [1, 5])
+    assert not (values[[1, 2]] > 0).any()
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+def test_diverged_runs_are_drawn_without_a_warning(house, log_y):
+    diverged = [[1, 1e38, np.inf], [1, 2, np.inf], [1, 2, 3]]
+    _, frame = house.arms({"loss": {"a": diverged, "b": [[1, 2, 3]] * 3, "c": [[np.nan, np.nan, np.nan]] * 3}})
+    drawn = figures.curves(frame, y="loss", hue="condition", log_y=log_y)
+    figures.render(drawn, "png")
+    (axis,) = drawn.axes
+    assert set(_lines(axis)) == {"a", "b"}
+    assert _lines(axis)["b"].get_ydata() == pytest.approx([1, 2, 3])
+
+
+def test_histogram_shows_the_first_seed_at_the_last_step(study, frame):
+    drawn = figures.draw(study, "laptop", "histogram_relu", frame)
+    panels = np.array(drawn.axes).reshape(3, 3)
+    assert [axis.get_ylabel() for axis in panels[:, 0]] == INITS
+    assert [axis.get_title() for axis in panels[0]] == ["layer 1", "layer 2", "layer 3"]
+    for row, column in itertools.product(range(3), range(3)):
+        axis = panels[row, column]
+        (bars,) = axis.patches
+        shares, edges, _ = bars.get_data()
+        np.testing.assert_allclose(shares, np.roll(LAST[column], row + 3) / np.sum(LAST[column]))
+        np.testing.assert_allclose(edges, np.arange(7) / 6)
+        too_high = {0: ["70%"], 1: [], 2: ["90%"]}[column]
+        assert [text.get_text() for text in axis.texts] == too_high
+
+
+@pytest.mark.parametrize("length", [11, 12, 40, 101])
+def test_smoothing_is_the_book_s(length):
+    curve = np.random.default_rng(length).normal(size=length).cumsum()
+    np.testing.assert_allclose(figures._smooth(curve, 11), _book_smooth(curve), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 11, 40])
+@pytest.mark.parametrize("width", [1, 3, 11])
+def test_smoothing_keeps_a_constant_and_the_length(length, width):
+    np.testing.assert_allclose(figures._smooth(np.full(length, 2.5), width), np.full(length, 2.5), rtol=1e-14)
+    curve = np.random.default_rng(width).normal(size=length)
+    smooth = figures._smooth(curve, width)
+    assert smooth.shape == (length,)
+    assert smooth.min() >= curve.min() - 1e-12
+    assert smooth.max() <= curve.max() + 1e-12
+
+
+def _lightness(color):
+    """Return L* of CIE 1976: 0 is black, 100 white."""
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return 116 * np.cbrt(luminance) - 16 if luminance > 0.008856 else 903.3 * luminance
+
+
+def test_colors_are_distinct_and_neighbors_differ_in_grey():
+    assert len(set(map(to_rgb, figures.COLORS))) == len(figures.COLORS)
+    lightness = [_lightness(color) for color in figures.COLORS]
+    assert all(abs(one - other) >= 5 for one, other in itertools.pairwise(lightness))
+    assert max(lightness) < 80  # still seen on white
+
+
+def test_many_lines_are_all_drawn_and_all_look_different(house):
+    labels = [f"arm {i}" for i in range(14)]
+    _, frame = house.arms({"loss": {label: [[1.0 + i, 2.0], [2.0, 3.0 + i]] for i, label in enumerate(labels)}})
+    drawn = figures.curves(frame, y="loss", hue="condition")
+    lines = _lines(drawn.axes[0])
+    assert list(lines) == labels
+    looks = {(to_rgb(line.get_color()), str(line._unscaled_dash_pattern)) for line in lines.values()}
+    assert len(looks) == len(labels)

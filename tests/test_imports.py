@@ -1,0 +1,64 @@
+"""Each room imports only what it may know."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
+PLAIN = {"numpy", "yaml", "jsonschema"}
+REPORT = {"numpy", "pandas", "scipy", "matplotlib", "seaborn"}
+ALLOWED = {  # module: what it may import beside the standard library; the first pattern that matches counts
+    "methods/data.py": {"torch", "numpy", "torchvision", "sklearn"},
+    "methods/models/__init__.py": {"goodinit.methods.models"},
+    "methods/*.py": {"torch", "numpy"},
+    "methods/models/*.py": {"torch"},
+    "report/*.py": REPORT | {"goodinit.report", "goodinit.spec", "goodinit.record", "goodinit.signatures"},
+    "runner.py": {"torch", "numpy", "goodinit.methods", "goodinit.spec", "goodinit.record", "goodinit.signatures"},
+    "cli.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
+    "__main__.py": {"goodinit.cli"},
+    "signatures.py": set(),
+    "documents.py": PLAIN | {"goodinit.signatures"},
+    "record.py": PLAIN | {"goodinit.signatures"},
+    "spec.py": PLAIN | {"goodinit.signatures", "goodinit.documents"},
+    "__init__.py": set(),
+}
+FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
+
+
+def _imported(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from names if node.module in ("goodinit", "goodinit.methods", "goodinit.report") else [node.module]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_imports_only_what_it_may(file):
+    allowed = next(names for pattern, names in ALLOWED.items() if Path(file).match(pattern))
+    for name in _imported(ast.parse((SOURCE / file).read_text())):
+        if name.split(".")[0] not in sys.stdlib_module_names:
+            assert any(name == one or name.startswith(f"{one}.") for one in allowed), name
+
+
+@pytest.mark.parametrize("module", ["spec", "record", "report.tables", "report.figures", "report.claims", "cli"])
+def test_is_imported_without_torch(module):
+    code = f"import sys, goodinit.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_names_in_all_exist(file):
+    tree = ast.parse((SOURCE / file).read_text())
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    for node in tree.body:
+        if isinstance(node, ast.ImportFrom):
+            names |= {alias.name for alias in node.names}
+        if isinstance(node, ast.Assign):
+            names |= {ast.unparse(target) for target in node.targets}
+    listed = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
+    assert not listed or set(ast.literal_eval(listed[0].value)) <= names

@@ -1,0 +1,311 @@
+"""From records to a frame, to values, to a summary: against numbers worked out by hand."""
+
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from goodinit import cli, record
+from goodinit.report import tables
+from goodinit.signatures import InputError
+
+COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", "layer", "bin", "value"]
+BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}
+REPORTED = [
+    {"where": {"init": "alpha", "model.activation": "relu"}, "metric": "loss", "at": 2, "value": 7.5,
+     "source": "a book", "verified": True},
+    {"where": {"init": "Mu", "model.activation": "tanh"}, "metric": "spread", "value": 0.25,
+     "source": "an article, figure 1", "verified": False},
+]  # fmt: skip
+
+
+def _numbers(run):
+    """Loss: base, plus the square of the step, plus the seed; and numbers with layers and with bins."""
+    steps = np.arange(1, 5)
+    base = BASE.get(run.labels["init"], 0) + (run.labels["model.activation"] == "relu")
+    spread = base + np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    counts = np.arange(2 * 3 * 4).reshape(2, 3, 4)
+    return {
+        "loss": record.Series(steps, base + steps**2.0 + run.seed),
+        "accuracy": record.Series(np.array([0, 3, 4]), np.array([1.0, 2.0, 4.0]) + run.seed),
+        "spread": record.Series(np.array([0, 4]), spread + run.seed, ("layer",)),
+        "count": record.Series(np.array([0, 4]), counts, ("layer", "bin")),
+    }
+
+
+@pytest.fixture
+def study(house):
+    return house.study()
+
+
+@pytest.fixture
+def tidy(house, study):
+    return house.frame(study, _numbers)
+
+
+def _pick(frame, **where):
+    return tables.select(frame, {name.replace("activation", "model.activation"): value for name, value in where.items()})
+
+
+def test_frame_holds_every_number_once(study, tidy):
+    assert list(tidy.columns) == COLUMNS
+    assert len(tidy) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4)
+    assert not tidy.isna().any().any()
+    assert set(tidy["run"]) == {run.id for run in study.runs("laptop")}
+    for run in study.runs("laptop"):
+        rows = tidy[tidy["run"] == run.id]
+        assert len(rows) == 37
+        assert set(rows["seed"]) == {run.seed}
+        assert {axis: set(rows[axis]) for axis in run.labels} == {axis: {label} for axis, label in run.labels.items()}
+        for metric, series in _numbers(run).items():
+            assert rows[rows["metric"] == metric]["value"].tolist() == series.values.reshape(-1).tolist()
+    # 30 (Mu) + 1 (relu) + 0.6 (step 4, layer 3) + 2 (seed)
+    (value,) = _pick(tidy, init="Mu", activation="relu", metric="spread", step=4, layer=3, seed=2)["value"]
+    assert value == pytest.approx(33.6)
+    (value,) = _pick(tidy, init="Mu", activation="relu", metric="count", step=4, layer=1, bin=3, seed=0)["value"]
+    assert value == 12 + 3
+
+
+def test_layers_count_from_1_and_bins_from_0(tidy):
+    assert sorted(_pick(tidy, metric="spread")["layer"].unique()) == [1, 2, 3]
+    assert sorted(_pick(tidy, metric="count")["layer"].unique()) == [1, 2, 3]
+    assert sorted(_pick(tidy, metric="count")["bin"].unique()) == [0, 1, 2, 3]
+    assert set(_pick(tidy, metric="loss")["step"]) == {1, 2, 3, 4}
+
+
+def test_labels_stand_in_the_study_s_order(tidy):
+    assert list(tidy["init"].cat.categories) == ["zeta", "alpha", "Mu"]
+    assert list(tidy["model.activation"].cat.categories) == ["tanh", "relu"]
+    summary = tables.summarise(tables.measure(tidy, "loss"), ["model.activation", "init"])
+    expected = [(activation, init) for activation in ("tanh", "relu") for init in ("zeta", "alpha", "Mu")]
+    assert list(summary[["model.activation", "init"]].itertuples(index=False, name=None)) == expected
+
+
+def test_labels_are_today_s(house, tidy):
+    renamed = {"zeta": "he_normal", "A new name": "glorot_normal", "Mu": {"name": "gaussian", "std": 0.01}}
+    study = house.study(compare={"model.activation": ["tanh", "relu"], "init": renamed})
+    assert not any("alpha" in file.read_text() for file in house.files(study))
+    found = tables.frame(study, "laptop", house.results)
+    assert list(found["init"].cat.categories) == ["zeta", "A new name", "Mu"]
+    assert found[found["init"] == "A new name"]["value"].tolist() == tidy[tidy["init"] == "alpha"]["value"].tolist()
+
+
+def test_labels_that_only_one_scale_has(house):
+    study = house.study(scales={"demo": {"compare.init": ["he_uniform", "glorot_normal"], "seeds": 1}})
+    found = house.frame(study, _numbers, "demo")
+    assert set(found["init"]) == {"he_uniform", "glorot_normal"}
+    assert len(_pick(found, metric="loss", step=1)) == 4
+
+
+def test_missing_jobs_are_left_out(house, study):
+    assert len(study.jobs("laptop")) == 2
+    house.fill(study, _numbers, jobs=slice(1, None))
+    found = tables.frame(study, "laptop", house.results)
+    assert set(found["run"]) == {run.id for run in study.jobs("laptop")[1].runs}
+    assert set(found["model.activation"]) == {"relu"}
+
+
+def test_no_record_at_all(house, study):
+    house.fill(study, _numbers, scale="demo")
+    with pytest.raises(tables.NotRun, match=re.escape("goodinit train work/study --scale laptop")):
+        tables.frame(study, "laptop", house.results)
+
+
+def test_stale_record_is_refused(house, study):
+    house.fill(study, _numbers)
+    then = record.read(house.files(study)[1])
+    then[3].filled["training"]["batch_size"] = 64
+    record.write(house.files(study)[1], then)
+    with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 today") as caught:
+        tables.frame(study, "laptop", house.results)
+    assert str(house.files(study)[1]) in str(caught.value)
+    assert not isinstance(caught.value, tables.NotRun)
+
+
+def test_record_without_one_of_its_runs_is_refused(house, study):
+    house.fill(study, _numbers)
+    file = house.files(study)[0]
+    record.write(file, record.read(file)[1:])
+    with pytest.raises(InputError, match=f"run {study.runs('laptop')[0].id} is missing"):
+        tables.frame(study, "laptop", house.results)
+
+
+def test_select(tidy):
+    both = tables.select(tidy, {"init": ["zeta", "Mu"], "seed": 1})
+    assert set(both["init"]) == {"zeta", "Mu"}
+    assert set(both["seed"]) == {1}
+    assert len(both) == len(tidy) * 2 // 9
+    assert len(tables.select(tidy, None)) == len(tidy)
+
+
+@pytest.mark.parametrize(
+    ("metric", "at", "expected"),
+    [
+        ("loss", "last", 10 + 16),
+        ("loss", 2, 10 + 4),
+        ("loss", {"last": 3}, 10 + (4 + 9 + 16) / 3),
+        ("loss", {"last": 1}, 10 + 16),
+        ("loss", {"last": 99}, 10 + (1 + 4 + 9 + 16) / 4),
+        ("accuracy", "last", 4),
+        ("accuracy", 0, 1),
+        ("accuracy", {"last": 2}, 3),
+        ("accuracy", {"last": 3}, 7 / 3),  # recorded steps, not updates: they are 0, 3 and 4
+    ],
+)
+def test_measure(tidy, metric, at, expected):
+    values = tables.measure(tidy, metric, at)
+    assert len(values) == 18
+    assert not {"layer", "bin"} & set(values.columns)
+    mine = _pick(values, init="zeta", activation="tanh").sort_values("seed")
+    assert mine["value"].to_numpy() == pytest.approx(np.array([0, 1, 2]) + expected)
+
+
+def test_measure_of_layers(tidy):
+    values = _pick(tables.measure(tidy, "spread"), init="zeta", activation="tanh", seed=0)
+    assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.4, 2: 10.5, 3: 10.6})
+    values = _pick(tables.measure(tidy, "spread", {"last": 2}), init="zeta", activation="tanh", seed=0)
+    assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.25, 2: 10.35, 3: 10.45})
+
+
+def test_measure_at_each_run_s_own_last_step(house):
+    study = house.study()
+
+    def numbers(run):
+        length = 2 + run.seed
+        return {"loss": record.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
+
+    found = house.frame(study, numbers)
+    assert set(zip(*(tables.measure(found, "loss")[name] for name in ("seed", "value")), strict=True)) == {
+        (0, 20), (1, 30), (2, 40)
+    }  # fmt: skip
+    assert set(tables.measure(found, "loss", {"last": 2})["value"]) == {15, 25, 35}
+    assert set(tables.measure(found, "loss", 3)["seed"]) == {1, 2}
+
+
+def test_mean_over_steps_hides_no_nan(house):
+    _, found = house.arms({"loss": {"a": [[1, 2, 3], [1, 2, np.nan]], "b": [[1, np.inf, 3], [3, 3, 3]]}})
+    means = tables.measure(found, "loss", {"last": 2}).set_index(["condition", "seed"])["value"]
+    assert means["a", 0] == 2.5
+    assert np.isnan(means["a", 1])
+    assert np.isinf(means["b", 0])
+    assert means["b", 1] == 3
+
+
+def test_measure_of_what_is_not_there(tidy):
+    with pytest.raises(InputError, match="'los' is not in the records; did you mean loss") as caught:
+        tables.measure(tidy, "los")
+    assert not isinstance(caught.value, tables.NotRun)
+    with pytest.raises(tables.NotRun, match="no value at step 5; the last is 4"):
+        tables.measure(tidy, "loss", 5)
+
+
+def _values(groups):
+    return pd.DataFrame([(name, value) for name, values in groups.items() for value in values], columns=["arm", "value"])
+
+
+def test_summary_by_hand():
+    summary = tables.summarise(_values({"a": [1.0, 2.0, 3.0, 6.0], "b": [5.0, 5.0, 5.0]}), ["arm"])
+    assert list(summary.columns) == ["arm", "n", "not_finite", "mean", "sd", "low", "high"]
+    assert summary["n"].tolist() == [4, 3]
+    assert summary["mean"].tolist() == [3, 5]
+    assert summary["sd"].tolist() == pytest.approx([np.sqrt((4 + 1 + 0 + 9) / 3), 0])
+    assert summary["low"][0] < 3 < summary["high"][0]
+    assert summary.loc[1, ["low", "high"]].tolist() == [5, 5]
+
+
+def test_summary_counts_what_is_not_finite_and_leaves_it_out():
+    groups = {"a": [1.0, np.nan, 3.0, np.inf, -np.inf], "b": [np.nan, 4.0], "c": [np.nan, np.nan]}
+    summary = tables.summarise(_values(groups), ["arm"]).set_index("arm")
+    assert summary["n"].to_dict() == {"a": 2, "b": 1, "c": 0}
+    assert summary["not_finite"].to_dict() == {"a": 3, "b": 1, "c": 2}
+    assert summary["mean"].tolist() == pytest.approx([2, 4, np.nan], nan_ok=True)
+    assert summary["sd"].tolist() == pytest.approx([np.sqrt(2), np.nan, np.nan], nan_ok=True)
+    assert summary[["low", "high"]].isna().all(axis=1).tolist() == [False, True, True]
+
+
+def test_interval_is_scipy_s_whatever_stands_beside():
+    drawn = np.random.default_rng(3)
+    values = drawn.gamma(2, size=(4, 5))
+    low, high = tables.interval(values)
+    np.testing.assert_array_equal(tables.interval(values), [low, high])
+    for row, *bounds in zip(values, low, high, strict=True):
+        expected = stats.bootstrap(
+            (row,), np.mean, n_resamples=tables.RESAMPLES, method="percentile", rng=0
+        ).confidence_interval
+        assert bounds == pytest.approx(list(expected), rel=1e-12)
+        assert bounds[0] < row.mean() < bounds[1]
+    summary = tables.summarise(_values(dict(zip("abcd", values, strict=True)) | {"e": [1.0, 2.0, 4.0]}), ["arm"])
+    np.testing.assert_array_equal(summary[["low", "high"]].to_numpy()[:4].T, [low, high])
+
+
+def test_interval_widens_with_the_spread():
+    values = np.array([[-2.0, -1, 0, 1, 2], [-20.0, -10, 0, 10, 20]])
+    low, high = tables.interval(values)
+    assert high[1] - low[1] == pytest.approx(10 * (high[0] - low[0]))
+    # The 95 % interval of a normal mean of five is 1.96 sd / sqrt(5) on either side; the bootstrap's is of that size.
+    assert high[0] == pytest.approx(1.96 * np.sqrt(2) / np.sqrt(5), rel=0.1)
+
+
+@pytest.mark.parametrize("size", [0, 1])
+def test_fewer_than_two_have_no_interval(size):
+    found = tables.interval(np.ones((3, size)))
+    assert found.shape == (2, 3)
+    assert np.isnan(found).all()
+
+
+def test_table_puts_the_reported_value_on_its_row_alone(house):
+    measures = [{"metric": "loss", "at": 2}, {"metric": "loss"}, {"metric": "spread"}, {"metric": "loss", "at": {"last": 2}}]
+    study = house.study(table=measures, reported=REPORTED)
+    found = tables.table(study, house.frame(study, _numbers))
+    assert found[["metric", "at"]].drop_duplicates().to_numpy().tolist() == [
+        ["loss", "2"], ["loss", "last"], ["spread", "last"], ["loss", "mean of last 2"]
+    ]  # fmt: skip
+    assert len(found) == 6 * 3 + 6 * 3
+    said = found[found["reported"].notna()]
+    assert (found[found["reported"].isna()][["source", "verified"]] == "").all(axis=None)
+    loss = said[said["metric"] == "loss"]
+    columns = ["init", "model.activation", "at", "reported", "source", "verified"]
+    assert loss[columns].to_numpy().tolist() == [["alpha", "relu", "2", 7.5, "a book", "yes"]]
+    assert loss["mean"].tolist() == [20 + 1 + 4 + 1]
+    layers = said[said["metric"] == "spread"]
+    assert layers["layer"].tolist() == [1, 2, 3]
+    assert set(layers["verified"]) == {"no"}
+    assert set(zip(layers["init"], layers["model.activation"], strict=True)) == {("Mu", "tanh")}
+
+
+def test_table_leaves_out_what_this_scale_does_not_reach(house):
+    study = house.study(table=[{"metric": "loss", "at": 1901}, {"metric": "loss", "at": 4}])
+    tidy = house.frame(study, _numbers)
+    assert set(tables.table(study, tidy)["at"]) == {"4"}
+    study = house.study(table=[{"metric": "loss", "at": 1901}])
+    with pytest.raises(tables.NotRun, match="no measure"):
+        tables.table(study, tidy)
+
+
+def test_command_writes_the_same_table_twice(house, capsys):
+    study = house.study(table=[{"metric": "loss", "at": 2}, {"metric": "spread"}], reported=REPORTED)
+    house.fill(study, _numbers)
+    arguments = ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+    cli.main(["table", "work/study", *arguments])
+    file = house.results / "laptop" / "tables" / "work" / "study.csv"
+    assert capsys.readouterr().out == f"{file}\n"
+    first = file.read_bytes()
+    file.unlink()
+    cli.main(["table", "work/study", *arguments])
+    assert file.read_bytes() == first
+    assert b"\r" not in first
+    read = pd.read_csv(io.BytesIO(first))
+    assert len(read) == 6 + 6 * 3
+    row = read[read["reported"] == 7.5].iloc[0]
+    assert [row["init"], row["metric"], row["n"], row["mean"], row["sd"]] == ["alpha", "loss", 3, 26, 1]
+
+
+def test_command_without_records_names_the_command_that_is_missing(house, capsys):
+    house.study()
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["table", "work/study", "--configs", str(house.configs), "--results", str(house.results)])
+    assert caught.value.code == 2
+    assert "goodinit train work/study --scale demo" in capsys.readouterr().err

@@ -1,0 +1,204 @@
+"""The loop and the pieces that it is given: model, optimizer, curriculum, objective, stack."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from goodinit.methods import (
+    curriculum,
+    data,
+    diagnostics,
+    initialize,
+    models,
+    objectives,
+    optimizers,
+    stack,
+    train,
+    updates,
+)
+
+torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _examples(count=200, features=12, seed=0):
+    images = torch.randn(count, features, generator=_generator(seed))
+    return data.Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
+
+
+def _net(seed=0, **options):
+    net = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
+    initialize.he_normal(net, None, _generator(seed))
+    return net
+
+
+def _fit(net, steps=30, seed=0, lr=0.1, training=None, **more):
+    update = updates.synchronous(net, optimizers.sgd(net.parameters(), lr=lr), None)
+    batches = curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
+    training = training or train.Training(steps=steps)
+    return train.fit(net, objectives.cross_entropy, batches, update, training, **more)
+
+
+def test_perceptron_is_the_book_s():
+    net = models.mlp((1, 28, 28), 10)
+    assert sum(parameter.numel() for parameter in net.parameters()) == 784 * 100 + 100 + 3 * 10100 + 1010
+    assert [type(layer) for layer in net] == [nn.Flatten, *[nn.Linear, nn.ReLU] * 4, nn.Linear]
+    bare = models.mlp((100,), 0, hidden=[100] * 5, activation="tanh", bias=False)
+    assert sum(parameter.numel() for parameter in bare.parameters()) == 5 * 100 * 100
+    assert isinstance(bare[-1], nn.Tanh)
+
+
+def test_cross_entropy_by_hand():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    loss, metrics = objectives.cross_entropy(lambda images: images, data.Examples(logits, torch.tensor([0, 1])))
+    expected = (np.log(1 + np.exp(-2)) + np.log(2)) / 2
+    assert abs(loss - expected) < 1e-6
+    assert metrics["accuracy"] == 0.5
+
+
+def test_sgd_is_torch_s_bit_by_bit():
+    ours, theirs = _net(), _net()
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    _fit(ours)
+    for batch in curriculum.full(_examples(), batch_size=20, steps=30, generator=_generator()):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(theirs(batch.images), batch.labels, reduction="none").mean().backward()
+        optimizer.step()
+    assert all(map(torch.equal, ours.parameters(), theirs.parameters()))
+
+
+def test_an_epoch_without_replacement_is_a_permutation():
+    train_set = data.Examples(torch.arange(10.0)[:, None], torch.arange(10))
+    batches = list(curriculum.full(train_set, batch_size=3, steps=6, generator=_generator()))
+    for epoch in (batches[:3], batches[3:]):
+        assert len(torch.cat([batch.labels for batch in epoch]).unique()) == 9
+    assert all(torch.equal(batch.images[:, 0].long(), batch.labels) for batch in batches)
+
+
+def test_with_replacement_every_draw_is_independent():
+    train_set = data.Examples(torch.zeros(5, 1), torch.arange(5))
+    drawn = torch.stack([batch.labels for batch in curriculum.full(
+        train_set, batch_size=8, steps=500, generator=_generator(), replacement=True)])  # fmt: skip
+    assert drawn.shape == (500, 8)  # more than there are examples
+    share = drawn.flatten().bincount() / drawn.numel()
+    assert (share - 0.2).abs().max() < 4 * (0.2 * 0.8 / 4000) ** 0.5
+    assert abs((drawn[:, 0] == drawn[:, 1]).float().mean() - 0.2) < 4 * (0.2 * 0.8 / 500) ** 0.5
+
+
+def test_loss_after_the_update_is_that_of_the_updated_net():
+    net, twin = _net(), _net()
+    after = _fit(net, steps=1, training=train.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
+    before = _fit(twin, steps=1).series["loss"][1][0]
+    batch = next(curriculum.full(_examples(), batch_size=20, steps=1, generator=_generator()))
+    with torch.no_grad():
+        assert objectives.cross_entropy(net, batch)[0] == after
+        assert objectives.cross_entropy(_net(), batch)[0] == before
+
+
+def test_evaluation_is_the_mean_over_all_examples_whatever_the_batches():
+    net, examples = _net(), _examples(101)
+    whole = train.evaluate(net, objectives.cross_entropy, data.batches(examples, 101))
+    parts = train.evaluate(net, objectives.cross_entropy, data.batches(examples, 7))
+    assert whole.keys() == {"loss", "accuracy"}
+    assert all(abs(whole[name] - parts[name]) < 1e-6 for name in whole)
+
+
+@pytest.mark.parametrize(("every", "expected"), [(None, [0, 30]), (10, [0, 10, 20, 30]), (7, [0, 7, 14, 21, 28, 30])])
+def test_when_it_evaluates(every, expected):
+    training = train.Training(steps=30, evaluate_every=every)
+    history = _fit(_net(), training=training, evaluate=lambda net: {"norm": 1.0})
+    assert history.series["norm"][0] == expected
+    assert history.series["loss"][0] == list(range(1, 31))
+
+
+def test_training_is_the_same_twice_and_with_every_diagnostic_on():
+    probe = _examples(seed=1)
+    plain, watched, again = _net(), _net(), _net()
+    first = _fit(plain)
+    with diagnostics.activations(watched, probe, _generator()) as one, \
+            diagnostics.gradients(watched, probe, _generator()) as two:  # fmt: skip
+        torch.manual_seed(5)
+        state = torch.get_rng_state()
+        second = _fit(watched, training=train.Training(steps=30, diagnose_every=3), diagnostics=[one, two])
+        assert torch.equal(state, torch.get_rng_state())
+    _fit(again)
+    assert second.series["activation_sd"][0] == list(range(0, 31, 3))
+    assert first.series["loss"][1] == second.series["loss"][1]
+    for others in (watched, again):
+        assert all(map(torch.equal, plain.parameters(), others.parameters()))
+
+
+def test_divergence_ends_the_run_and_is_a_result():
+    history = _fit(_net(), steps=1000, lr=1e12)
+    assert 0 < history.diverged_at[0] < 20
+    assert history.steps < 1000
+    assert _fit(_net()).diverged_at[0] == 0
+    assert _fit(_net(), training=train.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_a_stack_trains_each_net_as_if_alone(activation):
+    nets = [_net(seed, activation=activation) for seed in range(4)]
+    stacked = stack.stack(nets)
+    update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+    orders = [curriculum.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
+    joined = map(data.stack, zip(*orders, strict=True))
+    training = train.Training(steps=40, loss_after_update=True, evaluate_every=20)
+    test = [data.stack([batch] * 4) for batch in data.batches(_examples(seed=9), 50)]
+    together = train.fit(
+        stacked, objectives.cross_entropy, joined, update, training,
+        evaluate=lambda net: {"test_loss": train.evaluate(net, objectives.cross_entropy, test)["loss"]},
+    )  # fmt: skip
+    assert np.array(together.series["test_loss"][1]).shape == (3, 4)
+    for seed, net in enumerate(nets):
+        alone = _fit(net, 40, seed, training=training)
+        losses = np.array(together.series["loss"][1])[:, seed]
+        np.testing.assert_allclose(losses, np.array(alone.series["loss"][1]), rtol=1e-4, atol=1e-6)
+        for layer, other in zip(net, stacked, strict=True):
+            if isinstance(layer, nn.Linear):
+                torch.testing.assert_close(other.weight[seed].t(), layer.weight, rtol=1e-3, atol=1e-5)
+
+
+def test_the_size_of_a_stack_changes_no_bit():
+    def trained(size):
+        stacked = stack.stack([_net(seed) for seed in range(size)])
+        update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+        orders = [
+            curriculum.full(_examples(), batch_size=20, steps=20, generator=_generator(seed)) for seed in range(size)
+        ]
+        train.fit(
+            stacked,
+            objectives.cross_entropy,
+            map(data.stack, zip(*orders, strict=True)),
+            update,
+            train.Training(steps=20),
+        )
+        return [parameter[0] for parameter in stacked.parameters()]
+
+    assert all(map(torch.equal, trained(1), trained(5)))
+
+
+def test_one_diverging_net_does_not_end_the_stack():
+    stacked = stack.stack([_net(0), _net(1)])
+    with torch.no_grad():
+        stacked[1].weight[0] = float("nan")
+    update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+    batches = itertools.repeat(data.stack([_examples(), _examples()]), 250)
+    history = train.fit(stacked, objectives.cross_entropy, batches, update, train.Training(steps=250))
+    assert history.diverged_at.tolist() == [1, 0]
+    assert history.steps == 250
+    assert np.isfinite(np.array(history.series["loss"][1])[:, 1]).all()
+
+
+def test_length_in_steps_and_epochs():
+    assert train.Training(steps=7).total_steps(100) == 7
+    assert train.Training(epochs=2, batch_size=32).total_steps(100) == 6
+    for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
+        with pytest.raises(ValueError, match="training"):
+            train.Training(**wrong).total_steps(100)
