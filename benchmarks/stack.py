@@ -5,13 +5,13 @@ import time
 
 import torch
 
-from goodinit import runner, spec
+from goodinit import runner, settings, spec
 
 
 def seconds(runs, together):
     runner.TOGETHER = together
     start = time.perf_counter()
-    for _ in runner.execute(runs, data_root=spec.data_root(), device=torch.device("cpu")):
+    for _ in runner.execute(runs, data_root=settings.data_root(), device=torch.device("cpu")):
         pass
     return time.perf_counter() - start
 

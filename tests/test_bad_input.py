@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import spec
 from goodinit.cli import main
 from goodinit.signatures import InputError
 
@@ -435,7 +434,7 @@ def test_a_mistake_ends_with_one_clear_line(line, rest, template, tmp_path, monk
 )
 def test_a_mistake_in_the_settings(config, words):
     with pytest.raises(InputError, match=re.escape(words)) as raised:
-        spec.settings(config)
+        settings.check(config)
     assert str(raised.value).startswith("configs/config.yaml or --config: ")
 
 

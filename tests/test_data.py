@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from goodinit import prepared
 from goodinit.methods import data
 
 
@@ -73,9 +74,9 @@ def test_pixels_and_batches_cover_everything_once(data_root):
 
 
 def test_preparing_again_changes_nothing(data_root):
-    manifest = data.prepare("digits", data_root)
+    manifest = prepared.prepare("digits", data_root)
     stamps = {path: path.stat().st_mtime_ns for path in manifest.parent.iterdir()}
-    assert data.prepare("digits", data_root) == manifest
+    assert prepared.prepare("digits", data_root) == manifest
     assert {path: path.stat().st_mtime_ns for path in manifest.parent.iterdir()} == stamps
 
 

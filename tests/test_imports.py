@@ -11,17 +11,20 @@ SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
 PLAIN = {"numpy", "yaml", "jsonschema"}
 REPORT = {"numpy", "pandas", "scipy", "matplotlib", "seaborn"}
 ALLOWED = {  # module: what it may import beside the standard library; the first pattern that matches counts
-    "methods/data.py": {"torch", "numpy", "torchvision", "sklearn"},
+    "methods/data.py": {"torch", "goodinit.prepared"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch"},
     "report/*.py": REPORT | {"goodinit.report", "goodinit.spec", "goodinit.record", "goodinit.signatures"},
-    "runner.py": {"torch", "numpy", "goodinit.methods", "goodinit.spec", "goodinit.record", "goodinit.signatures"},
+    "runner.py": {"torch", "numpy"}
+    | {f"goodinit.{name}" for name in ("methods", "spec", "record", "prepared", "signatures")},
     "cli.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "__main__.py": {"goodinit.cli"},
+    "prepared.py": {"numpy", "torch", "torchvision", "sklearn"},
     "signatures.py": set(),
     "documents.py": PLAIN | {"goodinit.signatures"},
     "record.py": PLAIN | {"goodinit.signatures"},
+    "settings.py": {"goodinit.signatures", "goodinit.documents"},
     "spec.py": PLAIN | {"goodinit.signatures", "goodinit.documents"},
     "__init__.py": set(),
 }

@@ -47,7 +47,8 @@ def tidy(house, study):
 
 
 def _pick(frame, **where):
-    return tables.select(frame, {name.replace("activation", "model.activation"): value for name, value in where.items()})
+    axes = {"activation": "model.activation"}
+    return tables.select(frame, {axes.get(name, name): value for name, value in where.items()})
 
 
 def test_frame_holds_every_number_once(study, tidy):
@@ -203,7 +204,8 @@ def test_measure_of_what_is_not_there(tidy):
 
 
 def _values(groups):
-    return pd.DataFrame([(name, value) for name, values in groups.items() for value in values], columns=["arm", "value"])
+    rows = [(name, value) for name, values in groups.items() for value in values]
+    return pd.DataFrame(rows, columns=["arm", "value"])
 
 
 def test_summary_by_hand():
@@ -257,8 +259,8 @@ def test_fewer_than_two_have_no_interval(size):
 
 
 def test_table_puts_the_reported_value_on_its_row_alone(house):
-    measures = [{"metric": "loss", "at": 2}, {"metric": "loss"}, {"metric": "spread"}, {"metric": "loss", "at": {"last": 2}}]
-    study = house.study(table=measures, reported=REPORTED)
+    asked = [{"metric": "loss", "at": 2}, {"metric": "loss"}, {"metric": "spread"}]
+    study = house.study(table=[*asked, {"metric": "loss", "at": {"last": 2}}], reported=REPORTED)
     found = tables.table(study, house.frame(study, _numbers))
     assert found[["metric", "at"]].drop_duplicates().to_numpy().tolist() == [
         ["loss", "2"], ["loss", "last"], ["spread", "last"], ["loss", "mean of last 2"]

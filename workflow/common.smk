@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from goodinit import spec
+from goodinit import settings, spec
 from goodinit.signatures import InputError
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
@@ -27,8 +27,8 @@ resource_scopes:
 
 
 try:
-    config = spec.settings(config)
-    DATA_ROOT = spec.data_root(config["data_root"])
+    config = settings.check(config)
+    DATA_ROOT = settings.data_root(config["data_root"])
     STUDIES = {f"{study.work}/{study.name}": study for study in spec.studies(ROOT / "configs", config["works"])}
 except InputError as error:
     raise WorkflowError(str(error)) from None

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from goodinit import record, spec
+from goodinit import record, settings, spec
 from goodinit.signatures import InputError, nearest
 
 __all__ = ["main"]
@@ -57,7 +57,7 @@ def prepare(options):
     """Prepare a data set's arrays."""
     from goodinit import runner
 
-    print(runner.prepare(options.name, spec.data_root(options.data_root)))
+    print(runner.prepare(options.name, settings.data_root(options.data_root)))
 
 
 def train(options):
@@ -244,7 +244,7 @@ def _train(jobs, options):
 
     if options.threads < 1:
         raise InputError(f"threads: {options.threads} is not at least 1")
-    data_root = spec.data_root(options.data_root)
+    data_root = settings.data_root(options.data_root)
     device = runner.choose_device(options.device)
     torch.set_num_threads(options.threads)
     if options.scale == "paper" and options.device == "auto" and device.type == "cpu":

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import torch
 
-from goodinit import record, spec
+from goodinit import prepared, record, spec
 from goodinit.methods import (
     curriculum,
     data,
@@ -41,7 +41,7 @@ def prepare(name, data_root):
     if name not in known:
         raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
     with _input_errors():
-        return data.prepare(name, data_root)
+        return prepared.prepare(name, data_root)
 
 
 def choose_device(name):
@@ -81,7 +81,7 @@ def execute(runs, *, data_root, device, progress=None):
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads any; it costs a tenth
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
-        group = list(group)  # noqa: PLW2901
+        group = list(group)
         for start in range(0, len(group), TOGETHER):
             yield from _train(group[start : start + TOGETHER], data_root, device, progress)
 

@@ -5,7 +5,6 @@ import functools
 import hashlib
 import itertools
 import json
-import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,20 +12,7 @@ from pathlib import Path
 from goodinit import documents, signatures
 from goodinit.signatures import InputError, nearest
 
-__all__ = [
-    "SCALES",
-    "Job",
-    "Run",
-    "Study",
-    "data_root",
-    "fill",
-    "find",
-    "load",
-    "settings",
-    "stream",
-    "studies",
-    "works",
-]
+__all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
 
 SCALES = ("demo", "laptop", "paper")
 DEFAULTS = {
@@ -223,34 +209,6 @@ def stream(seed, purpose):
     """Return the seed, 0 to 2^63 - 1, of the random stream of one purpose of a run."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
-
-
-def data_root(given=None):
-    """Return the data folder: the one given, else the one that GOODINIT_DATA names, else `data`.
-
-    Raises:
-        InputError: a folder that was named does not exist; the default one is made when it is needed.
-    """
-    name = given or os.environ.get("GOODINIT_DATA")
-    if name and not Path(name).is_dir():
-        origin = "data_root" if given else "GOODINIT_DATA"
-        raise InputError(f"{origin}: {name} is not a folder: make it, or leave {origin} out to use ./data")
-    return Path(name or "data")
-
-
-def settings(config):
-    """Return the workflow's own settings, checked and with defaults.
-
-    Raises:
-        InputError: a setting is unknown or wrong.
-    """
-    config = dict(config)
-    if isinstance(config.get("works"), str):
-        config["works"] = [work for work in re.split(r"[,\s]+", config["works"]) if work]
-    try:
-        return documents.validate(config, "config")
-    except InputError as error:
-        raise InputError(f"configs/config.yaml or --config: {error}") from None
 
 
 def _check_outputs(study):

@@ -100,6 +100,8 @@ def trend(
     """The ratio of a metric at `end` to the same at `start`, paired by seed, lies between two bounds."""
     values = tables.measure(tables.select(frame, where), metric, at)
     first, last = (tables.select(values, place).set_index("seed")["value"] for place in (start, end))
+    if first.index.has_duplicates or last.index.has_duplicates:
+        raise InputError("trend: where, start and end must name one condition")
     return _bounded((last / first).dropna(), above, below)
 
 
@@ -111,10 +113,9 @@ def agrees(frame, *, where: dict, metric: str, at: int, window: int = 1, reporte
     batch to batch than from seed to seed.
     """
     rows = tables.select(frame, where)
-    values = np.concatenate(
-        [tables.measure(rows, metric, step)["value"].to_numpy() for step in range(at - window + 1, at + 1)]
-    )
-    seeds, mean = rows["seed"].nunique(), float(values.mean())
+    found = pd.concat([tables.measure(rows, metric, step) for step in range(at - window + 1, at + 1)])
+    values = found["value"].to_numpy()
+    seeds, mean = found["seed"].nunique(), float(values.mean())
     if seeds < FEWEST_SEEDS:
         return Verdict(mean, math.nan, math.nan, seeds, "inconclusive")
     half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) * math.sqrt(1 + 1 / len(values))
@@ -205,7 +206,6 @@ def page(studies, verdicts, scale):
 
 def _bounded(values, above=None, below=None):
     """Judge whether the mean of one value a seed lies between the bounds; an infinite value counts."""
-    above, below = -math.inf if above is None else above, math.inf if below is None else below
     values = np.asarray(values, dtype=float)
     values = values[~np.isnan(values)]
     if not len(values):
@@ -214,10 +214,11 @@ def _bounded(values, above=None, below=None):
     low, high = tables.interval(values[None])[:, 0] if np.isfinite(mean) else (mean, mean)
     if len(values) < FEWEST_SEEDS:
         verdict = "inconclusive"
-    elif above < low and high < below:
+    elif (above is None or above < low) and (below is None or high < below):
         verdict = "replicated"
     else:
-        verdict = "contradicted" if high <= above or low >= below else "inconclusive"
+        outside = (above is not None and high <= above) or (below is not None and low >= below)
+        verdict = "contradicted" if outside else "inconclusive"
     return Verdict(float(mean), float(low), float(high), len(values), verdict)
 
 

@@ -1,0 +1,38 @@
+"""The workflow's own settings, and where the data are."""
+
+import os
+import re
+from pathlib import Path
+
+from goodinit import documents
+from goodinit.signatures import InputError
+
+__all__ = ["check", "data_root"]
+
+
+def check(config):
+    """Return the workflow's own settings, checked and with defaults.
+
+    Raises:
+        InputError: a setting is unknown or wrong.
+    """
+    config = dict(config)
+    if isinstance(config.get("works"), str):
+        config["works"] = [work for work in re.split(r"[,\s]+", config["works"]) if work]
+    try:
+        return documents.validate(config, "config")
+    except InputError as error:
+        raise InputError(f"configs/config.yaml or --config: {error}") from None
+
+
+def data_root(given=None):
+    """Return the data folder: the one given, else the one that GOODINIT_DATA names, else `data`.
+
+    Raises:
+        InputError: a folder that was named does not exist; the default one is made when it is needed.
+    """
+    name = given or os.environ.get("GOODINIT_DATA")
+    if name and not Path(name).is_dir():
+        origin = "data_root" if given else "GOODINIT_DATA"
+        raise InputError(f"{origin}: {name} is not a folder: make it, or leave {origin} out to use ./data")
+    return Path(name or "data")
