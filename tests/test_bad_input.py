@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from goodinit import settings
 from goodinit.cli import main
 from goodinit.signatures import InputError
 

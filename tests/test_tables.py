@@ -107,6 +107,7 @@ def test_missing_jobs_are_left_out(house, study):
     found = tables.frame(study, "laptop", house.results)
     assert set(found["run"]) == {run.id for run in study.jobs("laptop")[1].runs}
     assert set(found["model.activation"]) == {"relu"}
+    assert list(found["model.activation"].cat.categories) == ["tanh", "relu"]  # so that colors stay
 
 
 def test_no_record_at_all(house, study):

@@ -12,6 +12,7 @@ rule train:
         f"logs/{SCALE}/train/{{work}}/{{study}}/{{job}}.log",
     benchmark:
         f"logs/{SCALE}/train/{{work}}/{{study}}/{{job}}.tsv"
+    priority: 1  # the longest work first, and the pictures of one study while the next is trained
     conda:
         "../environment.yml"
     threads: 1

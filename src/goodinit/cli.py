@@ -120,6 +120,9 @@ def claims(options):
         except tables.NotRun:
             frame = None
         found.append(claims.judge(study, options.scale, frame))
+    found = [some for some in found if len(some)]
+    if not found:
+        raise InputError("claims: the chosen studies make none: add them to a study's file under claims")
     verdicts = pd.concat(found, ignore_index=True)
     folder = Path(options.results) / options.scale
     text = verdicts.to_csv(index=False, float_format="%.6g", lineterminator="\n")

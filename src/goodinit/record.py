@@ -137,7 +137,7 @@ def verify(file, run, filled):
     Raises:
         InputError: stale; the message says which option changed.
     """
-    for part in filled.keys() | run.filled.keys():
+    for part in sorted(filled.keys() | run.filled.keys()):
         then, now = (_flat(one.get(part, {})) for one in (run.filled, filled))
         for option in sorted(then.keys() | now.keys()):
             if then.get(option) != now.get(option):

@@ -180,6 +180,8 @@ def load(path):
         if body["source"]["work"] != path.parent.name:
             raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name, {path.parent.name!r}")
         study = Study(path.parent.name, path.stem, path, body)
+        if not study.axes:
+            raise InputError("compare: nothing is compared: give compare or conditions")
         for scale in SCALES:
             checked = set()
             for run in study.runs(scale):

@@ -215,6 +215,8 @@ def _smooth(curve, width):
     Reference: Saito, Deep Learning from Scratch (2016), `common/util.py`, where the width is 11; as there,
     the last value is repeated in its reflection and the first is not.
     """
+    if width % 2 == 0:
+        raise InputError(f"smooth: {width} is even: the window has a middle")
     window, half = np.kaiser(width, 2), width // 2
     padded = np.pad(np.pad(curve, (half, 0), mode="reflect"), (0, half), mode="symmetric")
     return np.convolve(padded, window / window.sum(), mode="valid")

@@ -23,7 +23,7 @@ def frame(study, scale, results):
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
-        `step`, a column for each further axis (`layer` from 1, `bin` from 0; missing where a metric has
+        `step`, a column for each further axis (`layer` from 1, `bin` from 0; -1 where a metric has
         none) and `value`.
 
     Raises:
