@@ -102,7 +102,7 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     # Laid out by hand: solving for the margins of some fifty panels takes longer than drawing them.
     figure, axes = _grid(len(down), len(across), width=1.75, height=1.0, layout=None)
     width, height = figure.get_size_inches()
-    figure.subplots_adjust(0.8 / width, 0.3 / height, 1 - 0.2 / width, 1 - 0.85 / height, wspace=0.2, hspace=0.45)
+    figure.subplots_adjust(0.8 / width, 0.3 / height, 1 - 0.35 / width, 1 - 0.85 / height, wspace=0.2, hspace=0.45)
     for (i, label), (j, place) in itertools.product(enumerate(down), enumerate(across)):
         axis = axes[i, j]
         chosen = {row: label, col: place}
