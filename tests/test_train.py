@@ -39,7 +39,7 @@ def _net(seed=0, **options):
 
 
 def _fit(net, steps=30, seed=0, lr=0.1, training=None, **more):
-    update = updates.synchronous(net, optimizers.sgd(net.parameters(), lr=lr), None)
+    update = updates.synchronous(net, optimizers.sgd(net.named_parameters(), lr=lr), None)
     batches = curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
     training = training or train.Training(steps=steps)
     return train.fit(net, objectives.cross_entropy, batches, update, training, **more)
@@ -146,7 +146,7 @@ def test_divergence_ends_the_run_and_is_a_result():
 def test_a_stack_trains_each_net_as_if_alone(activation):
     nets = [_net(seed, activation=activation) for seed in range(4)]
     stacked = stack.stack(nets)
-    update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+    update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curriculum.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
     joined = map(data.stack, zip(*orders, strict=True))
     training = train.Training(steps=40, loss_after_update=True, evaluate_every=20)
@@ -168,7 +168,7 @@ def test_a_stack_trains_each_net_as_if_alone(activation):
 def test_the_size_of_a_stack_changes_no_bit():
     def trained(size):
         stacked = stack.stack([_net(seed) for seed in range(size)])
-        update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+        update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
         orders = [
             curriculum.full(_examples(), batch_size=20, steps=20, generator=_generator(seed)) for seed in range(size)
         ]
@@ -188,7 +188,7 @@ def test_one_diverging_net_does_not_end_the_stack():
     stacked = stack.stack([_net(0), _net(1)])
     with torch.no_grad():
         stacked[1].weight[0] = float("nan")
-    update = updates.synchronous(stacked, optimizers.sgd(stacked.parameters(), lr=0.1), None)
+    update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     batches = itertools.repeat(data.stack([_examples(), _examples()]), 250)
     history = train.fit(stacked, objectives.cross_entropy, batches, update, train.Training(steps=250))
     assert history.diverged_at.tolist() == [1, 0]

@@ -129,6 +129,8 @@ def read(file):
 def verify(file, run, filled):
     """Refuse a run's record that other defaults made than today's.
 
+    An option that is newer than the record is no reason: its default is what was done before there was one.
+
     Args:
         file: named in the message.
         run: the RunRecord.
@@ -137,12 +139,12 @@ def verify(file, run, filled):
     Raises:
         InputError: stale; the message says which option changed.
     """
-    for part in sorted(filled.keys() | run.filled.keys()):
+    for part in sorted(run.filled):
         then, now = (_flat(one.get(part, {})) for one in (run.filled, filled))
-        for option in sorted(then.keys() | now.keys()):
-            if then.get(option) != now.get(option):
+        for option in sorted(then):
+            if then[option] != now.get(option):
                 raise InputError(
-                    f"{file}: stale: {part}.{option} was {then.get(option)!r} when run {run.id} was trained "
+                    f"{file}: stale: {part}.{option} was {then[option]!r} when run {run.id} was trained "
                     f"and is {now.get(option)!r} today: delete the record and train again"
                 )
 

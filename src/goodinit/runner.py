@@ -134,7 +134,7 @@ def _train(runs, data_root, device, progress):
             return [one for run in runs for one in _train([run], data_root, device, progress)]
         model = (stack.stack(nets) if stacked else nets[0]).to(device)
         run = runs[0]  # of what follows all have the same options
-        optimizer = _call(optimizers, run, "optimizer", model.parameters()) if "optimizer" in run.parts else None
+        optimizer = _call(optimizers, run, "optimizer", model.named_parameters()) if "optimizer" in run.parts else None
         update = _call(updates, run, "update", model, optimizer, _generator(run, "update"))
         size = {"batch_size": training.batch_size, "steps": steps}
         orders = [

@@ -1,40 +1,221 @@
-"""Optimizers, each written from its published update rule."""
+r"""Optimizers, each written from its published update rule.
+
+All take named parameters, :math:`\theta`, whose gradients are g.  With `weight_decay`, :math:`\lambda`, the
+gradient of every parameter called `weight` is :math:`g + \lambda \theta`, which is that of a loss with
+:math:`\lambda \lVert W \rVert^2 / 2` added; biases do not decay.
+"""
+
+import math
 
 import torch
 
-__all__ = ["sgd"]
+__all__ = ["adagrad", "adam", "momentum", "nesterov", "rmsprop", "sgd"]
 
 
-def sgd(parameters, *, lr: float):
-    r"""Stochastic gradient descent: :math:`\theta \leftarrow \theta - \mathrm{lr} \nabla L(\theta)`.
+def sgd(parameters, *, lr: float, weight_decay: float = 0.0):
+    r"""Stochastic gradient descent: :math:`\theta \leftarrow \theta - \mathrm{lr}\, g`.
 
     Args:
-        parameters: of the model.
+        parameters: pairs of name and parameter, as `model.named_parameters()` gives them.
         lr: learning rate, more than 0.
+        weight_decay: at least 0.
 
     Raises:
-        ValueError: `lr` is not more than 0.
+        ValueError: an option is out of its range.
 
     Reference: Robbins & Monro, A stochastic approximation method (1951).
     """
-    return _SGD(parameters, {"lr": _positive("sgd", "lr", lr)})
+    return _SGD(parameters, lr=lr, weight_decay=weight_decay)
 
 
-class _SGD(torch.optim.Optimizer):
+def momentum(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
+    r"""Heavy ball: :math:`v \leftarrow m v - \mathrm{lr}\, g`, :math:`\theta \leftarrow \theta + v`.
+
+    The learning rate is inside the velocity, so one that falls does not slow down what is moving already.
+
+    Args:
+        parameters, lr, weight_decay: as in `sgd`.
+        momentum: m, at least 0 and less than 1.
+
+    Raises:
+        ValueError: as in `sgd`.
+
+    Reference: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Saito,
+        Deep Learning from Scratch (2016), equations 6.3 and 6.4.
+    """
+    return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def nesterov(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
+    r"""Nesterov's momentum.
+
+    .. math:: v \leftarrow m v - \mathrm{lr}\, g, \qquad \theta \leftarrow \theta + m v - \mathrm{lr}\, g
+
+    Args:
+        parameters, lr, momentum, weight_decay: as in `momentum`.
+
+    Raises:
+        ValueError: as in `sgd`.
+
+    Reference: Bengio, Boulanger-Lewandowski & Pascanu, Advances in optimizing recurrent networks (2012),
+        equation 7.
+    """
+    return _Nesterov(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+
+def adagrad(parameters, *, lr: float, epsilon: float = 1e-7, weight_decay: float = 0.0):
+    r"""AdaGrad: a learning rate for each parameter, which falls with what it has moved.
+
+    .. math:: h \leftarrow h + g^2, \qquad \theta \leftarrow \theta - \mathrm{lr}\, g / (\sqrt h + \epsilon)
+
+    Args:
+        parameters, lr, weight_decay: as in `sgd`.
+        epsilon: more than 0.
+
+    Raises:
+        ValueError: as in `sgd`.
+
+    Reference: Duchi, Hazan & Singer, Adaptive subgradient methods (2011); Saito (2016), equations 6.5 and 6.6.
+    """
+    return _Adagrad(parameters, lr=lr, epsilon=epsilon, weight_decay=weight_decay)
+
+
+def rmsprop(parameters, *, lr: float, decay: float = 0.99, epsilon: float = 1e-7, weight_decay: float = 0.0):
+    r"""RMSProp: :math:`h \leftarrow d h + (1 - d) g^2`, then as AdaGrad.
+
+    Args:
+        parameters, lr, epsilon, weight_decay: as in `adagrad`.
+        decay: d, at least 0 and less than 1.
+
+    Raises:
+        ValueError: as in `sgd`.
+
+    Reference: Tieleman & Hinton, Lecture 6.5 of Neural Networks for Machine Learning (2012).
+    """
+    return _RMSprop(parameters, lr=lr, decay=decay, epsilon=epsilon, weight_decay=weight_decay)
+
+
+def adam(
+    parameters,
+    *,
+    lr: float,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+):
+    r"""Adam in its shorter form, with both corrections in the learning rate.
+
+    .. math::
+        m &\leftarrow m + (1 - \beta_1)(g - m), \qquad v \leftarrow v + (1 - \beta_2)(g^2 - v) \\
+        \theta &\leftarrow \theta - \mathrm{lr} \frac{\sqrt{1 - \beta_2^t}}{1 - \beta_1^t} \frac{m}{\sqrt v + \epsilon}
+
+    Deviation: `epsilon` is added to the uncorrected root, as at the end of the paper's section 2 and in the
+    textbook's code; Algorithm 1, and torch, add it to the corrected one.
+
+    Args:
+        parameters, lr, epsilon, weight_decay: as in `adagrad`.
+        beta1, beta2: at least 0 and less than 1.
+
+    Raises:
+        ValueError: as in `sgd`.
+
+    Reference: Kingma & Ba, Adam: a method for stochastic optimization (2015), section 2.
+    """
+    return _Adam(parameters, lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay)
+
+
+class _Optimizer(torch.optim.Optimizer):
+    """Decay, and a rule `move` over the parameters that have a gradient, with so many tensors of state each."""
+
+    slots = 0
+
+    def __init__(self, parameters, *, weight_decay, **options):
+        name = type(self).__name__.removeprefix("_").lower()
+        for option, value in (options | {"weight_decay": weight_decay}).items():
+            if option in ("lr", "epsilon"):
+                allowed, words = value > 0, "more than 0"
+            elif option == "weight_decay":
+                allowed, words = value >= 0, "at least 0"
+            else:
+                allowed, words = 0 <= value < 1, "at least 0 and less than 1"
+            if not allowed:
+                raise ValueError(f"{name}: {option} must be {words}, not {value}")
+        named = list(parameters)
+        weights = [(name, one) for name, one in named if name.endswith("weight")]
+        others = [(name, one) for name, one in named if not name.endswith("weight")]
+        groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        super().__init__([group for group in groups if group["params"]], options | {"step": 0})
+
     @torch.no_grad()
     def step(self, closure=None):
         for group in self.param_groups:
-            parameters, gradients = _with_gradients(group)
-            torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
+            parameters = [one for one in group["params"] if one.grad is not None]
+            gradients = [one.grad for one in parameters]
+            if not parameters:
+                continue
+            if group["weight_decay"]:
+                gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+            group["step"] += 1
+            slots = [[self._slot(one, slot) for one in parameters] for slot in range(self.slots)]
+            self.move(group, parameters, gradients, *slots)
+
+    def _slot(self, parameter, slot):
+        return self.state[parameter].setdefault(slot, torch.zeros_like(parameter))
 
 
-def _with_gradients(group):
-    """Return the group's parameters that have a gradient, and the gradients."""
-    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-    return parameters, [parameter.grad for parameter in parameters]
+class _SGD(_Optimizer):
+    def move(self, group, parameters, gradients):
+        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
 
 
-def _positive(name, option, value):
-    if not value > 0:
-        raise ValueError(f"{name}: {option} must be more than 0, not {value}")
-    return value
+class _Momentum(_Optimizer):
+    slots = 1
+
+    def move(self, group, parameters, gradients, velocities):
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
+        torch._foreach_add_(parameters, velocities)
+
+
+class _Nesterov(_Optimizer):
+    slots = 1
+
+    def move(self, group, parameters, gradients, velocities):
+        torch._foreach_mul_(velocities, group["momentum"])
+        torch._foreach_add_(velocities, gradients, alpha=-group["lr"])
+        torch._foreach_add_(parameters, velocities, alpha=group["momentum"])
+        torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
+
+
+class _Adagrad(_Optimizer):
+    slots = 1
+
+    def move(self, group, parameters, gradients, squares):
+        torch._foreach_addcmul_(squares, gradients, gradients)
+        _move_by_root(parameters, gradients, squares, group["lr"], group["epsilon"])
+
+
+class _RMSprop(_Optimizer):
+    slots = 1
+
+    def move(self, group, parameters, gradients, squares):
+        torch._foreach_mul_(squares, group["decay"])
+        torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["decay"])
+        _move_by_root(parameters, gradients, squares, group["lr"], group["epsilon"])
+
+
+class _Adam(_Optimizer):
+    slots = 2
+
+    def move(self, group, parameters, gradients, means, squares):
+        torch._foreach_lerp_(means, gradients, 1 - group["beta1"])
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - group["beta2"])
+        correction = math.sqrt(1 - group["beta2"] ** group["step"]) / (1 - group["beta1"] ** group["step"])
+        _move_by_root(parameters, means, squares, group["lr"] * correction, group["epsilon"])
+
+
+def _move_by_root(parameters, directions, squares, lr, epsilon):
+    roots = torch._foreach_sqrt(squares)
+    torch._foreach_add_(roots, epsilon)
+    torch._foreach_addcdiv_(parameters, directions, roots, value=-lr)

@@ -1,0 +1,134 @@
+"""Optimizers: their first steps by hand, and torch's own where the rules are the same."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from goodinit.methods import optimizers, stack
+
+
+def _path(name, steps, start=(-7.0, 2.0), **options):
+    """Return the points on x^2 / 20 + y^2, whose gradient is (x / 10, 2 y), in float64."""
+    point = nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    optimizer = getattr(optimizers, name)([("point", point)], **options)
+    points = []
+    for _ in range(steps):
+        point.grad = torch.stack([point[0] / 10, 2 * point[1]]).detach()
+        optimizer.step()
+        points.append(point.tolist())
+    return points
+
+
+def test_sgd_by_hand():
+    assert _path("sgd", 2, lr=0.95) == [
+        pytest.approx([-7 * 0.905, 2 * -0.9]),
+        pytest.approx([-7 * 0.905**2, 2 * 0.81]),
+    ]
+
+
+def test_momentum_by_hand():
+    first, second = _path("momentum", 2, lr=0.1, momentum=0.9)
+    assert first == pytest.approx([-6.93, 1.6])  # v = (0.07, -0.4)
+    assert second == pytest.approx([-6.93 + 0.9 * 0.07 + 0.0693, 1.6 - 0.36 - 0.32])
+
+
+def test_momentum_keeps_its_speed_when_the_learning_rate_falls():
+    point = nn.Parameter(torch.tensor([0.0]))
+    optimizer = optimizers.momentum([("point", point)], lr=1.0, momentum=0.5)
+    for lr in (1.0, 0.0):
+        optimizer.param_groups[0]["lr"] = lr
+        point.grad = torch.ones(1)
+        optimizer.step()
+    assert point.item() == -1.5
+
+
+def test_adagrad_by_hand():
+    first, second = _path("adagrad", 2, lr=1.5)
+    assert first == pytest.approx([-5.5, 0.5], rel=1e-6)  # each moves by lr at first
+    x, y = 0.55, 1.0  # gradients at (-5.5, 0.5), the first negative
+    expected = [-5.5 + 1.5 * x / math.sqrt(0.49 + x**2), 0.5 - 1.5 * y / math.sqrt(16 + y**2)]
+    assert second == pytest.approx(expected, rel=1e-6)
+
+
+def test_rmsprop_by_hand():
+    first, second = _path("rmsprop", 2, lr=0.01, decay=0.99)
+    assert first == pytest.approx([-7 + 0.1, 2 - 0.1], rel=1e-6)  # lr / sqrt(1 - decay)
+    square = 0.99 * 0.01 * 16 + 0.01 * 3.8**2
+    assert second[1] == pytest.approx(1.9 - 0.01 * 3.8 / math.sqrt(square), rel=1e-6)
+
+
+def test_adam_by_hand():
+    first, second = _path("adam", 2, lr=0.3, epsilon=1e-12)
+    assert first == pytest.approx([-6.7, 1.7], rel=1e-6)  # each moves by lr at first
+    mean, square = 0.9 * 0.4 + 0.1 * 3.4, 0.999 * 0.016 + 0.001 * 3.4**2
+    rate = 0.3 * math.sqrt(1 - 0.999**2) / (1 - 0.9**2)
+    assert second[1] == pytest.approx(1.7 - rate * mean / math.sqrt(square), rel=1e-6)
+
+
+def test_adam_adds_epsilon_to_the_uncorrected_root():
+    (first,) = _path("adam", 1, lr=0.3, epsilon=1.0)
+    root = math.sqrt(0.001) * 4
+    assert first[1] == pytest.approx(2 - 0.3 * math.sqrt(0.001) / 0.1 * 0.4 / (root + 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "theirs"),
+    [
+        ("sgd", {}, lambda p: torch.optim.SGD(p, lr=0.1)),
+        ("momentum", {}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        ("nesterov", {}, lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
+        ("adagrad", {}, lambda p: torch.optim.Adagrad(p, lr=0.1, eps=1e-7)),
+        ("rmsprop", {}, lambda p: torch.optim.RMSprop(p, lr=0.1, alpha=0.99, eps=1e-7)),
+        ("adam", {"epsilon": 1e-15}, lambda p: torch.optim.Adam(p, lr=0.1, eps=1e-15)),
+        ("sgd", {"weight_decay": 0.2}, lambda p: torch.optim.SGD(p, lr=0.1, weight_decay=0.2)),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_agrees_with_torch_over_fifty_steps(name, options, theirs):
+    generator = torch.Generator().manual_seed(0)
+    one, other = (nn.Linear(5, 3, bias=False).double() for _ in range(2))
+    other.load_state_dict(one.state_dict())
+    ours, theirs = getattr(optimizers, name)(one.named_parameters(), lr=0.1, **options), theirs(other.parameters())
+    for _ in range(50):
+        inputs = torch.randn(8, 5, generator=generator, dtype=torch.float64)
+        for net, optimizer in ((one, ours), (other, theirs)):
+            optimizer.zero_grad()
+            net(inputs).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(one.weight, other.weight, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_weights_decay_and_biases_do_not(stacked):
+    net = nn.Sequential(nn.Linear(3, 2))
+    nn.init.ones_(net[0].bias)
+    net = stack.stack([net, net]) if stacked else net
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    optimizer = optimizers.sgd(net.named_parameters(), lr=0.1, weight_decay=0.5)
+    for parameter in net.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    weight, bias = net.parameters()
+    torch.testing.assert_close(weight, before[0] * (1 - 0.1 * 0.5))
+    assert torch.equal(bias, before[1])
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+def test_state_is_saved_and_loaded(name):
+    def run(pause):
+        torch.manual_seed(0)
+        net = nn.Linear(4, 2)
+        optimizer = getattr(optimizers, name)(net.named_parameters(), lr=0.1)
+        for step in range(6):
+            if step == pause:
+                state = optimizer.state_dict()
+                optimizer = getattr(optimizers, name)(net.named_parameters(), lr=0.1)
+                optimizer.load_state_dict(state)
+            optimizer.zero_grad()
+            net(torch.ones(3, 4)).square().sum().backward()
+            optimizer.step()
+        return net.weight
+
+    assert torch.equal(run(3), run(None))
