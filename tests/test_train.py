@@ -202,3 +202,75 @@ def test_length_in_steps_and_epochs():
     for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
         with pytest.raises(ValueError, match="training"):
             train.Training(**wrong).total_steps(100)
+
+
+def _normalize(inputs, gain, shift):
+    """Batch normalization by hand, in training mode."""
+    return gain * (inputs - inputs.mean(0)) / np.sqrt(((inputs - inputs.mean(0)) ** 2).mean(0) + 1e-6) + shift
+
+
+def test_batch_norm_by_hand_in_training_and_evaluation():
+    layer = models.mlp((3,), 2, hidden=[3], batch_norm=True)[2]
+    layer.gain.data, layer.shift.data = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 1.0, -1.0]])
+    batches = [torch.randn(6, 3, generator=_generator(seed)) * 5 + 2 for seed in range(3)]
+    mean, variance = np.zeros(3), np.zeros(3)  # the running ones start at 0, unlike torch's
+    for batch in batches:
+        expected = _normalize(batch.numpy(), [1, 2, 3], [0, 1, -1])
+        np.testing.assert_allclose(layer(batch).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
+        mean, variance = 0.9 * mean + 0.1 * batch.numpy().mean(0), 0.9 * variance + 0.1 * batch.numpy().var(0)
+    layer.eval()
+    expected = (batches[0].numpy() - mean) / np.sqrt(variance + 1e-6) * [1, 2, 3] + [0, 1, -1]
+    np.testing.assert_allclose(layer(batches[0]).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_batch_norm_after_one_update_is_the_book_s_ratio():
+    """Running statistics a tenth of the batch's: (x - mu / 10) / (sqrt(0.1) sigma)."""
+    layer, batch = models.mlp((3,), 2, hidden=[3], batch_norm=True)[2], torch.randn(50, 3) + 4
+    layer(batch)
+    layer.eval()
+    expected = (batch - 0.1 * batch.mean(0)) / (0.1**0.5 * batch.std(0, correction=0))
+    torch.testing.assert_close(layer(batch), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_of_batch_norm_is_the_numerical_one():
+    net = _net(batch_norm=True).double()
+    inputs = torch.randn(5, 12, dtype=torch.float64, generator=_generator(), requires_grad=True)
+    assert torch.autograd.gradcheck(net, inputs, eps=1e-6, atol=1e-6)
+
+
+def test_batch_norm_stands_before_every_activation_and_does_not_decay():
+    net = models.mlp((12,), 4, hidden=[16, 8], batch_norm=True)
+    names = [type(layer).__name__ for layer in net]
+    assert names == ["Flatten", "Linear", "BatchNorm", "ReLU", "Linear", "BatchNorm", "ReLU", "Linear"]
+    assert [name for name, _ in net.named_parameters() if name.endswith("weight")] == [
+        "1.weight",
+        "4.weight",
+        "7.weight",
+    ]
+
+
+def test_a_stack_with_batch_norm_trains_and_evaluates_each_net_as_if_alone():
+    nets = [_net(seed, batch_norm=True) for seed in range(3)]
+    stacked = stack.stack(nets)
+    batch = data.stack([_examples(seed=seed) for seed in range(3)])
+    for _ in range(3):
+        together = stacked(batch.images)
+        for seed, net in enumerate(nets):
+            torch.testing.assert_close(net(batch.images[seed]), together[seed], rtol=1e-5, atol=1e-5)
+    stacked.eval()
+    for seed, net in enumerate(nets):
+        torch.testing.assert_close(net.eval()(batch.images[seed]), stacked(batch.images)[seed], rtol=1e-5, atol=1e-5)
+
+
+def test_evaluation_counts_from_where_the_book_counts():
+    """The book logs at i = 0, 10, ..., 190 after the update: 20 points, the last after 191 updates."""
+    training = train.Training(steps=191, evaluate_every=10, evaluate_from=1)
+    history = _fit(_net(), steps=191, training=training, evaluate=lambda net: {"norm": 1.0})
+    assert history.series["norm"][0] == [0, *range(1, 192, 10)]
+
+
+def test_a_diverged_run_may_go_on():
+    training = train.Training(steps=300, stop_when_diverged=False)
+    history = _fit(_net(), steps=300, lr=1e12, training=training)
+    assert history.steps == 300
+    assert 0 < history.diverged_at[0] < 20

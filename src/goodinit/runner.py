@@ -150,7 +150,7 @@ def _train(runs, data_root, device, progress):
 
     def evaluate(model):
         found = {}
-        for part in ("validation", "test"):
+        for part in training.evaluate_on:
             if len(getattr(splits[0], part).labels):
                 parts = [data.batches(getattr(split, part), EVALUATION_BATCH) for split in splits]
                 metrics = train.evaluate(model, objective, map(join, zip(*parts, strict=True)))

@@ -6,6 +6,8 @@ were alone; the sum of the nets' losses gives each its own gradient.  A small ne
 starting operations: five at once take little longer than two in turn.
 """
 
+import copy
+
 import torch
 from torch import nn
 
@@ -17,14 +19,17 @@ ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh)
 def stackable(model):
     """Say whether `stack` knows every layer of the model."""
     known = (nn.Flatten, nn.Linear, *ELEMENTWISE)
-    return isinstance(model, nn.Sequential) and all(isinstance(layer, known) for layer in model)
+    return isinstance(model, nn.Sequential) and all(
+        isinstance(layer, known) or getattr(layer, "stackable", False) for layer in model
+    )
 
 
 def stack(models):
     """Return one module for S models of the same architecture, with copies of their weights.
 
     Args:
-        models: `nn.Sequential`s, all `stackable`.
+        models: `nn.Sequential`s, all `stackable`: of flattening, affine and elementwise layers, and of
+            others that say `stackable = True`, because they work as they are with stacked parameters.
 
     Returns:
         A module that maps (S, N, ...) to (S, N, ...).
@@ -35,7 +40,14 @@ def stack(models):
 def _stack(layers):
     if isinstance(layers[0], nn.Flatten):
         return nn.Flatten(2)
-    return _Linear(layers) if isinstance(layers[0], nn.Linear) else layers[0]
+    if isinstance(layers[0], nn.Linear):
+        return _Linear(layers)
+    together = copy.deepcopy(layers[0])
+    for name, parameter in together.named_parameters():
+        parameter.data = torch.stack([layer.get_parameter(name).detach() for layer in layers])
+    for name, buffer in together.named_buffers():
+        buffer.data = torch.stack([layer.get_buffer(name) for layer in layers])
+    return together
 
 
 class _Linear(nn.Module):

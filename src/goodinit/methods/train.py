@@ -24,9 +24,12 @@ class Training:
         loss_after_update: log the mini-batch's loss after the update that it caused, with the model in
             evaluation mode, instead of before; it costs a second forward pass.
         evaluate_every: evaluate after so many steps; always at step 0 and at the last.
+        evaluate_from: the step that `evaluate_every` counts from.
+        evaluate_on: the parts of the data that are evaluated.
         diagnose_every: run the diagnostics after so many steps, likewise.
         precision: of the arithmetic.
-        diverged_above: a loss above this, or one that is not finite, ends the run as `diverged`.
+        diverged_above: a loss above this, or one that is not finite, makes the run `diverged`.
+        stop_when_diverged: end the run then; otherwise it goes on, and what it answers is evaluated.
     """
 
     steps: int | None = None
@@ -34,9 +37,12 @@ class Training:
     batch_size: int = 128
     loss_after_update: bool = False
     evaluate_every: int | None = None
+    evaluate_from: int = 0
+    evaluate_on: list[Literal["train", "validation", "test"]] = ("validation", "test")
     diagnose_every: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     diverged_above: float = 1e8
+    stop_when_diverged: bool = True
 
     def total_steps(self, examples):
         """Return the number of updates for a training set of so many examples.
@@ -94,15 +100,16 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         `evaluate` and the diagnostics gave.
     """
     history = History()
-    observers = [(training.diagnose_every, "diagnosing", diagnose) for diagnose in diagnostics]
+    observers = [(training.diagnose_every, 0, "diagnosing", diagnose) for diagnose in diagnostics]
     if evaluate is not None:
-        observers.append((training.evaluate_every, "evaluating", lambda step: evaluate(model)))
+        when = training.evaluate_every, training.evaluate_from
+        observers.append((*when, "evaluating", lambda step: evaluate(model)))
 
     seen = {}
 
     def observe(step, always=False):
-        for index, (every, what, observer) in enumerate(observers):
-            if seen.get(index) != step and (always or (every and step % every == 0)):
+        for index, (every, first, what, observer) in enumerate(observers):
+            if seen.get(index) != step and (always or (every and step >= first and (step - first) % every == 0)):
                 seen[index] = step
                 start = time.perf_counter()
                 history.add(step, observer(step))
@@ -121,7 +128,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         pending.append({"loss": loss.detach(), **metrics})
         if len(pending) == CHECK_EVERY_STEPS:
             _collect(history, pending, training.diverged_above, progress)
-            if history.diverged_at.all():
+            if training.stop_when_diverged and history.diverged_at.all():
                 break
         observe(history.steps + len(pending))
     _collect(history, pending, training.diverged_above, progress)

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 
 import matplotlib as mpl
 import numpy as np
@@ -37,6 +38,7 @@ def curves(
     hue: str,
     x: str = "step",
     col: str | None = None,
+    wrap: int = 4,
     smooth: int = 0,
     y_limits: list[float] | None = None,
     log_y: bool = False,
@@ -49,6 +51,7 @@ def curves(
         hue: the axis whose labels are the lines.
         x: `step`, or `layer` at the last step.
         col: the axis whose labels are the panels.
+        wrap: panels in a row.
         smooth: width of the Kaiser window (beta 2) that each run's curve is smoothed with; 0 for none.
         y_limits: of the vertical axis.
         log_y: logarithmic vertical axis; the means of several orders of magnitude are geometric then, and
@@ -56,9 +59,13 @@ def curves(
     """
     rows = tables.of(frame, y) if x == "step" else tables.measure(frame, y)
     panels = [None] if col is None else [label for label in rows[col].cat.categories if (rows[col] == label).any()]
-    figure, axes = _grid(1, len(panels), width=5.5 if len(panels) == 1 else 3.4, height=3.4)
+    columns = min(wrap, len(panels))
+    size = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}.get(columns, (2.4, 2.1))
+    figure, axes = _grid(math.ceil(len(panels) / columns), columns, *size)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
     styles = dict(zip(rows[hue].cat.categories, _styles(), strict=False))
-    for axis, panel in zip(axes[0], panels, strict=True):
+    for axis, panel in zip(axes.flat, panels, strict=False):
         shown = rows if panel is None else rows[rows[col] == panel]
         for label, style in styles.items():
             wide = shown[shown[hue] == label].pivot_table(index=x, columns="seed", values="value", observed=True)
@@ -70,16 +77,18 @@ def curves(
             _line(axis, wide.index.to_numpy(), values, label, style, log_y)
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
-        axis.set_xlabel({"step": "update"}.get(x, x))
         if x != "step":
             axis.set_xticks(sorted(shown[x].unique()))
         if y_limits:
             axis.set_ylim(*y_limits)
-    axes[0, 0].set_ylabel(_words(y))
+    for axis in axes[-1]:
+        axis.set_xlabel({"step": "update"}.get(x, x))
+    for axis in axes[:, 0]:
+        axis.set_ylabel(_words(y))
     if log_y:
-        _mark_zeros(axes[0])
+        _mark_zeros(axes.flat)
     named = {}
-    for axis in axes[0]:
+    for axis in axes.flat:
         named |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(named.values(), named, title=_words(hue), loc="outside right center", handlelength=3)
     return figure

@@ -4,6 +4,7 @@ import itertools
 import math
 from typing import Literal
 
+import torch
 from torch import nn
 
 __all__ = ["mlp"]
@@ -18,6 +19,7 @@ def mlp(
     hidden: list[int] = (100, 100, 100, 100),
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
     bias: bool = True,
+    batch_norm: bool = False,
 ):
     r"""Multilayer perceptron: :math:`h_l = f(W_l h_{l-1} + b_l)`, then an affine output layer.
 
@@ -27,6 +29,7 @@ def mlp(
         hidden: units of each hidden layer.
         activation: f.
         bias: whether the layers have b.
+        batch_norm: normalize every hidden layer before f, see `BatchNorm`.
 
     Raises:
         ValueError: a hidden layer has fewer than 1 unit.
@@ -39,7 +42,49 @@ def mlp(
     widths = [math.prod(shape), *hidden]
     layers = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(widths):
-        layers += [nn.Linear(inputs, outputs, bias=bias), ACTIVATIONS[activation]()]
+        layers.append(nn.Linear(inputs, outputs, bias=bias))
+        if batch_norm:
+            layers.append(BatchNorm(outputs))
+        layers.append(ACTIVATIONS[activation]())
     if classes:
         layers.append(nn.Linear(widths[-1], classes, bias=bias))
     return nn.Sequential(*layers)
+
+
+class BatchNorm(nn.Module):
+    r"""Batch normalization of (N, features) as the textbook's code has it.
+
+    .. math:: y = \gamma \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    In training the mean and the variance are those of the batch, in evaluation running ones, which are
+    nine parts the old and one part the batch's.  Unlike `nn.BatchNorm1d`, both running ones start at 0 and
+    the variance is the biased one throughout; with small weights, torch's start at 1 would outweigh the
+    true variance for dozens of updates.
+
+    Args:
+        features: length of an input.
+
+    Reference: Ioffe & Szegedy, Batch normalization (2015), Algorithm 1; Saito (2016), equations 6.7 and 6.8,
+        and `common/layers.py`, whose epsilon is 10e-7, that is 1e-6.
+    """
+
+    stackable = True  # everything here works as well with S nets in front, (S, N, features)
+
+    def __init__(self, features, epsilon=1e-6, keep=0.9):
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(1, features))
+        self.shift = nn.Parameter(torch.zeros(1, features))
+        self.register_buffer("running_mean", torch.zeros(1, features))
+        self.register_buffer("running_variance", torch.zeros(1, features))
+        self.epsilon, self.keep = epsilon, keep
+
+    def forward(self, inputs):
+        """Return the normalized inputs, of the same shape."""
+        if self.training:
+            variance, mean = torch.var_mean(inputs, -2, correction=0, keepdim=True)
+            with torch.no_grad():
+                self.running_mean.lerp_(mean, 1 - self.keep)
+                self.running_variance.lerp_(variance, 1 - self.keep)
+        else:
+            mean, variance = self.running_mean, self.running_variance
+        return (inputs - mean) * torch.rsqrt(variance + self.epsilon) * self.gain + self.shift
