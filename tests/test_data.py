@@ -67,10 +67,17 @@ def test_pixels_and_batches_cover_everything_once(data_root):
     parts = list(data.batches(test, 100))
     assert [len(part.labels) for part in parts] == [100, 100, 100, 60]
     assert torch.equal(torch.cat([part.images for part in parts]), test.images)
-    floats = data.pixels(test.images)
-    assert floats.dtype == torch.float32
-    assert torch.equal(floats, test.images / 255)
+    floats = data.pixels(test)
+    assert floats.images.dtype == torch.float32
+    assert torch.equal(floats.images, test.images / 255)
     assert data.pixels(floats) is floats
+
+
+def test_a_stack_of_one_part_is_what_a_stack_of_its_copies_is(data_root):
+    test = data.digits(data_root, _generator()).test
+    copies = [data.Examples(test.images.clone(), test.labels.clone()) for _ in range(3)]
+    for one, other in zip(data.pixels(data.stack([test] * 3)), data.pixels(data.stack(copies)), strict=True):
+        assert torch.equal(one, other)
 
 
 def test_preparing_again_changes_nothing(data_root):

@@ -145,8 +145,7 @@ def _train(runs, data_root, device, progress):
 
     def join(parts):
         """Make one batch, with float images, of one batch for each net."""
-        batch = data.stack(parts) if stacked else parts[0]
-        return data.Examples(data.pixels(batch.images), batch.labels)
+        return data.pixels(data.stack(parts) if stacked else parts[0])
 
     def evaluate(model):
         found = {}
@@ -196,8 +195,7 @@ def _model(run, split):
 
 def _probe(split):
     """Return the examples that data-dependent initializers and diagnostics look at."""
-    batch = next(data.batches(split.train, PROBE_EXAMPLES))
-    return data.Examples(data.pixels(batch.images), batch.labels)
+    return data.pixels(next(data.batches(split.train, PROBE_EXAMPLES)))
 
 
 def _record(run, place, history, split, device, together):

@@ -138,9 +138,14 @@ def gaussian(root, generator, *, examples: int = 1000, features: int = 100):
     return Splits(train, none, none, classes=0)
 
 
-def pixels(images):
-    """Return images as float32: uint8 is divided by 255 into [0, 1], float is left as it is."""
-    return images.float().div_(255) if images.dtype == torch.uint8 else images
+def pixels(examples):
+    """Return the examples with float32 images: uint8 is divided by 255 into [0, 1], float left as it is."""
+    images = examples.images
+    if images.dtype != torch.uint8:
+        return examples
+    if images.stride(0) == 0:  # the same images for every net of a stack are converted once
+        return Examples(images[0].float().div_(255).expand(images.shape), examples.labels)
+    return Examples(images.float().div_(255), examples.labels)
 
 
 def batches(examples, size):
@@ -151,7 +156,13 @@ def batches(examples, size):
 
 
 def stack(parts):
-    """Join S batches of the same size into one with S in front: images (S, N, ...), labels (S, N)."""
+    """Join S batches of the same size into one with S in front: images (S, N, ...), labels (S, N).
+
+    Where all S are one and the same part of a set, nothing is copied.
+    """
+    first, count = parts[0], len(parts)
+    if all(part.images.data_ptr() == first.images.data_ptr() for part in parts):
+        return Examples(first.images.expand(count, *first.images.shape), first.labels.expand(count, -1))
     return Examples(torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts]))
 
 
