@@ -18,6 +18,8 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "report/*.py": REPORT | {"goodinit.report", "goodinit.spec", "goodinit.record", "goodinit.signatures"},
     "runner.py": {"torch", "numpy"}
     | {f"goodinit.{name}" for name in ("methods", "spec", "record", "prepared", "signatures")},
+    "jobs.py": {"torch", "tqdm"}
+    | {f"goodinit.{name}" for name in ("runner", "spec", "record", "settings", "signatures")},
     "cli.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torch", "torchvision", "sklearn"},

@@ -164,6 +164,7 @@ def test_defaults_read_from_the_source_are_those_in_force():
         "hidden": [100] * 4,
         "activation": "relu",
         "bias": True,
+        "batch_norm": False,
     }
     assert signatures.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
     assert signatures.fill("training", {"steps": 1})["precision"] == "fp32"

@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-import time
 from pathlib import Path
 
 from goodinit import record, settings, spec
@@ -17,7 +16,7 @@ examples:
   goodinit train xavier_he/mnist --scale laptop   train a study's runs that have no record yet
   goodinit table xavier_he/mnist --scale laptop   its table, from the records
   goodinit claims --scale laptop                  the verdicts
-  goodinit show 2f0c                              a run, by the beginning of its id
+  goodinit show c3fe                              a run, by the beginning of its id
 """
 
 
@@ -50,7 +49,7 @@ def list_studies(options):
         for job in jobs:
             print(f"  job {job.name}{' (recorded)' if job in done else ''}")
             for run in job.runs:
-                print(f"    {run.id}  seed {run.seed}  {_labels(run)}")
+                print(f"    {run.id}  seed {run.seed}  {run.title}")
 
 
 def prepare(options):
@@ -74,7 +73,9 @@ def train(options):
     waiting = [item for item in jobs if not _recorded(item)]
     print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
     if waiting:
-        _train(waiting, options)
+        from goodinit import jobs as training
+
+        training.train(waiting, options.scale, options.data_root, options.device, options.threads)
 
 
 def table(options):
@@ -238,94 +239,6 @@ def _recorded(item):
             raise InputError(f"{file}: damaged record: run {run.id} is missing: delete it and train again")
         record.verify(file, recorded[run.id], spec.fill(run.parts))
     return True
-
-
-def _train(jobs, options):
-    import torch
-
-    from goodinit import runner
-
-    if options.threads < 1:
-        raise InputError(f"threads: {options.threads} is not at least 1")
-    data_root = settings.data_root(options.data_root)
-    device = runner.choose_device(options.device)
-    torch.set_num_threads(options.threads)
-    if options.scale == "paper" and options.device == "auto" and device.type == "cpu":
-        runs = [run for _, job, _ in jobs for run in job.runs]
-        hours = runner.estimate(runs, data_root) / runner.cpu_rate() / 3600
-        raise InputError(
-            f"scale: paper without a GPU: {len(runs)} runs would take about {hours:.2g} hours at this CPU's full rate, "
-            "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
-        )
-    for study, job, file in jobs:
-        file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
-        start = time.perf_counter()
-        try:
-            runs = _execute(runner, file, job, data_root, device)
-        except InputError as error:
-            raise InputError(f"{study.work}/{study.name}: {error}") from None
-        record.write(file, runs)
-        print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
-
-
-def _execute(runner, file, job, data_root, device):
-    """Return the job's RunRecords: those that another record of the study holds already, and new ones."""
-    found = {}
-    for run_id, run in record.known(file.parent).items():
-        try:
-            record.verify(file, run, spec.fill(run.parts))
-            found[run_id] = run
-        except InputError:
-            continue
-    missing = [run for run in job.runs if run.id not in found]
-    with _Progress(job) as progress:
-        for run, trained in zip(
-            missing, runner.execute(missing, data_root=data_root, device=device, progress=progress.step), strict=True
-        ):
-            found[run.id] = trained
-            progress.end(run, trained)
-    return [found[run.id] for run in job.runs]
-
-
-class _Progress:
-    """A bar on a terminal; elsewhere a line at the end of a run or every 10 seconds, and at most one a second."""
-
-    def __init__(self, job):
-        self.job, self.bar, self.spoke = job, None, time.perf_counter()
-
-    def __enter__(self):
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self.bar = tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40])
-        return self
-
-    def __exit__(self, *error):
-        if self.bar is not None:
-            self.bar.close()
-
-    def step(self, runs, step, steps, losses):
-        words = f"update {step} of {steps}, loss {', '.join(f'{loss:.4g}' for loss in losses)}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(words)
-        elif time.perf_counter() - self.spoke > 10:
-            self.spoke = time.perf_counter()
-            seeds = ", ".join(str(run.seed) for run in runs)
-            print(f"  {_labels(runs[0])} seed {seeds}: {words}", file=sys.stderr)
-
-    def end(self, run, trained):
-        if self.bar is not None:
-            self.bar.update()
-        if self.bar is not None or time.perf_counter() - self.spoke < 1:
-            return
-        self.spoke = time.perf_counter()
-        state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
-        seconds = sum(trained.seconds.values())
-        print(f"  {_labels(run)} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
-
-
-def _labels(run):
-    return ", ".join(f"{axis}: {label}" for axis, label in run.labels.items())
 
 
 def _fail(message):

@@ -47,6 +47,11 @@ class Run:
         """Return the hash of what the run is, the same whatever it is called and wherever it stands."""
         return _hash({"parts": self.parts, "seed": self.seed, "revision": self.revision})
 
+    @property
+    def title(self):
+        """Return the run's labels as words."""
+        return ", ".join(f"{axis}: {label}" for axis, label in self.labels.items())
+
 
 @dataclass(frozen=True)
 class Job:

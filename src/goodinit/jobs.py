@@ -1,0 +1,103 @@
+"""Jobs trained here and now: what another record holds is kept, progress is shown, records are written."""
+
+import sys
+import time
+
+import torch
+from tqdm import tqdm
+
+from goodinit import record, runner, settings, spec
+from goodinit.signatures import InputError
+
+__all__ = ["train"]
+
+
+def train(jobs, scale, data_root, device, threads):
+    """Train jobs one after the other and write their records.
+
+    Args:
+        jobs: triples of study, job and the record's path.
+        scale: of all the jobs; `paper` without a GPU must be insisted on.
+        data_root: the data folder, or None for the usual one.
+        device: auto, cpu, cuda or cuda:N.
+        threads: of the CPU.
+
+    Raises:
+        InputError: an argument, the data or an option of a run cannot be used.
+        OSError: a record cannot be written.
+    """
+    if threads < 1:
+        raise InputError(f"threads: {threads} is not at least 1")
+    data_root = settings.data_root(data_root)
+    insisted, device = device != "auto", runner.choose_device(device)
+    torch.set_num_threads(threads)
+    if scale == "paper" and device.type == "cpu" and not insisted:
+        runs = [run for _, job, _ in jobs for run in job.runs]
+        hours = runner.estimate(runs, data_root) / runner.cpu_rate() / 3600
+        raise InputError(
+            f"scale: paper without a GPU: {len(runs)} runs would take about {hours:.2g} hours at this CPU's full rate, "
+            "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
+        )
+    for study, job, file in jobs:
+        file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
+        start = time.perf_counter()
+        try:
+            runs = _execute(file, job, data_root, device)
+        except InputError as error:
+            raise InputError(f"{study.work}/{study.name}: {error}") from None
+        record.write(file, runs)
+        print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
+
+
+def _execute(file, job, data_root, device):
+    """Return the job's RunRecords: those that another record of the study holds already, and new ones."""
+    found = {}
+    for run_id, run in record.known(file.parent).items():
+        try:
+            record.verify(file, run, spec.fill(run.parts))
+            found[run_id] = run
+        except InputError:
+            continue
+    missing = [run for run in job.runs if run.id not in found]
+    with _Progress(job) as progress:
+        for run, trained in zip(
+            missing, runner.execute(missing, data_root=data_root, device=device, progress=progress.step), strict=True
+        ):
+            found[run.id] = trained
+            progress.end(run, trained)
+    return [found[run.id] for run in job.runs]
+
+
+class _Progress:
+    """A bar on a terminal; elsewhere a line at the end of a run or every 10 seconds, and at most one a second."""
+
+    def __init__(self, job):
+        self.job, self.bar, self.spoke = job, None, time.perf_counter()
+
+    def __enter__(self):
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40])
+        return self
+
+    def __exit__(self, *error):
+        if self.bar is not None:
+            self.bar.close()
+
+    def step(self, runs, step, steps, losses):
+        words = f"update {step} of {steps}, loss {', '.join(f'{loss:.4g}' for loss in losses)}"
+        if self.bar is not None:
+            self.bar.set_postfix_str(words)
+        elif time.perf_counter() - self.spoke > 10:
+            self.spoke = time.perf_counter()
+            seeds = ", ".join(str(run.seed) for run in runs)
+            print(f"  {runs[0].title} seed {seeds}: {words}", file=sys.stderr)
+
+    def end(self, run, trained):
+        if self.bar is not None:
+            self.bar.update()
+        if self.bar is not None or time.perf_counter() - self.spoke < 1:
+            return
+        self.spoke = time.perf_counter()
+        state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
+        seconds = sum(trained.seconds.values())
+        print(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
