@@ -284,7 +284,7 @@ ELSEWHERE = [
      lambda folder, monkeypatch, template: monkeypatch.setenv("GOODINIT_DATA", "nowhere"),
      "GOODINIT_DATA: nowhere is not a folder: make it, or leave GOODINIT_DATA out"),
     ("paper-without-gpu", "train --scale paper", patched("torch.cuda.is_available", lambda: False),
-     "4 runs would take about", "hours", "insist with --device cpu", "or take --scale laptop"),
+     "4 runs would take about", "seconds at this CPU", "insist with --device cpu", "or take --scale laptop"),
     # Out of range, which only the run tells.
     ("negative-std", "train", study("std: 0.01", "std: -1"),
      "work/study: gaussian: std must be at least 0, not -1"),
