@@ -120,6 +120,18 @@ def test_beats_finds_a_difference_that_is_tiny_against_the_spread_of_seeds(house
     assert claims.beats(broken, **LOSS, **SIDES, best="lowest").verdict == "inconclusive"
 
 
+@pytest.mark.parametrize("best", ["lowest", "highest"])
+def test_a_diverged_run_is_worse_than_any_other(house, best):
+    frame = _frame(house, {"A": [1, 2, 3, 4], "B": [np.nan] * 4, "C": [np.nan, np.nan, 3, 4]})
+    options = {"metric": "loss", "best": best}
+    won = claims.beats(frame, better={"condition": "A"}, worse={"condition": "B"}, **options)
+    assert (won.verdict, won.n) == ("replicated", 4)
+    lost = claims.beats(frame, better={"condition": "C"}, worse={"condition": "A"}, **options)
+    assert (lost.verdict, lost.n) == ("contradicted", 4)
+    both = claims.beats(frame, better={"condition": "B"}, worse={"condition": "B"}, **options)
+    assert (both.verdict, both.n) == ("inconclusive", 0)
+
+
 def test_beats_pairs_by_seed_and_not_by_place(house):
     frame = _frame(house, {"A": SPREAD, "B": SPREAD + SMALL})
     other = frame.sample(frac=1, random_state=1)

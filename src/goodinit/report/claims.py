@@ -59,8 +59,12 @@ def beats(
     where: dict | None = None,
     at: str | int | dict = "last",
 ):
-    """One condition is better than another: the mean over seeds of the paired difference is more than 0."""
+    """One condition is better than another: the mean over seeds of the paired difference is more than 0.
+
+    A run that diverged, whose value is not a number, is worse than any that did not.
+    """
     values = tables.measure(tables.select(frame, where), metric, at)
+    values = values.fillna({"value": -math.inf if best == "highest" else math.inf})
     sides = [tables.select(values, side).set_index("seed")["value"] for side in (better, worse)]
     if any(side.index.has_duplicates for side in sides):
         raise InputError("beats: better and worse must each name one condition")
