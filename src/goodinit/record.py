@@ -21,7 +21,7 @@ import numpy as np
 
 from goodinit.signatures import InputError
 
-__all__ = ["RunRecord", "Series", "known", "path", "provenance", "read", "replace", "verify", "write"]
+__all__ = ["RunRecord", "Series", "known", "path", "provenance", "read", "read_current", "replace", "verify", "write"]
 
 FORMAT = 1
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
@@ -147,6 +147,24 @@ def verify(file, run, filled):
                     f"{file}: stale: {part}.{option} was {then[option]!r} when run {run.id} was trained "
                     f"and is {now.get(option)!r} today: delete the record and train again"
                 )
+
+
+def read_current(file, filled):
+    """Return {run id: RunRecord} for the runs of a job, none of them missing or stale.
+
+    Args:
+        file: the job's record.
+        filled: {run id: the run's parts with today's defaults}.
+
+    Raises:
+        InputError: as in `read` and `verify`, or a run is missing.
+    """
+    recorded = {run.id: run for run in read(file)}
+    for run_id, parts in filled.items():
+        if run_id not in recorded:
+            raise InputError(f"{file}: damaged record: run {run_id} is missing: delete it and train again")
+        verify(file, recorded[run_id], parts)
+    return recorded
 
 
 def known(folder):

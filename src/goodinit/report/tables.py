@@ -43,11 +43,8 @@ def frame(study, scale, results):
         file = record.path(results, scale, study, job)
         if not file.exists():
             continue
-        recorded = {run.id: run for run in record.read(file)}
+        recorded = record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
         for run in job.runs:
-            if run.id not in recorded:
-                raise InputError(f"{file}: damaged record: run {run.id} is missing: delete it and train again")
-            record.verify(file, recorded[run.id], spec.fill(run.parts))
             for metric, series in recorded[run.id].series.items():
                 shape = series.values.shape
                 rows = series.values.size
@@ -120,7 +117,7 @@ def measure(tidy, metric, at="last"):
     return found
 
 
-def interval(values, statistic=np.mean):
+def interval(values):
     """Return the 95 % percentile-bootstrap interval of each row's mean: values (G, n) -> low, high (G,).
 
     With fewer than two values there is none: NaN.
@@ -129,7 +126,7 @@ def interval(values, statistic=np.mean):
     if values.shape[1] < 2:
         return np.full((2, len(values)), np.nan)
     found = stats.bootstrap(
-        (values,), statistic, axis=1, n_resamples=RESAMPLES, batch=200, method="percentile", rng=0
+        (values,), np.mean, axis=1, n_resamples=RESAMPLES, batch=200, method="percentile", rng=0
     ).confidence_interval
     return np.stack([found.low, found.high])
 
