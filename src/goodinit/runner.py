@@ -26,7 +26,7 @@ from goodinit.signatures import InputError, nearest
 
 __all__ = ["choose_device", "cpu_rate", "estimate", "execute", "prepare"]
 
-EVALUATION_BATCH = 2500
+EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
 PROBE_EXAMPLES = 1000  # the first training examples are what data-dependent initializers and diagnostics see
 
@@ -80,6 +80,9 @@ def execute(runs, *, data_root, device, progress=None):
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads any; it costs a tenth
+    for method in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
+        # Both would import the compiler, a second's work, to be exempt from it; nothing here is compiled.
+        method.__wrapped__.__dynamo_disable = method.__wrapped__
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
         group = list(group)
         for start in range(0, len(group), TOGETHER):
@@ -147,11 +150,11 @@ def _train(runs, data_root, device, progress):
         """Make one batch, with float images, of one batch for each net."""
         return data.pixels(data.stack(parts) if stacked else parts[0])
 
-    def evaluate(model):
+    def evaluate(model, names):
         found = {}
-        for part in training.evaluate_on:
+        for part in names:
             if len(getattr(splits[0], part).labels):
-                parts = [data.batches(getattr(split, part), EVALUATION_BATCH) for split in splits]
+                parts = [data.batches(getattr(split, part), EVALUATION_BATCH[device.type]) for split in splits]
                 metrics = train.evaluate(model, objective, map(join, zip(*parts, strict=True)))
                 found |= {f"{part}_{name}": value for name, value in metrics.items()}
         return found

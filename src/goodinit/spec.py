@@ -5,6 +5,8 @@ import functools
 import hashlib
 import itertools
 import json
+import math
+import random
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +24,8 @@ DEFAULTS = {
     "diagnostics": [],
 }
 PARTS = ("data", "model", "init", "objective", "optimizer", "update", "curriculum", "training", "diagnostics")
-# Axes of a table that come from the records and not from `compare` or `conditions`.
-DIMENSIONS = ("layer", "step")
+# Axes of a table that come from the records and not from `compare`, `conditions` or `tune`.
+DIMENSIONS = ("layer", "parameter", "coordinate", "step", "rank")
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,13 @@ class Study:
 
     @property
     def axes(self):
-        """Return {axis: {label: value}} of what is compared; `condition` where there are conditions."""
+        """Return {axis: {label: value}} of what is compared; `condition` and `trial` where there are such."""
         return self._axes({})
+
+    @property
+    def tuned(self):
+        """Return the hyper-parameters that a random search draws, as dotted paths."""
+        return tuple(self.body.get("tune", {}).get("draw", {}))
 
     def scaled(self, key, scale, default=None):
         """Return a setting of the study (`seeds`, `pack`) at a scale."""
@@ -89,6 +96,7 @@ class Study:
         """Return the runs at a scale, the first axis outermost and the seeds innermost."""
         override = self.body.get("scales", {}).get(scale, {})
         known = ["seeds", "pack", *(f"compare.{axis}" for axis in self.body.get("compare", {}))]
+        known += ["tune.trials"] if self.tuned else []
         base = copy.deepcopy(DEFAULTS | self.body["fixed"])
         for key, value in override.items():
             if key not in known:
@@ -98,9 +106,9 @@ class Study:
         for labels in itertools.product(*axes.values()):
             parts = copy.deepcopy(base)
             for (axis, values), label in zip(axes.items(), labels, strict=True):
-                changes = values[label] if axis == "condition" else {axis: values[label]}
-                for key, value in changes.items():
-                    _at(f"conditions.{label}" if axis == "condition" else "compare", _set, parts, key, value)
+                place = {"condition": f"conditions.{label}", "trial": "tune.draw"}.get(axis, "compare")
+                for key, value in ({axis: values[label]} if place == "compare" else values[label]).items():
+                    _at(place, _set, parts, key, value)
             parts = {part: _named(parts[part]) for part in PARTS if part in parts}
             found += [
                 Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
@@ -132,6 +140,10 @@ class Study:
         for axis, values in self.body.get("compare", {}).items():
             values = override.get(f"compare.{axis}", values)
             axes[axis] = values if isinstance(values, dict) else {_label(value): value for value in values}
+        if self.tuned:
+            trials = override.get("tune.trials", self.body["tune"]["trials"])
+            drawn = {path: _draw(path, how, trials) for path, how in self.body["tune"]["draw"].items()}
+            axes["trial"] = {trial + 1: {path: drawn[path][trial] for path in drawn} for trial in range(trials)}
         return axes
 
 
@@ -186,7 +198,7 @@ def load(path):
             raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name, {path.parent.name!r}")
         study = Study(path.parent.name, path.stem, path, body)
         if not study.axes:
-            raise InputError("compare: nothing is compared: give compare or conditions")
+            raise InputError("compare: nothing is compared: give compare, conditions or tune")
         for scale in SCALES:
             checked = set()
             for run in study.runs(scale):
@@ -218,18 +230,37 @@ def stream(seed, purpose):
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+def _draw(path, how, trials):
+    """Return a hyper-parameter's value in each trial of a random search.
+
+    The stream is the hyper-parameter's own, so that with one more, or more trials, these stay as they are.
+    Six digits are kept: the last bits of a power differ from machine to machine, and runs are named by them.
+    """
+    ((kind, (low, high)),) = how.items()
+    if low >= high or (kind == "log_uniform" and low <= 0):
+        raise InputError(f"tune.draw.{path}: {kind}: [{low}, {high}] is not a range{' above 0' * (low <= 0)}")
+    draws = random.Random(stream(0, f"tune/{path}"))
+    if kind == "log_uniform":
+        low, high = math.log10(low), math.log10(high)
+    values = [low + (high - low) * draws.random() for _ in range(trials)]
+    return [float(f"{10**value if kind == 'log_uniform' else value:.6g}") for value in values]
+
+
 def _check_outputs(study):
     """Check what the study says of tables, figures, reported numbers and claims against its axes."""
     axes = study.axes
+    dimensions = [one for one in DIMENSIONS if one != "rank" or "choose" in study.body.get("tune", {})]
 
     def where(place, chosen):
         for axis, label in chosen.items():
-            if axis not in axes and axis not in DIMENSIONS:
-                raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *DIMENSIONS])}")
+            if axis not in [*axes, *dimensions]:
+                raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *dimensions])}")
             for one in (label if isinstance(label, list) else [label]) if axis in axes else []:
                 if one not in list(axes[axis]):  # equality: what is wrong may have no hash
                     raise InputError(f"{place}.{axis}: unknown value {one!r}{nearest(one, axes[axis])}")
 
+    for index, item in enumerate(study.body["table"]):
+        where(f"table.{index}.where", item.get("where", {}))
     for index, item in enumerate(study.body.get("reported", [])):
         where(f"reported.{index}.where", item["where"])
     for name, figure in study.body.get("figures", {}).items():
@@ -240,8 +271,9 @@ def _check_outputs(study):
         where(f"figures.{name}.where", options.pop("where", {}))
         options.pop("title", None)
         _at(f"figures.{name}", signatures.check, "figure", options)
-        for key in {"x", "hue", "row", "col"} & {key for key, value in options.items() if value is not None}:
-            where(f"figures.{name}.{key}", {options[key]: []})
+        for key in {"x", "hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
+            if options[key] != "metric":
+                where(f"figures.{name}.{key}", {options[key]: []})
     seen = set()
     for claim in study.body.get("claims", []):
         if claim["id"] in seen:

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from goodinit import prepared
 
-__all__ = ["cifar10", "digits", "gaussian", "mnist", "shapes"]
+__all__ = ["cifar10", "digits", "empty", "gaussian", "mnist", "shapes"]
 
-DRAWN = ("gaussian",)  # each run draws these anew; all others are prepared once
+DRAWN = ("empty", "gaussian")  # each run makes these anew; all others are prepared once
 
 
 class Examples(NamedTuple):
@@ -116,6 +116,17 @@ def shapes(
     Arguments and errors are those of `mnist`.
     """
     return _splits("shapes", root, generator, train_examples, test_examples, validation_examples)
+
+
+def empty(root, generator):
+    """One example without features, float32 (1, 0), for models that are functions of their parameters alone.
+
+    Args:
+        root, generator: not used.
+    """
+    train = Examples(torch.empty(1, 0), torch.zeros(1, dtype=torch.int64))
+    none = Examples(train.images[:0], train.labels[:0])
+    return Splits(train, none, none, classes=0)
 
 
 def gaussian(root, generator, *, examples: int = 1000, features: int = 100):

@@ -1,4 +1,4 @@
-"""Initializers: each fills the weights of a model in place and sets its biases to zero.
+"""Initializers: each fills the weights of a model in place and sets its biases to zero; but for `as_built`.
 
 All take the same arguments, `(model, batch, generator, **options)`: the data-dependent ones look at
 `batch`, the others do not.  Layers are filled in the order in which the model lists them, so at one
@@ -10,7 +10,15 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["gaussian", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
+__all__ = ["as_built", "gaussian", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
+
+
+def as_built(model, batch, generator):
+    """Nothing: parameters stay what the model was built with, as where a starting point is part of the model.
+
+    Args:
+        model, batch, generator: not used.
+    """
 
 
 def gaussian(model, batch, generator, *, std: float = 0.01):

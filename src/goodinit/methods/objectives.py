@@ -2,7 +2,7 @@
 
 from torch.nn import functional
 
-__all__ = ["cross_entropy"]
+__all__ = ["cross_entropy", "value"]
 
 
 def cross_entropy(model, batch):
@@ -20,3 +20,16 @@ def cross_entropy(model, batch):
     losses = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
     accuracy = (logits.detach().argmax(-1) == labels).float().mean(-1)
     return losses.view(labels.shape).mean(-1), {"accuracy": accuracy}
+
+
+def value(model, batch):
+    """The model's own output, a number, for models that are functions of their parameters alone.
+
+    Args:
+        model: maps whatever it gets to the loss, ().
+        batch: images, handed on; labels, not used.
+
+    Returns:
+        The loss, (), and no further metrics.
+    """
+    return model(batch.images), {}

@@ -29,7 +29,8 @@ def stack(models):
 
     Args:
         models: `nn.Sequential`s, all `stackable`: of flattening, affine and elementwise layers, and of
-            others that say `stackable = True`, because they work as they are with stacked parameters.
+            others that say `stackable = True`, because they work as they are with stacked parameters and
+            buffers and, where they draw, with the `generators` of all nets in a list.
 
     Returns:
         A module that maps (S, N, ...) to (S, N, ...).
@@ -47,6 +48,8 @@ def _stack(layers):
         parameter.data = torch.stack([layer.get_parameter(name).detach() for layer in layers])
     for name, buffer in together.named_buffers():
         buffer.data = torch.stack([layer.get_buffer(name) for layer in layers])
+    if hasattr(together, "generators"):
+        together.generators = [generator for layer in copy.deepcopy(layers) for generator in layer.generators]
     return together
 
 

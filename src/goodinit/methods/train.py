@@ -26,6 +26,7 @@ class Training:
         evaluate_every: evaluate after so many steps; always at step 0 and at the last.
         evaluate_from: the step that `evaluate_every` counts from.
         evaluate_on: the parts of the data that are evaluated.
+        evaluate_at_end_on: further parts, evaluated after the last step alone.
         diagnose_every: run the diagnostics after so many steps, likewise.
         precision: of the arithmetic.
         diverged_above: a loss above this, or one that is not finite, makes the run `diverged`.
@@ -39,6 +40,7 @@ class Training:
     evaluate_every: int | None = None
     evaluate_from: int = 0
     evaluate_on: list[Literal["train", "validation", "test"]] = ("validation", "test")
+    evaluate_at_end_on: list[Literal["train", "validation", "test"]] = ()
     diagnose_every: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     diverged_above: float = 1e8
@@ -91,7 +93,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         batches: an iterator; as many updates are done as it yields.
         update: its step() applies the gradients and clears them.
         training: a Training; of it, everything but the length and the batch size is used here.
-        evaluate: (model) -> {metric: number}, or None.
+        evaluate: (model, parts) -> {metric: number}, of the parts of the data so called, or None.
         diagnostics: functions (step) -> {name: array}.
         progress: called as (step, losses), (S,), after every 100 steps and at the end, or None.
 
@@ -103,17 +105,20 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
     observers = [(training.diagnose_every, 0, "diagnosing", diagnose) for diagnose in diagnostics]
     if evaluate is not None:
         when = training.evaluate_every, training.evaluate_from
-        observers.append((*when, "evaluating", lambda step: evaluate(model)))
+        observers.append((*when, "evaluating", lambda step: evaluate(model, training.evaluate_on)))
 
     seen = {}
+
+    def look(step, what, observer):
+        start = time.perf_counter()
+        history.add(step, observer(step))
+        history.seconds[what] += time.perf_counter() - start
 
     def observe(step, always=False):
         for index, (every, first, what, observer) in enumerate(observers):
             if seen.get(index) != step and (always or (every and step >= first and (step - first) % every == 0)):
                 seen[index] = step
-                start = time.perf_counter()
-                history.add(step, observer(step))
-                history.seconds[what] += time.perf_counter() - start
+                look(step, what, observer)
 
     start = time.perf_counter()
     pending = []
@@ -133,6 +138,9 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         observe(history.steps + len(pending))
     _collect(history, pending, training.diverged_above, progress)
     observe(history.steps, always=True)
+    if evaluate is not None:
+        further = [part for part in training.evaluate_at_end_on if part not in training.evaluate_on]
+        look(history.steps, "evaluating", lambda step: evaluate(model, further))
     history.seconds["training"] = time.perf_counter() - start - sum(history.seconds.values())
     return history
 

@@ -15,7 +15,7 @@ from goodinit.spec import SCALES
 
 __all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name
 
-FEWEST_SEEDS = 3  # with fewer, nothing is concluded about a mean
+FEWEST_SEEDS = 3  # with fewer, nothing is concluded about a mean; where nothing is random, one is enough
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ def judge(study, scale, frame):
             except InputError as error:
                 raise InputError(f"{study.path}: claims.{claim['id']}: {error}") from None
         verdict = found.verdict
+        if found.n and found.n < (1 if study.body.get("deterministic") else FEWEST_SEEDS):
+            verdict = "inconclusive"
         if SCALES.index(scale) < SCALES.index(needs):
             verdict = {"replicated": "indicative: for", "contradicted": "indicative: against"}.get(verdict, verdict)
         rows.append(
@@ -215,10 +217,8 @@ def _bounded(values, above=None, below=None):
     if not len(values):
         return Verdict(math.nan, math.nan, math.nan, 0, "inconclusive")
     mean = values.mean()
-    low, high = tables.interval(values[None])[:, 0] if np.isfinite(mean) else (mean, mean)
-    if len(values) < FEWEST_SEEDS:
-        verdict = "inconclusive"
-    elif (above is None or above < low) and (below is None or high < below):
+    low, high = tables.interval(values[None])[:, 0] if np.isfinite(mean) and len(values) > 1 else (mean, mean)
+    if (above is None or above < low) and (below is None or high < below):
         verdict = "replicated"
     else:
         outside = (above is not None and high <= above) or (below is not None and low >= below)

@@ -11,12 +11,19 @@ from matplotlib.figure import Figure
 from goodinit.report import tables
 from goodinit.signatures import InputError
 
-__all__ = ["curves", "histogram"]  # the kinds; `draw` and `render` are for the command line
+__all__ = ["curves", "histogram", "path", "scatter"]  # the kinds; `draw` and `render` are for the command line
 
 # Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
 # the dashes tell them apart where there is no color at all.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
 DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
+# What each kind makes of several seeds.
+SPREAD = {
+    "curves": "mean, band: one standard deviation",
+    "histogram": "the first is shown",
+    "path": "the first is shown",
+    "scatter": "mean, line: one standard deviation",
+}
 STYLE = {
     "axes.grid": True,
     "axes.spines.right": False,
@@ -34,7 +41,7 @@ STYLE = {
 def curves(
     frame,
     *,
-    y: str,
+    y: str | list[str],
     hue: str,
     x: str = "step",
     col: str | None = None,
@@ -47,8 +54,8 @@ def curves(
 
     Args:
         frame: from `tables.frame`.
-        y: the metric.
-        hue: the axis whose labels are the lines.
+        y: the metric, or several.
+        hue: the axis whose labels are the lines; `metric` where there are several.
         x: `step`, or `layer` at the last step.
         col: the axis whose labels are the panels.
         wrap: panels in a row.
@@ -64,7 +71,7 @@ def curves(
     figure, axes = _grid(math.ceil(len(panels) / columns), columns, *size)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    styles = dict(zip(rows[hue].cat.categories, _styles(), strict=False))
+    styles = dict(zip(y if hue == "metric" else rows[hue].cat.categories, _styles(), strict=False))
     for axis, panel in zip(axes.flat, panels, strict=False):
         shown = rows if panel is None else rows[rows[col] == panel]
         for label, style in styles.items():
@@ -74,7 +81,8 @@ def curves(
             values = wide.to_numpy()
             if smooth:
                 values = np.apply_along_axis(_smooth, 0, values, smooth)
-            _line(axis, wide.index.to_numpy(), values, label, style, log_y)
+            name = _words(label) if hue == "metric" else label
+            _line(axis, wide.index.to_numpy(), values, name, style, log_y)
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
         if x != "step":
@@ -84,7 +92,7 @@ def curves(
     for axis in axes[-1]:
         axis.set_xlabel({"step": "update"}.get(x, x))
     for axis in axes[:, 0]:
-        axis.set_ylabel(_words(y))
+        axis.set_ylabel(_words(y) if isinstance(y, str) else y[0].split("_")[-1])
     if log_y:
         _mark_zeros(axes.flat)
     named = {}
@@ -135,6 +143,73 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     return figure
 
 
+def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10.0, 10.0, -5.0, 5.0), wrap: int = 2):
+    """Ways of two parameters over the level lines of a quadratic function, a panel for each label of `col`.
+
+    Args:
+        frame: from `tables.frame`, with the diagnostic `path`; the first seed is drawn.
+        col: the axis whose labels are the panels.
+        curvatures: of the function, as in the model `quadratic`.
+        limits: of the panels: left, right, lower, upper.
+        wrap: panels in a row.
+    """
+    rows = tables.of(frame[frame["seed"] == frame["seed"].min()], "position")
+    panels = list(rows[col].cat.categories)
+    columns = min(wrap, len(panels))
+    figure, axes = _grid(math.ceil(len(panels) / columns), columns, 3.4, 2.4)
+    left, right, lower, upper = limits
+    x, y = np.meshgrid(np.linspace(left, right, 401), np.linspace(lower, upper, 401))
+    heights = (curvatures[0] * x**2 + curvatures[1] * y**2) / 2
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        way = rows[rows[col] == panel].pivot_table(index="step", columns="coordinate", values="value").to_numpy()
+        axis.contour(x, y, heights, levels=np.arange(1, 8), colors="#999999", linewidths=0.6)
+        axis.plot(way[:, 0], way[:, 1], "o-", color=COLORS[0], linewidth=1.2, markersize=3)
+        axis.plot(0, 0, "+", color=COLORS[6], markersize=9, markeredgewidth=1.5)
+        axis.set_title(f"{panel}, {len(way)} points")
+        axis.set_xlim(left, right)
+        axis.set_ylim(lower, upper)
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis in axes[-1]:
+        axis.set_xlabel("x")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("y")
+    return figure
+
+
+def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str = "trial"):
+    """A metric over each of two hyper-parameters, and over both: a point for each label of an axis.
+
+    Args:
+        frame: from `tables.frame`.
+        x: the two hyper-parameters, drawn on logarithmic axes.
+        y: the metric; its mean over seeds, with a line of one standard deviation on either side.
+        at: the step of `y`, or `last`.
+        along: the axis whose labels are the points.
+    """
+    if len(x) != 2:
+        raise InputError(f"x: takes two hyper-parameters, not {len(x)}")
+    places = [tables.measure(frame, name).groupby(along, observed=True)["value"].mean() for name in x]
+    heights = tables.measure(frame, y, at).groupby(along, observed=True)["value"]
+    middle, spread = heights.mean(), heights.std().fillna(0)
+    figure = Figure(figsize=(11.5, 3.8), layout="constrained")
+    first, second, plane = figure.subplots(1, 3)
+    second.sharey(first)
+    shared = {"c": middle, "cmap": "viridis", "vmin": middle.min(), "vmax": middle.max(), "s": 22, "zorder": 3}
+    for axis, place in ((first, places[0]), (second, places[1])):
+        axis.errorbar(place, middle, spread, fmt="none", ecolor="#BBBBBB", elinewidth=0.8)
+        axis.scatter(place, middle, **shared)
+    points = plane.scatter(*places, **shared)
+    figure.colorbar(points, ax=plane, label=_words(y))
+    for axis, name in ((first, x[0]), (second, x[1]), (plane, x[0])):
+        axis.set_xscale("log")
+        axis.set_xlabel(_words(name))
+    first.set_ylabel(_words(y))
+    plane.set_yscale("log")
+    plane.set_ylabel(_words(x[1]))
+    return figure
+
+
 def draw(study, scale, name, frame):
     """Draw one of the study's figures, with a title that says which work, what and at what scale."""
     options = dict(study.figures()[name])
@@ -145,10 +220,12 @@ def draw(study, scale, name, frame):
             figure = globals()[kind](shown, **options)
         except InputError as error:
             raise InputError(f"{study.path}: figures.{name}: {error}") from None
-        chosen = "".join(f", {_words(axis)} {label}" for axis, label in (where or {}).items())
+        single = {axis: label for axis, label in (where or {}).items() if not isinstance(label, list)}
+        chosen = "".join(f", {_words(axis)} {label}" for axis, label in single.items())
         seeds = shown["seed"].nunique()
-        spread = {"curves": "mean, band: one standard deviation", "histogram": "the first is shown"}[kind]
-        note = f"{scale} scale, {seeds} seed{'s' * (seeds > 1)} ({spread})"
+        note = f"{scale} scale, {seeds} seed{'s' * (seeds > 1)} ({SPREAD[kind]})"
+        if study.body.get("deterministic"):
+            note = f"{scale} scale, nothing random"
         if scale == "demo":
             note += "\nDEMONSTRATION at a small scale, on stand-in data: not a replication"
         figure.suptitle(

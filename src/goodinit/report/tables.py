@@ -1,15 +1,17 @@
 """Records to one tidy frame, to values of a measure, to a summary with intervals."""
 
+import functools
+
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from goodinit import record, spec
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["NotRun", "frame", "interval", "measure", "of", "select", "summarise", "table"]
+__all__ = ["NotRun", "frame", "interval", "measure", "of", "rank", "select", "summarise", "table"]
 
 RESAMPLES = 2000
+FIRST = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # axes of what is recorded, and where they count from
 
 
 class NotRun(InputError):
@@ -21,10 +23,13 @@ def frame(study, scale, results):
 
     Jobs without a record are left out, so a part of a study can be looked at.
 
+    Two kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
+    the test examples, and, at step 0, what a random search drew, such as `optimizer.lr`.
+
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
-        `step`, a column for each further axis (`layer` from 1, `bin` from 0; -1 where a metric has
-        none) and `value`.
+        `step`, a column for each further axis (those of `FIRST`; -1 where a metric has none) and `value`;
+        of a random search that says how it chooses, also `rank`, the trial's, where 1 is the best.
 
     Raises:
         NotRun: no job has a record.
@@ -45,7 +50,7 @@ def frame(study, scale, results):
             continue
         recorded = record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
         for run in job.runs:
-            for metric, series in recorded[run.id].series.items():
+            for metric, series in _with_derived(recorded[run.id], study.tuned).items():
                 shape = series.values.shape
                 rows = series.values.size
                 for axis, label in run.labels.items():
@@ -56,10 +61,9 @@ def frame(study, scale, results):
                 add("metric", metric, rows)
                 places = np.indices(shape).reshape(len(shape), -1)
                 add("step", series.steps[places[0]], rows)
-                for dimension in ("layer", "bin"):
+                for dimension, first in FIRST.items():
                     if dimension in series.dimensions:
-                        place = places[1 + series.dimensions.index(dimension)]
-                        add(dimension, place + (dimension == "layer"), rows)
+                        add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
                     else:
                         add(dimension, -1, rows)
                 add("value", series.values.reshape(-1).astype(float), rows)
@@ -71,7 +75,20 @@ def frame(study, scale, results):
         tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
     for name in ("run", "status", "metric"):
         tidy[name] = tidy[name].astype("category")
+    if "choose" in study.body.get("tune", {}):
+        tidy["rank"] = rank(tidy, **study.body["tune"]["choose"])
     return tidy
+
+
+def rank(tidy, *, metric, best, at="last"):
+    """Return each row's place, 1 for the best, by the mean over seeds of its trial's metric; ties by trial.
+
+    Raises:
+        InputError: as in `measure`.
+    """
+    means = measure(tidy, metric, at).groupby("trial", observed=True)["value"].mean()
+    order = means.sort_values(ascending=best == "lowest", kind="stable").index
+    return tidy["trial"].map({trial: place for place, trial in enumerate(order, 1)}).astype(int).astype("category")
 
 
 def select(tidy, where):
@@ -84,11 +101,12 @@ def select(tidy, where):
 
 
 def of(tidy, metric):
-    """Return the rows of a metric, or raise InputError: the records do not hold it."""
-    rows = tidy[tidy["metric"] == metric]
-    if rows.empty:
-        raise InputError(f"metric: {metric!r} is not in the records{nearest(metric, tidy['metric'].unique())}")
-    return rows
+    """Return the rows of a metric, or of several, or raise InputError: the records do not hold it."""
+    metrics = metric if isinstance(metric, list) else [metric]
+    for name in metrics:
+        if not (tidy["metric"] == name).any():
+            raise InputError(f"metric: {name!r} is not in the records{nearest(name, tidy['metric'].unique())}")
+    return tidy[tidy["metric"].isin(metrics)]
 
 
 def measure(tidy, metric, at="last"):
@@ -103,7 +121,7 @@ def measure(tidy, metric, at="last"):
         InputError: the records do not hold that metric; NotRun: not at that step.
     """
     rows = of(tidy, metric)
-    rows = rows.drop(columns=[name for name in ("layer", "bin") if (rows[name] < 0).all()])
+    rows = rows.drop(columns=[name for name in FIRST if (rows[name] < 0).all()])
     if isinstance(at, dict):
         from_end = rows.groupby("run", observed=True)["step"].rank("dense", ascending=False)
         rows = rows[from_end <= at["last"]]
@@ -122,6 +140,8 @@ def interval(values):
 
     With fewer than two values there is none: NaN.
     """
+    from scipy import stats  # half a second, which a figure need not wait for
+
     values = np.asarray(values, dtype=float)
     if values.shape[1] < 2:
         return np.full((2, len(values)), np.nan)
@@ -172,7 +192,8 @@ def table(study, tidy):
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        by = [*study.axes, *(["layer"] if "layer" in values else [])]
+        values = select(values, item.get("where"))
+        by = [name for name in ("rank", *study.axes, *FIRST) if name in values]
         part = summarise(values, by)
         place = part.columns.get_loc("n")
         part.insert(place, "metric", metric)
@@ -187,3 +208,15 @@ def table(study, tidy):
     if not parts:
         raise NotRun(f"{study.path}: table: no measure is at a step that was recorded at this scale")
     return pd.concat(parts, ignore_index=True)
+
+
+def _with_derived(run, tuned):
+    """Return {name: Series} of a run, with the metrics that follow from others."""
+    series = dict(run.series)
+    train, test = (series.get(f"{part}_accuracy") for part in ("train", "test"))
+    if train and test and np.array_equal(train.steps, test.steps):
+        series["generalization_gap"] = record.Series(train.steps, train.values - test.values)
+    for path in tuned:
+        value = functools.reduce(lambda part, key: part[key], path.split("."), run.parts)
+        series[path] = record.Series(np.array([0]), np.array([value]))
+    return series

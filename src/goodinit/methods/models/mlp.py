@@ -20,6 +20,7 @@ def mlp(
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
     bias: bool = True,
     batch_norm: bool = False,
+    dropout: float = 0.0,
 ):
     r"""Multilayer perceptron: :math:`h_l = f(W_l h_{l-1} + b_l)`, then an affine output layer.
 
@@ -30,15 +31,18 @@ def mlp(
         activation: f.
         bias: whether the layers have b.
         batch_norm: normalize every hidden layer before f, see `BatchNorm`.
+        dropout: share of every hidden layer's outputs, after f, that is dropped in training, see `Dropout`.
 
     Raises:
-        ValueError: a hidden layer has fewer than 1 unit.
+        ValueError: a hidden layer has fewer than 1 unit, or `dropout` is not at least 0 and less than 1.
 
     Reference: Saito, Deep Learning from Scratch (2016), `common/multi_layer_net.py`, where "n layers"
         counts the affine ones: hidden layers plus one.
     """
     if any(units < 1 for units in hidden):
         raise ValueError(f"mlp: hidden: every layer needs at least 1 unit, not {list(hidden)}")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"mlp: dropout must be at least 0 and less than 1, not {dropout}")
     widths = [math.prod(shape), *hidden]
     layers = [nn.Flatten()]
     for inputs, outputs in itertools.pairwise(widths):
@@ -46,6 +50,8 @@ def mlp(
         if batch_norm:
             layers.append(BatchNorm(outputs))
         layers.append(ACTIVATIONS[activation]())
+        if dropout:
+            layers.append(Dropout(dropout))
     if classes:
         layers.append(nn.Linear(widths[-1], classes, bias=bias))
     return nn.Sequential(*layers)
@@ -81,10 +87,42 @@ class BatchNorm(nn.Module):
     def forward(self, inputs):
         """Return the normalized inputs, of the same shape."""
         if self.training:
-            variance, mean = torch.var_mean(inputs, -2, correction=0, keepdim=True)
+            mean = inputs.mean(-2, keepdim=True)
+            centered = inputs - mean
+            variance = centered.square().mean(-2, keepdim=True)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, 1 - self.keep)
                 self.running_variance.lerp_(variance, 1 - self.keep)
         else:
-            mean, variance = self.running_mean, self.running_variance
-        return (inputs - mean) * torch.rsqrt(variance + self.epsilon) * self.gain + self.shift
+            centered, variance = inputs - self.running_mean, self.running_variance
+        return torch.addcmul(self.shift, centered, torch.rsqrt(variance + self.epsilon) * self.gain)
+
+
+class Dropout(nn.Module):
+    """Dropout of (N, features) as the textbook's code has it: not rescaled in training, but in evaluation.
+
+    In training every output is set to 0 with probability `ratio` and left as it is otherwise; in evaluation
+    all are multiplied by 1 - ratio.  `nn.Dropout` divides by 1 - ratio in training instead, so that at the
+    same learning rate it trains differently.  Each layer draws its masks, on the CPU, from a generator of
+    its own, whose seed is drawn when the layer is built.
+
+    Args:
+        ratio: at least 0 and less than 1.
+
+    Reference: Srivastava et al., Dropout (2014), section 4; Saito (2016), section 6.4.3, and
+        `common/layers.py`.
+    """
+
+    stackable = True
+
+    def __init__(self, ratio):
+        super().__init__()
+        self.ratio = ratio
+        self.generators = [torch.Generator().manual_seed(int(torch.randint(2**62, ())))]  # one for each net of a stack
+
+    def forward(self, inputs):
+        """Return the inputs with some of them 0, of the same shape."""
+        if not self.training:
+            return inputs * (1 - self.ratio)
+        drawn = [torch.rand(inputs.shape[-2:], generator=generator) > self.ratio for generator in self.generators]
+        return inputs * torch.stack(drawn).view(inputs.shape).to(inputs.device)
