@@ -83,6 +83,23 @@ class House:
 
         return study, self.frame(study, numbers, scale)
 
+    def trials(self, metrics, choose=None, scale="laptop", **changes):
+        """Return a study of one trial for each row of {metric: values}, at the steps 1 and 2, and its frame.
+
+        The values are (trials, seeds, 2); drawn are the learning rate and the weight decay.
+        """
+        first = np.asarray(next(iter(metrics.values())))
+        draw = {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}, "optimizer.weight_decay": {"uniform": [0, 1]}}
+        tune = {"trials": len(first), "draw": draw} | ({"choose": choose} if choose else {})
+        fixed = STUDY["fixed"] | {"init": "he_normal"}
+        study = self.study(**{"fixed": fixed, "tune": tune, "compare": None, "seeds": first.shape[1]} | changes)
+
+        def numbers(run):
+            place = run.labels["trial"] - 1, run.seed
+            return {name: record.Series(np.array([1, 2]), np.asarray(own)[place]) for name, own in metrics.items()}
+
+        return study, self.frame(study, numbers, scale)
+
     @staticmethod
     def run_record(run, series, **changes):
         """Return a run's record with these numbers."""

@@ -27,6 +27,7 @@ def _two_layers(first, ratios):
 
 # predicate, options, {condition: one loss a seed}, verdict.  With three seeds the 95 % interval of the
 # bootstrap is from the smallest to the largest value: each is drawn three times with probability 1 / 27.
+# That fewer seeds are too few is for `judge` to say; `agrees` alone cannot do with fewer.
 CASES = [
     ("within", {"above": 0.9, "below": 1.3}, {"A": LOW}, "replicated"),
     ("within", {"above": 0.9}, {"A": LOW}, "replicated"),
@@ -37,8 +38,8 @@ CASES = [
     ("within", {"above": 1.15}, {"A": LOW}, "inconclusive"),
     ("within", {"below": 1.05}, {"A": LOW}, "inconclusive"),
     ("within", {"above": 1.0}, {"A": LOW}, "inconclusive"),
-    ("within", {"above": 0.9}, {"A": LOW[:2]}, "inconclusive"),
-    ("within", {"above": 9.0}, {"A": LOW[:1]}, "inconclusive"),
+    ("within", {"above": 0.9}, {"A": LOW[:2]}, "replicated"),
+    ("within", {"above": 9.0}, {"A": LOW[:1]}, "contradicted"),
     ("within", {"above": 0.9}, {"A": LOW, "B": [0.0, 0.1, 0.2]}, "contradicted"),
     ("within", {"above": 0.9, "where": {"condition": "A"}}, {"A": LOW, "B": [0.0, 0.1, 0.2]}, "replicated"),
     ("beats", {**SIDES, "best": "lowest"}, {"A": LOW, "B": MIDDLE}, "replicated"),
@@ -47,20 +48,20 @@ CASES = [
     ("beats", {**SIDES, "best": "highest"}, {"A": LOW, "B": MIDDLE}, "contradicted"),
     ("beats", {**SIDES, "best": "lowest"}, {"A": LOW, "B": LOW}, "contradicted"),
     ("beats", {**SIDES, "best": "lowest"}, {"A": MIDDLE, "B": WIDE}, "inconclusive"),
-    ("beats", {**SIDES, "best": "lowest"}, {"A": LOW[:2], "B": MIDDLE[:2]}, "inconclusive"),
+    ("beats", {**SIDES, "best": "lowest"}, {"A": LOW[:2], "B": MIDDLE[:2]}, "replicated"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW, "B": MIDDLE, "C": HIGH}, "replicated"),
     ("ranks", {**ORDER, "best": "highest"}, {"A": HIGH, "B": MIDDLE, "C": LOW}, "replicated"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW, "B": HIGH, "C": MIDDLE}, "contradicted"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": MIDDLE, "B": LOW, "C": HIGH}, "contradicted"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW, "B": MIDDLE, "C": WIDE}, "inconclusive"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": WIDE, "B": MIDDLE, "C": LOW}, "contradicted"),
-    ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW[:2], "B": MIDDLE[:2], "C": HIGH[:2]}, "inconclusive"),
+    ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW[:2], "B": MIDDLE[:2], "C": HIGH[:2]}, "replicated"),
     ("trend", {**LAYERS, "above": 0.3, "below": 0.6}, {"A": _two_layers(LOW, [0.4, 0.5, 0.55])}, "replicated"),
     ("trend", {**LAYERS, "below": 0.6}, {"A": _two_layers(LOW, [0.4, 0.5, 0.55])}, "replicated"),
     ("trend", {**LAYERS, "above": 0.6}, {"A": _two_layers(LOW, [0.4, 0.5, 0.55])}, "contradicted"),
     ("trend", {**LAYERS, "below": 0.3}, {"A": _two_layers(LOW, [0.4, 0.5, 0.55])}, "contradicted"),
     ("trend", {**LAYERS, "above": 0.45}, {"A": _two_layers(LOW, [0.4, 0.5, 0.55])}, "inconclusive"),
-    ("trend", {**LAYERS, "above": 0.1}, {"A": _two_layers(LOW[:2], [0.4, 0.5])}, "inconclusive"),
+    ("trend", {**LAYERS, "above": 0.1}, {"A": _two_layers(LOW[:2], [0.4, 0.5])}, "replicated"),
     ("agrees", {**ONE_RUN, "reported": 3 + 0.99 * HALF}, {"A": [1, 2, 3, 4, 5]}, "replicated"),
     ("agrees", {**ONE_RUN, "reported": 3 - 0.99 * HALF}, {"A": [1, 2, 3, 4, 5]}, "replicated"),
     ("agrees", {**ONE_RUN, "reported": 3 + 1.01 * HALF}, {"A": [1, 2, 3, 4, 5]}, "contradicted"),
@@ -268,6 +269,41 @@ def test_judge_gives_what_was_said_and_what_was_found(house):
     assert found.loc["as-reported", ["reported", "verified"]].tolist() == [1.15, "no"]
     assert found.loc["a-is-high", "note"] == "As they say."
     assert math.isnan(found.loc["later", "estimate"])
+
+
+FEW = {"A": [1.0, 1.1, 1.2], "B": [2.0, 2.1, 2.2], "C": [9.0, 9.1, 9.2]}
+
+
+def _judged_few(house, seeds, scale, **changes):
+    arms = {label: [[value] for value in values[:seeds]] for label, values in FEW.items()}
+    study, frame = house.arms({"loss": arms}, scale, claims=CLAIMS, reported=REPORTED, **changes)
+    return claims.judge(study, scale, frame).set_index("claim")
+
+
+@pytest.mark.parametrize("scale", ["demo", "laptop"])
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_judge_concludes_nothing_from_few_seeds(house, seeds, scale):
+    found = _judged_few(house, seeds, scale).drop(index="later")
+    assert set(found["verdict"]) == {"inconclusive"}
+    assert set(found["n"]) == {seeds}
+    assert found.loc["a-is-low", "estimate"] == pytest.approx(np.mean(FEW["A"][:seeds]))
+
+
+@pytest.mark.parametrize(
+    ("scale", "verdicts"),
+    [
+        ("demo", [FOR, AGAINST, FOR, FOR]),
+        ("laptop", ["replicated", "contradicted", "replicated", FOR]),
+        ("paper", ["replicated", "contradicted", "replicated", "replicated"]),
+    ],
+)
+def test_judge_needs_one_run_where_nothing_is_random(house, scale, verdicts):
+    found = _judged_few(house, 1, scale, deterministic=True)
+    names = ["a-is-low", "a-is-high", "b-beats-c", "in-order"]
+    assert found.loc[names, "verdict"].tolist() == verdicts
+    for name, value in zip(names, [1, 1, 7, 1], strict=True):
+        assert found.loc[name, ["estimate", "low", "high", "n"]].tolist() == [value, value, value, 1]
+    assert found.loc["as-reported", "verdict"] == "inconclusive"  # one value has no spread
 
 
 def test_judge_of_what_was_not_run(house):

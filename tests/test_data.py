@@ -62,21 +62,32 @@ def test_gaussian_inputs():
     assert torch.equal(splits.train.images, data.gaussian(None, _generator(), examples=2000, features=50).train.images)
 
 
+def test_empty_is_one_example_without_features_and_classes():
+    splits = data.empty(None, _generator())
+    assert splits.train.images.shape == (1, 0)
+    assert [len(part.labels) for part in (splits.train, splits.validation, splits.test)] == [1, 0, 0]
+    assert splits.classes == 0
+
+
 def test_pixels_and_batches_cover_everything_once(data_root):
     test = data.digits(data_root, _generator()).test
     parts = list(data.batches(test, 100))
     assert [len(part.labels) for part in parts] == [100, 100, 100, 60]
     assert torch.equal(torch.cat([part.images for part in parts]), test.images)
-    floats = data.pixels(test)
+    floats = data.Preprocessing().normalize(test)
     assert floats.images.dtype == torch.float32
     assert torch.equal(floats.images, test.images / 255)
-    assert data.pixels(floats) is floats
+    assert data.Preprocessing().normalize(floats) is floats
 
 
 def test_a_stack_of_one_part_is_what_a_stack_of_its_copies_is(data_root):
     test = data.digits(data_root, _generator()).test
     copies = [data.Examples(test.images.clone(), test.labels.clone()) for _ in range(3)]
-    for one, other in zip(data.pixels(data.stack([test] * 3)), data.pixels(data.stack(copies)), strict=True):
+    for one, other in zip(
+        data.Preprocessing().normalize(data.stack([test] * 3)),
+        data.Preprocessing().normalize(data.stack(copies)),
+        strict=True,
+    ):
         assert torch.equal(one, other)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import data, diagnostics, initialize, models
+from goodinit.methods import data, diagnostics, initialize, models, objectives
 
 
 def _generator(seed=0):
@@ -96,7 +96,99 @@ def test_they_leave_the_model_and_the_random_numbers_alone():
     before, state = [parameter.clone() for parameter in net.parameters()], torch.get_rng_state()
     _activations(net, inputs)
     _gradients(net, inputs)
+    with diagnostics.path(net, None, _generator()) as observe:
+        observe(0)
     assert all(map(torch.equal, before, net.parameters()))
     assert all(parameter.grad is None for parameter in net.parameters())
     assert torch.equal(state, torch.get_rng_state())
     assert not any(module._forward_hooks for module in net.modules())
+
+
+def _classifier(dtype=torch.float64, **options):
+    net = models.mlp((6,), 3, **{"hidden": [5, 4], "batch_norm": True} | options)
+    initialize.he_normal(net, None, _generator())
+    return net.to(dtype)
+
+
+def _labelled(count):
+    images = torch.randn(count, 6, generator=_generator(2), dtype=torch.float64)
+    return data.Examples(images, torch.arange(count) % 3)
+
+
+def _check(net, batch, **options):
+    with diagnostics.gradient_check(net, batch, _generator(), **options) as observe:
+        return observe(0)
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_back_propagated_gradients_are_those_of_differences(activation):
+    net, batch = _classifier(activation=activation), _labelled(20)
+    found = _check(net, batch)
+    loss, _ = objectives.cross_entropy(net, batch)
+    expected = [gradient.abs().mean().item() for gradient in torch.autograd.grad(loss, list(net.parameters()))]
+    np.testing.assert_allclose(found["gradient_size"], expected, rtol=1e-9, atol=1e-15)
+    assert found["gradient_error"].shape == (10,)  # two layers of weight, bias, gain and shift, one of two
+    assert found["gradient_error"].max() < 1e-7
+    assert found["gradient_size"][[0, 2, 3, 4, 6, 7, 8, 9]].min() > 1e-3  # normalizing takes the biases away
+
+
+def test_one_input_has_half_the_one_sided_slope_at_the_kink():
+    net, batch = _classifier(), _labelled(1)
+    found = _check(net, batch)
+    # With outputs of 0 all classes are as likely; a shift that is more than 0 moves them by the last weights.
+    slope = net[-1].weight.detach().numpy().T @ (np.full(3, 1 / 3) - [1, 0, 0])
+    assert found["gradient_error"][7] == pytest.approx(abs(slope).mean() / 2, rel=1e-3)
+    assert found["gradient_size"][7] == 0
+    assert np.delete(found["gradient_error"], 7).max() < 1e-8
+
+
+def test_a_wrong_gradient_is_found():
+    class Doubled(nn.Module):
+        """The same outputs, twice the gradients."""
+
+        def forward(self, inputs):
+            return 2 * inputs - inputs.detach()
+
+    found = _check(nn.Sequential(_classifier(activation="tanh", batch_norm=False), Doubled()), _labelled(20))
+    np.testing.assert_allclose(found["gradient_error"], found["gradient_size"] / 2, rtol=1e-5)
+
+
+def test_a_check_looks_at_some_coordinates_always_the_same():
+    net, batch = _classifier(), _labelled(20)
+    some, all_of_them = _check(net, batch, coordinates=3), _check(net, batch)
+    assert (some["gradient_size"][[0, 4]] != all_of_them["gradient_size"][[0, 4]]).all()  # 30 and 20 numbers
+    assert some["gradient_size"][-1] == all_of_them["gradient_size"][-1]  # 3 numbers
+    again = _check(net, batch, coordinates=3)
+    assert all((some[name] == again[name]).all() for name in some)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_a_check_leaves_everything_as_it_was(training):
+    net = _classifier(torch.float32).train(training)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    _check(net, data.Examples(_labelled(20).images.float(), _labelled(20).labels))
+    after = net.state_dict()
+    assert all(torch.equal(value, after[name]) and value.dtype == after[name].dtype for name, value in before.items())
+    assert net.training == training
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("options", [{"step_size": 0.0}, {"step_size": -1e-4}, {"coordinates": 0}])
+def test_a_check_refuses_options_out_of_range(options):
+    with pytest.raises(ValueError, match="gradient_check: step_size must be more than 0 and coordinates at least 1"):
+        _check(_classifier(), _labelled(2), **options)
+
+
+def test_path_by_hand():
+    model = models.quadratic((0,), 0, start=[0.0, 0.0])
+    found = []
+    with diagnostics.path(model, None, _generator()) as observe:
+        for place in ([0.0, 0.0], [3.0, 4.0], [3.0, 4.0], [3.0, 16.0]):
+            with torch.no_grad():
+                model.position.copy_(torch.tensor(place))
+            found.append(observe(0))
+    assert [one["position"].tolist() for one in found] == [[0, 0], [3, 4], [3, 4], [3, 16]]
+    assert [one["path_length"] for one in found] == [0, 5, 5, 17]

@@ -20,6 +20,10 @@ FIGURES = {
     "spread": {"kind": "curves", "x": "layer", "y": "spread", "hue": "init", "col": "model.activation", "log_y": True},
     "histogram": {"kind": "histogram", "each": "model.activation", "counts": "count", "edges": "edge", "row": "init",
                   "col": "layer"},
+    "both": {"kind": "curves", "y": ["test_loss", "loss"], "hue": "metric", "col": "init", "wrap": 2,
+             "where": {"model.activation": "relu"}},
+    "way": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0], "where": {"model.activation": "tanh"}},
+    "rates": {"kind": "scatter", "x": ["rate", "decay"], "y": "loss", "at": 3, "along": "init"},
 }  # fmt: skip
 DRAWN = {  # figure: panels, lines in each
     "loss": (2, 3),
@@ -27,6 +31,9 @@ DRAWN = {  # figure: panels, lines in each
     "spread": (2, 3),
     "histogram_tanh": (9, 0),
     "histogram_relu": (9, 0),
+    "both": (4, None),  # three inits, and a place that stays empty
+    "way": (4, None),
+    "rates": (4, 0),  # with the bar of colors
 }
 
 
@@ -39,6 +46,10 @@ def _numbers(run):
     counts = np.stack([np.ones((3, 6)), np.roll(LAST, place + run.seed, axis=1)])
     return {
         "loss": record.Series(np.arange(1, 41), place + noise.random(40)),
+        "test_loss": record.Series(np.array([1, 20, 40]), 3 * place + noise.random(3)),
+        "rate": record.Series(np.array([0]), np.array([10.0**-place])),
+        "decay": record.Series(np.array([0]), np.array([2.0**-place])),
+        "position": record.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
         "spread": record.Series(np.array([0, 4]), spread, ("layer",)),
         "count": record.Series(np.array([0, 4]), counts, ("layer", "bin")),
         "edge": record.Series(np.array([0, 4]), np.broadcast_to(np.arange(6) / 6, (2, 3, 6)), ("layer", "bin")),
@@ -84,7 +95,9 @@ def test_every_figure_is_whole_and_the_same_twice(study, frame, name):
     drawn = figures.draw(study, "laptop", name, frame)
     panels, lines = DRAWN[name]
     assert len(drawn.axes) == panels
-    assert [len(_lines(axis)) for axis in drawn.axes] == [lines] * panels
+    expected = [2, 2, 2, 0] if lines is None else [lines] * panels
+    assert [len(_lines(axis)) for axis in drawn.axes] == expected
+    assert [axis.get_visible() for axis in drawn.axes] == ([True] * 3 + [lines is not None] + [True] * panels)[:panels]
     svg, png = figures.render(drawn, "svg"), figures.render(drawn, "png")
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
     assert b"dc:date" not in svg
@@ -114,12 +127,12 @@ def test_title_says_what_of_which_study_at_what_scale(study, frame, scale):
     assert ("not a replication" in title) == (scale == "demo")
 
 
-@pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh"])
+@pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh", "both", "way", "rates"])
 def test_nothing_overlaps_the_title_or_leaves_the_page(study, frame, name):
     drawn = figures.draw(study, "demo", name, frame)
     (title,) = drawn.texts
     box = title.get_window_extent()
-    panels = [axis.get_tightbbox() for axis in drawn.axes]
+    panels = [axis.get_tightbbox() for axis in drawn.axes if axis.get_visible()]
     assert box.y0 >= max(panel.y1 for panel in panels)
     legends = [legend.get_window_extent() for legend in drawn.legends]
     assert all(legend.x0 >= max(panel.x1 for panel in panels) for legend in legends)
@@ -209,6 +222,73 @@ def test_histogram_shows_the_first_seed_at_the_last_step(study, frame):
         np.testing.assert_allclose(edges, np.arange(7) / 6)
         too_high = {0: ["70%"], 1: [], 2: ["90%"]}[column]
         assert [text.get_text() for text in axis.texts] == too_high
+
+
+def test_several_metrics_are_lines_named_in_words_in_the_given_order(study, frame):
+    drawn = figures.draw(study, "laptop", "both", frame)
+    assert [axis.get_title() for axis in drawn.axes[:3]] == [f"init: {init}" for init in INITS]
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["test loss", "loss"]
+    assert drawn.legends[0].get_title().get_text() == "metric"
+    assert drawn.axes[0].get_ylabel() == "loss"
+    for axis, init in zip(drawn.axes, INITS, strict=False):
+        mine = frame[(frame["init"] == init) & (frame["model.activation"] == "relu")]
+        for label, metric in (("test loss", "test_loss"), ("loss", "loss")):
+            expected = mine[mine["metric"] == metric].groupby("step")["value"].mean()
+            steps, values = _lines(axis)[label].get_data()
+            np.testing.assert_array_equal(steps, expected.index)
+            np.testing.assert_allclose(values, expected)
+
+
+def test_paths_are_the_points_of_the_first_seed_as_they_were_recorded(study, frame):
+    drawn = figures.draw(study, "laptop", "way", frame)
+    for axis, init in zip(drawn.axes, INITS, strict=False):
+        assert axis.get_title() == f"{init}, 5 points"
+        assert (axis.get_xlim(), axis.get_ylim()) == ((-10, 10), (-5, 5))
+        place = {"init": init, "model.activation": "tanh", "seed": 0, "metric": "position"}
+        rows = frame[np.logical_and.reduce([frame[name] == value for name, value in place.items()])]
+        way, least = axis.get_lines()
+        for data, coordinate in zip(way.get_data(), (1, 2), strict=True):
+            expected = rows[rows["coordinate"] == coordinate].sort_values("step")["value"]
+            np.testing.assert_array_equal(data, expected)
+        assert [list(data) for data in least.get_data()] == [[0], [0]]
+        (levels,) = axis.collections
+        for level, line in zip(levels.levels, levels.get_paths(), strict=True):
+            x, y = line.vertices.T
+            np.testing.assert_allclose(0.05 * x**2 + y**2, level, rtol=1e-2)
+
+
+def test_paths_of_some_labels(frame):
+    drawn = figures.path(frame[frame["init"] != "alpha"], col="init", curvatures=[0.1, 2.0])
+    assert [axis.get_title() for axis in drawn.axes if axis.get_visible()] == ["zeta, 5 points", "Mu, 5 points"]
+
+
+def test_points_are_the_means_of_trials_with_lines_of_one_deviation(house):
+    values = np.random.default_rng(0).random((5, 3, 2))
+    study, frame = house.trials({"accuracy": values})
+    drawn = figures.scatter(frame, x=["optimizer.lr", "optimizer.weight_decay"], y="accuracy", at=1)
+    first, second, plane, _ = drawn.axes
+    rates, decays = (np.array([drawn[path] for drawn in study.axes["trial"].values()]) for path in study.tuned)
+    means, deviations = values[:, :, 0].mean(1), values[:, :, 0].std(1, ddof=1)
+    for axis, places in ((first, rates), (second, decays)):
+        lines, points = axis.collections
+        np.testing.assert_allclose(points.get_offsets(), np.stack([places, means], axis=1))
+        ends = np.array(lines.get_segments())
+        np.testing.assert_allclose(ends[:, :, 0], np.stack([places, places], axis=1))
+        np.testing.assert_allclose(ends[:, :, 1], np.stack([means - deviations, means + deviations], axis=1))
+    (points,) = plane.collections
+    np.testing.assert_allclose(points.get_offsets(), np.stack([rates, decays], axis=1))
+    np.testing.assert_allclose(points.get_array(), means)
+    assert [axis.get_xscale() for axis in (first, second, plane)] == ["log"] * 3
+    assert [axis.get_yscale() for axis in (first, second, plane)] == ["linear", "linear", "log"]
+    assert [axis.get_xlabel() for axis in (first, second, plane)] == ["lr", "weight decay", "lr"]
+    assert [axis.get_ylabel() for axis in (first, plane)] == ["accuracy", "weight decay"]
+
+
+def test_points_of_one_seed_have_no_lines(house):
+    _, frame = house.trials({"accuracy": np.ones((3, 1, 2))})
+    drawn = figures.scatter(frame, x=["optimizer.lr", "optimizer.weight_decay"], y="accuracy")
+    figures.render(drawn, "png")
+    assert np.ptp(np.array(drawn.axes[0].collections[0].get_segments())[:, :, 1], axis=1).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("length", [11, 12, 40, 101])

@@ -20,6 +20,8 @@ def _net():
 VARIANCE = {  # of a weight, from the fans
     "gaussian": lambda fan_in, fan_out: 0.01**2,
     "lecun_normal": lambda fan_in, fan_out: 1 / fan_in,
+    "lecun_uniform": lambda fan_in, fan_out: 1 / fan_in,
+    "orthonormal": lambda fan_in, fan_out: 1 / fan_in,
     "glorot_normal": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
     "glorot_uniform": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
     "he_normal": lambda fan_in, fan_out: 2 / fan_in,
@@ -29,7 +31,7 @@ FANS = [(75, 400), (400, 300), (300, 120)]
 
 
 def test_every_initializer_is_tested():
-    assert set(VARIANCE) == set(initialize.__all__)
+    assert {*VARIANCE, "as_built", "lsuv"} == set(initialize.__all__)
 
 
 @pytest.mark.parametrize("name", VARIANCE)
@@ -73,6 +75,14 @@ def test_gaussian_schemes_differ_in_scale_alone():
     initialize.he_normal(other, None, _generator())
     for first, second, fans in zip((one[0], one[3]), (other[0], other[3]), FANS, strict=False):
         torch.testing.assert_close(first.weight * math.sqrt(2 / fans[0]), second.weight)
+
+
+def test_as_built_changes_nothing():
+    net = _net()
+    before = [parameter.clone() for parameter in net.parameters()]
+    initialize.as_built(net, None, _generator())
+    assert all(map(torch.equal, before, net.parameters()))
+    assert any(layer.bias.any() for layer in net if hasattr(layer, "bias"))  # others set it to 0
 
 
 def test_zero_is_allowed_and_less_is_not():

@@ -1,12 +1,30 @@
 """Optimizers: their first steps by hand, and torch's own where the rules are the same."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import optimizers, stack
+from goodinit import runner, spec
+from goodinit.methods import models, optimizers, stack
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BOOK = {  # rule: its options in the book's figures 6-3 and 6-5 to 6-7, the first two points after (-7, 2)
+    "sgd": ({"lr": 0.95}, [(-6.335, -1.8), (-5.733175, 1.62)]),
+    "momentum": ({"lr": 0.1, "momentum": 0.9}, [(-6.93, 1.6), (-6.7977, 0.92)]),
+    "adagrad": (
+        {"lr": 1.5},
+        [(-5.5, 0.5), (-5.5 + 1.5 * 0.55 / math.sqrt(0.7**2 + 0.55**2), 0.5 - 1.5 / math.sqrt(17))],
+    ),
+    "adam": (
+        {"lr": 0.3},
+        [(-6.7, 1.7), (-6.7 + 0.3 * math.sqrt(0.001999) / 0.19 * 0.13 / math.sqrt(0.00093841),
+                       1.7 - 0.3 * math.sqrt(0.001999) / 0.19 * 0.7 / math.sqrt(0.027544))],
+    ),
+}  # fmt: skip
 
 
 def _path(name, steps, start=(-7.0, 2.0), **options):
@@ -98,6 +116,72 @@ def test_agrees_with_torch_over_fifty_steps(name, options, theirs):
             net(inputs).square().sum().backward()
             optimizer.step()
     torch.testing.assert_close(one.weight, other.weight, rtol=1e-12, atol=1e-12)
+
+
+def _way(name, steps, **options):
+    """Return where a rule takes the model `quadratic`, the start included: (steps + 1, 2)."""
+    model = models.quadratic((0,), 0)
+    optimizer = getattr(optimizers, name)(model.named_parameters(), **options)
+    points = [model.position.tolist()]
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(None).backward()
+        optimizer.step()
+        points.append(model.position.tolist())
+    return np.array(points)
+
+
+def _book(name, steps, lr, momentum=0.9):
+    """Transcribe the book's four rules, number by number, in float64: (steps + 1, 2)."""
+    ways = []
+    for place, slope in ((-7.0, 0.1), (2.0, 2.0)):
+        way, one, two = [place], 0.0, 0.0
+        for step in range(1, steps + 1):
+            g = slope * way[-1]
+            if name == "sgd":
+                move = -lr * g
+            elif name == "momentum":
+                move = one = momentum * one - lr * g
+            elif name == "adagrad":
+                one += g * g
+                move = -lr * g / (math.sqrt(one) + 1e-7)
+            else:
+                one += (1 - 0.9) * (g - one)
+                two += (1 - 0.999) * (g * g - two)
+                rate = lr * math.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+                move = -rate * one / (math.sqrt(two) + 1e-7)
+            way.append(way[-1] + move)
+        ways.append(way)
+    return np.transpose(ways)
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_the_book_s_way_begins_as_by_hand(name):
+    options, points = BOOK[name]
+    np.testing.assert_allclose(_way(name, 2, **options), [(-7, 2), *points], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", BOOK)
+def test_the_book_s_thirty_points_are_those_of_a_slow_transcription(name):
+    options, _ = BOOK[name]
+    np.testing.assert_allclose(_way(name, 29, **options), _book(name, 29, **options), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", spec.SCALES)
+def test_the_study_of_paths_records_the_book_s_thirty_points(tmp_path, scale):
+    runs = spec.find(CONFIGS, "textbook/optimizer_paths").runs(scale)
+    assert {run.parts["optimizer"]["name"]: run.parts["optimizer"] for run in runs} == {
+        name: {"name": name, **options} for name, (options, _) in BOOK.items()
+    }
+    for run, found in zip(runs, runner.execute(runs, data_root=tmp_path, device=torch.device("cpu")), strict=True):
+        name = run.parts["optimizer"]["name"]
+        position, length = found.series["position"], found.series["path_length"]
+        assert position.steps.tolist() == length.steps.tolist() == list(range(30))
+        np.testing.assert_allclose(position.values, _book(name, 29, **BOOK[name][0]), rtol=1e-5, atol=1e-5)
+        segments = np.linalg.norm(np.diff(position.values.astype(float), axis=0), axis=1)
+        np.testing.assert_allclose(length.values, [0, *segments.cumsum()], rtol=1e-5)
+        loss = (position.values[:-1].astype(float) ** 2) @ [0.05, 1]  # before each update
+        np.testing.assert_allclose(found.series["loss"].values, loss, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stacked", [False, True])

@@ -72,6 +72,23 @@ def test_the_same_twice_and_whatever_stands_beside_it(study, data_root):
         _same(one, _execute([run], data_root)[0])
 
 
+def test_masks_of_dropout_are_the_same_together_and_in_turn(study, data_root, monkeypatch):
+    runs = [
+        spec.Run(run.parts | {"model": run.parts["model"] | {"dropout": 0.2}}, run.seed, run.labels)
+        for run in study.runs("paper")[3:]
+    ]
+    assert [run.seed for run in runs] == [0, 1, 2]
+    found = {}
+    for together in (3, 1):
+        monkeypatch.setattr(runner, "TOGETHER", together)
+        found[together] = _execute(runs, data_root)
+        assert [one.provenance["trained_together"] for one in found[together]] == [together] * 3
+    for one, other in zip(found[3], found[1], strict=True):
+        _same(one, other)
+    plain = _execute(study.runs("paper")[3:4], data_root)[0]
+    assert plain.series["test_loss"].values[0] != found[1][0].series["test_loss"].values[0]  # times 1 - ratio
+
+
 def test_seeds_differ(study, data_root):
     one, other = _execute(study.runs("paper")[:2], data_root)
     assert (one.series["loss"].values != other.series["loss"].values).any()
@@ -101,6 +118,12 @@ def test_estimate_is_the_count_by_hand(study, data_root):
         products + products + 30 * (20 * 20 + 20 * 10)
     )  # forward, weights' gradients, inputs' but the first
     assert runner.estimate(runs, data_root) == 2 * 40 * per_step
+
+
+def test_estimate_counts_a_net_with_dropout_as_one_without(study, data_root):
+    run = study.runs("paper")[0]
+    dropped = spec.Run(run.parts | {"model": run.parts["model"] | {"dropout": 0.2}}, run.seed, {})
+    assert runner.estimate([dropped], data_root) == runner.estimate([run], data_root)
 
 
 def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root, tmp_path, capsys, monkeypatch):

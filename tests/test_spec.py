@@ -1,6 +1,7 @@
 """From studies to runs and jobs: ids that stay, order that does not matter, streams of their own."""
 
 import copy
+import math
 from pathlib import Path
 
 import pytest
@@ -8,13 +9,31 @@ import torch
 import yaml
 
 from goodinit import runner, signatures, spec
-from goodinit.methods import curriculum, data, diagnostics, initialize, models, objectives, optimizers, updates
+from goodinit.methods import (
+    curriculum,
+    data,
+    diagnostics,
+    initialize,
+    models,
+    objectives,
+    optimizers,
+    schedules,
+    updates,
+)
 from goodinit.report import claims, figures
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GOLDEN = {
     "xavier_he/activations": ("a9f8598f0e7a", "bae79123860b"),
     "xavier_he/mnist": ("c3fe72f24a56", "f78ed60abf57"),
+}
+SEARCH = [  # the first two of the draws of textbook/random_search, which name its runs
+    {"optimizer.weight_decay": 2.3211e-05, "optimizer.lr": 0.00265768},
+    {"optimizer.weight_decay": 4.22933e-07, "optimizer.lr": 0.000252479},
+]
+TUNE = {
+    "trials": 4,
+    "draw": {"optimizer.lr": {"log_uniform": [1e-3, 1e-1]}, "init.std": {"uniform": [-1.0, 3.0]}},
 }
 STUDY = {
     "title": "A title",
@@ -146,7 +165,8 @@ def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
 @pytest.mark.parametrize("scale", spec.SCALES)
 def test_every_study_binds_to_real_functions(study, scale):
     modules = {"data": data, "model": models, "init": initialize, "objective": objectives, "optimizer": optimizers,
-               "update": updates, "curriculum": curriculum, "diagnostics": diagnostics}  # fmt: skip
+               "schedule": schedules, "update": updates, "curriculum": curriculum,
+               "diagnostics": diagnostics}  # fmt: skip
     runs = study.runs(scale)
     assert len({run.id for run in runs}) == len(runs)
     assert sum(len(job.runs) for job in study.jobs(scale)) == len(runs)
@@ -158,6 +178,114 @@ def test_every_study_binds_to_real_functions(study, scale):
     assert {next(iter(claim["test"])) for claim in study.body.get("claims", [])} <= set(claims.__all__)
 
 
+def _tuned(tmp_path, **changes):
+    """Return a study that searches; `init` must be known for `init.std`."""
+    fixed = STUDY["fixed"] | {"init": {"name": "gaussian"}}
+    file = tmp_path / "work" / "study.yaml"
+    file.parent.mkdir(exist_ok=True)
+    body = {key: value for key, value in STUDY.items() if key not in ("compare", "scales")}
+    file.write_text(yaml.safe_dump(body | {"fixed": fixed, "tune": TUNE} | changes, sort_keys=False))
+    return spec.load(file)
+
+
+def _draws(how, trials=2000):
+    """Return what each trial draws for one hyper-parameter."""
+    tune = {"trials": trials, "draw": {"optimizer.lr": how}}
+    axes = spec.Study("work", "study", Path("study.yaml"), {"tune": tune}).axes
+    assert list(axes["trial"]) == list(range(1, trials + 1))
+    return [drawn["optimizer.lr"] for drawn in axes["trial"].values()]
+
+
+def test_every_trial_is_a_run_at_every_seed_with_the_same_draws(tmp_path):
+    study = _tuned(tmp_path)
+    runs = study.runs("paper")
+    assert [(run.labels, run.seed) for run in runs] == [({"trial": t}, s) for t in (1, 2, 3, 4) for s in (0, 1)]
+    assert len({run.id for run in runs}) == 8
+    for run in runs:
+        drawn = study.axes["trial"][run.labels["trial"]]
+        assert drawn == {"optimizer.lr": run.parts["optimizer"]["lr"], "init.std": run.parts["init"]["std"]}
+    assert study.tuned == ("optimizer.lr", "init.std")
+    assert [run.id for run in _tuned(tmp_path).runs("paper")] == [run.id for run in runs]
+
+
+def test_uniform_draws_fill_their_range():
+    draws = _draws({"uniform": [-1.0, 3.0]})
+    assert min(draws) >= -1
+    assert max(draws) <= 3
+    assert abs(sum(draws) / 2000 - 1) < 4 * math.sqrt(4**2 / 12 / 2000)
+    assert len(set(draws)) > 1980  # of six digits
+
+
+def test_log_uniform_draws_are_uniform_in_the_logarithm():
+    draws = _draws({"log_uniform": [1e-6, 1e-2]})
+    logarithms = [math.log10(draw) for draw in draws]
+    assert min(logarithms) >= -6
+    assert max(logarithms) <= -2
+    assert abs(sum(logarithms) / 2000 + 4) < 4 * math.sqrt(4**2 / 12 / 2000)
+    for decade in range(-6, -2):  # as many in each
+        count = sum(decade <= logarithm < decade + 1 for logarithm in logarithms)
+        assert abs(count - 500) < 4 * math.sqrt(2000 * 0.25 * 0.75)
+
+
+def test_draws_have_six_digits_so_that_every_machine_gives_the_same_ids():
+    assert all(draw == float(f"{draw:.6g}") for draw in _draws({"log_uniform": [1e-6, 1e-2]}, 50))
+
+
+def test_more_trials_and_hyper_parameters_leave_the_draws_alone(tmp_path):
+    few = _tuned(tmp_path)
+    more = _tuned(tmp_path, tune=TUNE | {"trials": 9})
+    assert list(more.axes["trial"]) == list(range(1, 10))
+    assert [more.axes["trial"][trial] for trial in few.axes["trial"]] == list(few.axes["trial"].values())
+    assert {run.id for run in few.runs("paper")} < {run.id for run in more.runs("paper")}
+    further = {"optimizer.weight_decay": {"uniform": [0, 1]}} | TUNE["draw"]
+    third = _tuned(tmp_path, tune=TUNE | {"draw": further}).axes["trial"]
+    for trial, drawn in few.axes["trial"].items():
+        assert {path: third[trial][path] for path in drawn} == drawn
+        assert third[trial]["optimizer.weight_decay"] not in drawn.values()
+
+
+def test_a_scale_may_have_fewer_trials(tmp_path):
+    study = _tuned(tmp_path, scales={"demo": {"tune.trials": 2, "seeds": 1}})
+    assert [run.labels["trial"] for run in study.runs("demo")] == [1, 2]
+    assert {run.id for run in study.runs("demo")} < {run.id for run in study.runs("paper")}
+
+
+@pytest.mark.parametrize("scale", spec.SCALES)
+def test_draws_of_the_textbook_s_search_are_golden(scale):
+    runs = spec.find(CONFIGS, "textbook/random_search").runs(scale)
+    for trial, drawn in enumerate(SEARCH, 1):
+        options = [run.parts["optimizer"] for run in runs if run.labels["trial"] == trial]
+        named = {path.removeprefix("optimizer."): value for path, value in drawn.items()}
+        assert all(one == {"name": "sgd"} | named for one in options)
+    ranges = {"lr": (1e-6, 1e-2), "weight_decay": (1e-8, 1e-4)}
+    for name, (low, high) in ranges.items():
+        assert all(low <= run.parts["optimizer"][name] <= high for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "updates", "every"),
+    [("weight_decay", 601, 3), ("dropout", 903, 3), ("batch_norm_scales", 191, 10), ("random_search", 200, 4)],
+)
+def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, every):
+    for run in spec.find(CONFIGS, f"textbook/{name}").runs("paper"):
+        training = run.parts["training"]
+        assert {key: training[key] for key in ("steps", "evaluate_every", "evaluate_from", "batch_size")} == {
+            "steps": updates, "evaluate_every": every, "evaluate_from": 1, "batch_size": 100
+        }  # fmt: skip
+        assert run.parts["curriculum"]["replacement"]
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize("name", ["weight_decay", "dropout", "batch_norm_scales", "random_search"])
+def test_every_evaluation_that_is_asked_for_is_made(name, scale):
+    study = spec.find(CONFIGS, f"textbook/{name}")
+    asked = [*study.body["table"], *study.body.get("reported", []), study.body.get("tune", {}).get("choose", {})]
+    asked += [options for claim in study.body["claims"] for options in claim["test"].values()]
+    training = study.runs(scale)[0].parts["training"]
+    made = {0, training["steps"], *range(1, training["steps"] + 1, training["evaluate_every"])}
+    assert {one["at"] for one in asked if isinstance(one.get("at"), int)} <= made
+
+
 def test_defaults_read_from_the_source_are_those_in_force():
     assert signatures.fill("model", {"name": "mlp"}) == {
         "name": "mlp",
@@ -165,6 +293,7 @@ def test_defaults_read_from_the_source_are_those_in_force():
         "activation": "relu",
         "bias": True,
         "batch_norm": False,
+        "dropout": 0.0,
     }
     assert signatures.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
     assert signatures.fill("training", {"steps": 1})["precision"] == "fp32"

@@ -12,7 +12,7 @@ from goodinit import cli, record
 from goodinit.report import tables
 from goodinit.signatures import InputError
 
-COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", "layer", "bin", "value"]
+COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *tables.FIRST, "value"]
 BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}
 REPORTED = [
     {"where": {"init": "alpha", "model.activation": "relu"}, "metric": "loss", "at": 2, "value": 7.5,
@@ -53,12 +53,12 @@ def _pick(frame, **where):
 
 def test_frame_holds_every_number_once(study, tidy):
     assert list(tidy.columns) == COLUMNS
-    assert len(tidy) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4)
+    assert len(tidy) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 1)  # the last: seconds
     assert not tidy.isna().any().any()
     assert set(tidy["run"]) == {run.id for run in study.runs("laptop")}
     for run in study.runs("laptop"):
         rows = tidy[tidy["run"] == run.id]
-        assert len(rows) == 37
+        assert len(rows) == 38
         assert set(rows["seed"]) == {run.seed}
         assert {axis: set(rows[axis]) for axis in run.labels} == {axis: {label} for axis, label in run.labels.items()}
         for metric, series in _numbers(run).items():
@@ -286,6 +286,111 @@ def test_table_leaves_out_what_this_scale_does_not_reach(house):
     study = house.study(table=[{"metric": "loss", "at": 1901}])
     with pytest.raises(tables.NotRun, match="no measure"):
         tables.table(study, tidy)
+
+
+HIGHEST = {"metric": "accuracy", "best": "highest", "at": 1}
+# Trials by the mean over two seeds at step 1: 2, 5, 5, 1.  One seed alone, or the last step, would rank otherwise.
+ACCURACY = [[[3.0, 9], [1.0, 9]], [[4.0, 1], [6.0, 1]], [[2.0, 5], [8.0, 5]], [[2.0, 7], [0.0, 7]]]
+
+
+@pytest.mark.parametrize(
+    ("choose", "expected"),
+    [
+        (HIGHEST, {1: 3, 2: 1, 3: 2, 4: 4}),  # of equals the first trial is before the other
+        (HIGHEST | {"best": "lowest"}, {4: 1, 1: 2, 2: 3, 3: 4}),
+        ({"metric": "accuracy", "best": "highest"}, {1: 1, 4: 2, 3: 3, 2: 4}),
+        ({"metric": "accuracy", "best": "lowest"}, {2: 1, 3: 2, 4: 3, 1: 4}),
+    ],
+)
+def test_rank_is_the_place_of_a_trial_s_mean(house, choose, expected):
+    _, found = house.trials({"accuracy": ACCURACY}, choose)
+    assert list(found["rank"].cat.categories) == [1, 2, 3, 4]
+    pairs = found[["trial", "rank"]].drop_duplicates()
+    assert dict(zip(pairs["trial"], pairs["rank"], strict=True)) == expected
+    assert found["rank"].notna().all()
+
+
+def test_there_is_no_rank_unless_the_search_says_how_to_choose(house):
+    assert "rank" not in house.trials({"accuracy": ACCURACY})[1]
+
+
+def test_a_trial_that_diverged_before_the_step_is_the_last(house):
+    study, _ = house.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 2})
+
+    def numbers(run):
+        length = 1 if run.labels["trial"] == 2 else 2
+        return {"accuracy": record.Series(np.arange(1, length + 1), np.ones(length))}
+
+    found = house.frame(study, numbers)
+    assert set(found[found["trial"] == 2]["rank"]) == {4}
+
+
+def test_a_step_that_this_scale_does_not_reach_ranks_nothing(house):
+    with pytest.raises(tables.NotRun, match="no value at step 99"):
+        house.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 99})
+
+
+def test_what_was_drawn_is_a_metric_at_step_0(house):
+    study, found = house.trials({"accuracy": ACCURACY})
+    for path in ("optimizer.lr", "optimizer.weight_decay"):
+        rows = tables.of(found, path)
+        assert set(rows["step"]) == {0}
+        assert len(rows) == 4 * 2
+        for trial, drawn in study.axes["trial"].items():
+            assert set(rows[rows["trial"] == trial]["value"]) == {drawn[path]}
+
+
+def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):
+    trained, tested = [[0.5, 1.0], [0.25, 0.75]], [[0.25, 0.25], [0.5, 0.5]]
+    metrics = {"train_accuracy": {"a": trained}, "test_accuracy": {"a": tested}}
+    _, found = house.arms(metrics)
+    gap = tables.of(found, "generalization_gap").sort_values(["seed", "step"])
+    assert gap["value"].tolist() == [0.25, 0.75, -0.25, 0.25]
+    assert gap["step"].tolist() == [1, 2, 1, 2]
+    study = house.study()
+    late = {
+        "train_accuracy": record.Series(np.array([0, 4]), np.ones(2)),
+        "test_accuracy": record.Series(np.array([4]), np.ones(1)),
+    }
+    for numbers in (late, {"train_accuracy": late["train_accuracy"]}):
+        with pytest.raises(InputError, match="'generalization_gap' is not in the records"):
+            tables.of(house.frame(study, lambda run, numbers=numbers: numbers), "generalization_gap")
+
+
+def test_table_of_the_best_trials_with_what_was_reported_of_them(house):
+    asked = [
+        {"metric": "accuracy", "at": 1, "where": {"rank": [1, 2]}},
+        {"metric": "optimizer.lr", "where": {"rank": 1}},
+    ]
+    said = {"source": "slides", "verified": True}
+    study, found = house.trials(
+        {"accuracy": ACCURACY},
+        HIGHEST,
+        table=[*asked, {"metric": "optimizer.weight_decay"}],
+        reported=[
+            {"where": {"rank": 2}, "metric": "accuracy", "at": 1, "value": 0.5, **said},
+            {"where": {"rank": 1}, "metric": "optimizer.lr", "value": 0.25, **said},
+        ],
+    )
+    table = tables.table(study, found)
+    assert table[["metric", "rank", "trial"]].to_numpy().tolist() == [
+        ["accuracy", 1, 2],
+        ["accuracy", 2, 3],
+        ["optimizer.lr", 1, 2],
+        *[["optimizer.weight_decay", rank, trial] for rank, trial in ((1, 2), (2, 3), (3, 1), (4, 4))],
+    ]
+    assert table["mean"].tolist()[:3] == [5, 5, study.axes["trial"][2]["optimizer.lr"]]
+    assert table["n"].tolist() == [2] * 7
+    assert table["reported"].tolist() == pytest.approx([np.nan, 0.5, 0.25, *[np.nan] * 4], nan_ok=True)
+    assert table["source"].tolist() == ["", "slides", "slides", *[""] * 4]
+
+
+def test_where_in_a_table_chooses_its_rows(house):
+    study = house.study(table=[{"metric": "loss", "where": {"init": ["Mu", "zeta"], "model.activation": "relu"}}])
+    found = tables.table(study, house.frame(study, _numbers))
+    assert found[["model.activation", "init"]].to_numpy().tolist() == [["relu", "zeta"], ["relu", "Mu"]]
+    study = house.study(table=[{"metric": "spread", "where": {"layer": 2}}])
+    assert set(tables.table(study, house.frame(study, _numbers))["layer"]) == {2}
 
 
 def test_command_writes_the_same_table_twice(house, capsys):

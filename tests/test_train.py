@@ -1,4 +1,4 @@
-"""The loop and the pieces that it is given: model, optimizer, curriculum, objective, stack."""
+"""The loop and the pieces that it is given: optimizer, curriculum, objective, stack."""
 
 import itertools
 
@@ -43,15 +43,6 @@ def _fit(net, steps=30, seed=0, lr=0.1, training=None, **more):
     batches = curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
     training = training or train.Training(steps=steps)
     return train.fit(net, objectives.cross_entropy, batches, update, training, **more)
-
-
-def test_perceptron_is_the_book_s():
-    net = models.mlp((1, 28, 28), 10)
-    assert sum(parameter.numel() for parameter in net.parameters()) == 784 * 100 + 100 + 3 * 10100 + 1010
-    assert [type(layer) for layer in net] == [nn.Flatten, *[nn.Linear, nn.ReLU] * 4, nn.Linear]
-    bare = models.mlp((100,), 0, hidden=[100] * 5, activation="tanh", bias=False)
-    assert sum(parameter.numel() for parameter in bare.parameters()) == 5 * 100 * 100
-    assert isinstance(bare[-1], nn.Tanh)
 
 
 def test_cross_entropy_by_hand():
@@ -109,12 +100,51 @@ def test_evaluation_is_the_mean_over_all_examples_whatever_the_batches():
     assert all(abs(whole[name] - parts[name]) < 1e-6 for name in whole)
 
 
-@pytest.mark.parametrize(("every", "expected"), [(None, [0, 30]), (10, [0, 10, 20, 30]), (7, [0, 7, 14, 21, 28, 30])])
-def test_when_it_evaluates(every, expected):
-    training = train.Training(steps=30, evaluate_every=every)
-    history = _fit(_net(), training=training, evaluate=lambda net: {"norm": 1.0})
-    assert history.series["norm"][0] == expected
-    assert history.series["loss"][0] == list(range(1, 31))
+def _parts(net, parts):
+    """Evaluate nothing, and say of which parts."""
+    return {f"{part}_norm": 1.0 for part in parts}
+
+
+@pytest.mark.parametrize(
+    ("steps", "options", "expected"),
+    [
+        (30, {}, [0, 30]),
+        (30, {"evaluate_every": 10}, [0, 10, 20, 30]),
+        (30, {"evaluate_every": 7}, [0, 7, 14, 21, 28, 30]),
+        # The book counts updates from 0 and evaluates after the first of every epoch: 201, 301, 20 and 50 points;
+        # here there are two more, before any update and after the last.
+        (601, {"evaluate_every": 3, "evaluate_from": 1}, [0, *(1 + 3 * epoch for epoch in range(201))]),
+        (903, {"evaluate_every": 3, "evaluate_from": 1}, [0, *(1 + 3 * epoch for epoch in range(301)), 903]),
+        (191, {"evaluate_every": 10, "evaluate_from": 1}, [0, *(1 + 10 * point for point in range(20))]),
+        (200, {"evaluate_every": 4, "evaluate_from": 1}, [0, *(1 + 4 * epoch for epoch in range(50)), 200]),
+    ],
+)
+def test_when_it_evaluates(steps, options, expected):
+    training = train.Training(steps=steps, evaluate_on=["test"], **options)
+    history = _fit(_net(), steps, training=training, evaluate=_parts)
+    assert history.series["test_norm"][0] == expected
+    assert history.series["loss"][0] == list(range(1, steps + 1))
+
+
+@pytest.mark.parametrize(("lr", "last"), [(0.1, 300), (1e12, 100)])
+def test_further_parts_are_evaluated_once_at_the_end(lr, last):
+    training = train.Training(
+        steps=300, evaluate_every=60, evaluate_on=["train", "test"], evaluate_at_end_on=["test", "validation"]
+    )
+    history = _fit(_net(), 300, lr=lr, training=training, evaluate=_parts)
+    assert history.steps == last
+    regular = sorted({*range(0, last + 1, 60), last})
+    assert {name: steps for name, (steps, _) in history.series.items() if name.endswith("norm")} == {
+        "train_norm": regular,
+        "test_norm": regular,
+        "validation_norm": [last],
+    }
+
+
+def test_further_parts_are_evaluated_without_any_update_too():
+    training = train.Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
+    history = _fit(_net(), 0, training=training, evaluate=_parts)
+    assert {name: steps for name, (steps, _) in history.series.items()} == {"train_norm": [0], "test_norm": [0]}
 
 
 def test_training_is_the_same_twice_and_with_every_diagnostic_on():
@@ -149,11 +179,13 @@ def test_a_stack_trains_each_net_as_if_alone(activation):
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curriculum.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
     joined = map(data.stack, zip(*orders, strict=True))
-    training = train.Training(steps=40, loss_after_update=True, evaluate_every=20)
+    training = train.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
     test = [data.stack([batch] * 4) for batch in data.batches(_examples(seed=9), 50)]
     together = train.fit(
         stacked, objectives.cross_entropy, joined, update, training,
-        evaluate=lambda net: {"test_loss": train.evaluate(net, objectives.cross_entropy, test)["loss"]},
+        evaluate=lambda net, parts: {
+            f"{part}_loss": train.evaluate(net, objectives.cross_entropy, test)["loss"] for part in parts
+        },
     )  # fmt: skip
     assert np.array(together.series["test_loss"][1]).shape == (3, 4)
     for seed, net in enumerate(nets):
@@ -202,71 +234,6 @@ def test_length_in_steps_and_epochs():
     for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
         with pytest.raises(ValueError, match="training"):
             train.Training(**wrong).total_steps(100)
-
-
-def _normalize(inputs, gain, shift):
-    """Batch normalization by hand, in training mode."""
-    return gain * (inputs - inputs.mean(0)) / np.sqrt(((inputs - inputs.mean(0)) ** 2).mean(0) + 1e-6) + shift
-
-
-def test_batch_norm_by_hand_in_training_and_evaluation():
-    layer = models.mlp((3,), 2, hidden=[3], batch_norm=True)[2]
-    layer.gain.data, layer.shift.data = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 1.0, -1.0]])
-    batches = [torch.randn(6, 3, generator=_generator(seed)) * 5 + 2 for seed in range(3)]
-    mean, variance = np.zeros(3), np.zeros(3)  # the running ones start at 0, unlike torch's
-    for batch in batches:
-        expected = _normalize(batch.numpy(), [1, 2, 3], [0, 1, -1])
-        np.testing.assert_allclose(layer(batch).detach().numpy(), expected, rtol=1e-4, atol=1e-5)
-        mean, variance = 0.9 * mean + 0.1 * batch.numpy().mean(0), 0.9 * variance + 0.1 * batch.numpy().var(0)
-    layer.eval()
-    expected = (batches[0].numpy() - mean) / np.sqrt(variance + 1e-6) * [1, 2, 3] + [0, 1, -1]
-    np.testing.assert_allclose(layer(batches[0]).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_batch_norm_after_one_update_is_the_book_s_ratio():
-    """Running statistics a tenth of the batch's: (x - mu / 10) / (sqrt(0.1) sigma)."""
-    layer, batch = models.mlp((3,), 2, hidden=[3], batch_norm=True)[2], torch.randn(50, 3) + 4
-    layer(batch)
-    layer.eval()
-    expected = (batch - 0.1 * batch.mean(0)) / (0.1**0.5 * batch.std(0, correction=0))
-    torch.testing.assert_close(layer(batch), expected, rtol=1e-4, atol=1e-4)
-
-
-def test_gradient_of_batch_norm_is_the_numerical_one():
-    net = _net(batch_norm=True).double()
-    inputs = torch.randn(5, 12, dtype=torch.float64, generator=_generator(), requires_grad=True)
-    assert torch.autograd.gradcheck(net, inputs, eps=1e-6, atol=1e-6)
-
-
-def test_batch_norm_stands_before_every_activation_and_does_not_decay():
-    net = models.mlp((12,), 4, hidden=[16, 8], batch_norm=True)
-    names = [type(layer).__name__ for layer in net]
-    assert names == ["Flatten", "Linear", "BatchNorm", "ReLU", "Linear", "BatchNorm", "ReLU", "Linear"]
-    assert [name for name, _ in net.named_parameters() if name.endswith("weight")] == [
-        "1.weight",
-        "4.weight",
-        "7.weight",
-    ]
-
-
-def test_a_stack_with_batch_norm_trains_and_evaluates_each_net_as_if_alone():
-    nets = [_net(seed, batch_norm=True) for seed in range(3)]
-    stacked = stack.stack(nets)
-    batch = data.stack([_examples(seed=seed) for seed in range(3)])
-    for _ in range(3):
-        together = stacked(batch.images)
-        for seed, net in enumerate(nets):
-            torch.testing.assert_close(net(batch.images[seed]), together[seed], rtol=1e-5, atol=1e-5)
-    stacked.eval()
-    for seed, net in enumerate(nets):
-        torch.testing.assert_close(net.eval()(batch.images[seed]), stacked(batch.images)[seed], rtol=1e-5, atol=1e-5)
-
-
-def test_evaluation_counts_from_where_the_book_counts():
-    """The book logs at i = 0, 10, ..., 190 after the update: 20 points, the last after 191 updates."""
-    training = train.Training(steps=191, evaluate_every=10, evaluate_from=1)
-    history = _fit(_net(), steps=191, training=training, evaluate=lambda net: {"norm": 1.0})
-    assert history.series["norm"][0] == [0, *range(1, 192, 10)]
 
 
 def test_a_diverged_run_may_go_on():

@@ -23,7 +23,18 @@ DEFAULTS = {
     "curriculum": {"name": "full"},
     "diagnostics": [],
 }
-PARTS = ("data", "model", "init", "objective", "optimizer", "update", "curriculum", "training", "diagnostics")
+PARTS = (
+    "data",
+    "model",
+    "init",
+    "objective",
+    "optimizer",
+    "schedule",
+    "update",
+    "curriculum",
+    "training",
+    "diagnostics",
+)
 # Axes of a table that come from the records and not from `compare`, `conditions` or `tune`.
 DIMENSIONS = ("layer", "parameter", "coordinate", "step", "rank")
 
@@ -237,13 +248,14 @@ def _draw(path, how, trials):
     Six digits are kept: the last bits of a power differ from machine to machine, and runs are named by them.
     """
     ((kind, (low, high)),) = how.items()
-    if low >= high or (kind == "log_uniform" and low <= 0):
-        raise InputError(f"tune.draw.{path}: {kind}: [{low}, {high}] is not a range{' above 0' * (low <= 0)}")
+    logarithmic = kind == "log_uniform"
+    if low >= high or (logarithmic and low <= 0):
+        raise InputError(f"tune.draw.{path}: {kind}: [{low}, {high}] is not a range{' above 0' * logarithmic}")
     draws = random.Random(stream(0, f"tune/{path}"))
-    if kind == "log_uniform":
+    if logarithmic:
         low, high = math.log10(low), math.log10(high)
     values = [low + (high - low) * draws.random() for _ in range(trials)]
-    return [float(f"{10**value if kind == 'log_uniform' else value:.6g}") for value in values]
+    return [float(f"{10**value if logarithmic else value:.6g}") for value in values]
 
 
 def _check_outputs(study):

@@ -84,7 +84,7 @@ class History:
             past.append(value)
 
 
-def fit(model, objective, batches, update, training, *, evaluate=None, diagnostics=(), progress=None):
+def fit(model, objective, batches, update, training, *, schedule=None, evaluate=None, diagnostics=(), progress=None):
     """Train `model` in place: one update for every batch, until they end or the loss diverges.
 
     Args:
@@ -93,6 +93,7 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         batches: an iterator; as many updates are done as it yields.
         update: its step() applies the gradients and clears them.
         training: a Training; of it, everything but the length and the batch size is used here.
+        schedule: called before every update with the number of those done, to set the learning rate; or None.
         evaluate: (model, parts) -> {metric: number}, of the parts of the data so called, or None.
         diagnostics: functions (step) -> {name: array}.
         progress: called as (step, losses), (S,), after every 100 steps and at the end, or None.
@@ -126,6 +127,8 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
     for batch in batches:
         loss, metrics = objective(model, batch)
         loss.sum().backward()
+        if schedule is not None:
+            schedule(history.steps + len(pending))
         update.step()
         if training.loss_after_update:
             with evaluating(model):
@@ -138,8 +141,8 @@ def fit(model, objective, batches, update, training, *, evaluate=None, diagnosti
         observe(history.steps + len(pending))
     _collect(history, pending, training.diverged_above, progress)
     observe(history.steps, always=True)
-    if evaluate is not None:
-        further = [part for part in training.evaluate_at_end_on if part not in training.evaluate_on]
+    further = [part for part in training.evaluate_at_end_on if part not in training.evaluate_on]
+    if evaluate is not None and further:
         look(history.steps, "evaluating", lambda step: evaluate(model, further))
     history.seconds["training"] = time.perf_counter() - start - sum(history.seconds.values())
     return history

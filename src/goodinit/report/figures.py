@@ -64,7 +64,7 @@ def curves(
         log_y: logarithmic vertical axis; the means of several orders of magnitude are geometric then, and
             what is 0 is a triangle on the lower edge.
     """
-    rows = tables.of(frame, y) if x == "step" else tables.measure(frame, y)
+    rows = _rows(frame, x, y, hue)
     panels = [None] if col is None else [label for label in rows[col].cat.categories if (rows[col] == label).any()]
     columns = min(wrap, len(panels))
     size = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}.get(columns, (2.4, 2.1))
@@ -154,7 +154,7 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
         wrap: panels in a row.
     """
     rows = tables.of(frame[frame["seed"] == frame["seed"].min()], "position")
-    panels = list(rows[col].cat.categories)
+    panels = [label for label in rows[col].cat.categories if (rows[col] == label).any()]
     columns = min(wrap, len(panels))
     figure, axes = _grid(math.ceil(len(panels) / columns), columns, 3.4, 2.4)
     left, right, lower, upper = limits
@@ -192,6 +192,7 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str =
     places = [tables.measure(frame, name).groupby(along, observed=True)["value"].mean() for name in x]
     heights = tables.measure(frame, y, at).groupby(along, observed=True)["value"]
     middle, spread = heights.mean(), heights.std().fillna(0)
+    places = [place.loc[middle.index] for place in places]
     figure = Figure(figsize=(11.5, 3.8), layout="constrained")
     first, second, plane = figure.subplots(1, 3)
     second.sharey(first)
@@ -248,6 +249,13 @@ def render(figure, kind):
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return buffer.getvalue()
+
+
+def _rows(frame, x, y, hue):
+    """Return what a figure of curves draws, or refuse several metrics that nothing would tell apart."""
+    if isinstance(y, list) != (hue == "metric"):
+        raise InputError(f"hue: {hue!r} with y: {y!r}: take metric where y is a list, and only there")
+    return tables.of(frame, y) if x == "step" else tables.measure(frame, y)
 
 
 def _grid(rows, columns, width, height, layout="constrained"):

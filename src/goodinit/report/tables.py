@@ -23,8 +23,9 @@ def frame(study, scale, results):
 
     Jobs without a record are left out, so a part of a study can be looked at.
 
-    Two kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
-    the test examples, and, at step 0, what a random search drew, such as `optimizer.lr`.
+    Three kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
+    the test examples; at step 0, what a random search drew, such as `optimizer.lr`; and at the last step how long
+    the run took, such as `training_seconds`.
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
@@ -83,10 +84,13 @@ def frame(study, scale, results):
 def rank(tidy, *, metric, best, at="last"):
     """Return each row's place, 1 for the best, by the mean over seeds of its trial's metric; ties by trial.
 
+    A trial that has no number at that step at one of its seeds, because it diverged, stands last.
+
     Raises:
         InputError: as in `measure`.
     """
-    means = measure(tidy, metric, at).groupby("trial", observed=True)["value"].mean()
+    values = measure(tidy, metric, at).set_index(["trial", "seed"])["value"].unstack("seed")
+    means = values.reindex(tidy["trial"].cat.categories).mean(axis=1, skipna=False)
     order = means.sort_values(ascending=best == "lowest", kind="stable").index
     return tidy["trial"].map({trial: place for place, trial in enumerate(order, 1)}).astype(int).astype("category")
 
@@ -216,6 +220,8 @@ def _with_derived(run, tuned):
     train, test = (series.get(f"{part}_accuracy") for part in ("train", "test"))
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = record.Series(train.steps, train.values - test.values)
+    for what, seconds in run.seconds.items():
+        series[f"{what}_seconds"] = record.Series(np.array([run.steps]), np.array([seconds]))
     for path in tuned:
         value = functools.reduce(lambda part, key: part[key], path.split("."), run.parts)
         series[path] = record.Series(np.array([0]), np.array([value]))

@@ -118,11 +118,13 @@ class Dropout(nn.Module):
     def __init__(self, ratio):
         super().__init__()
         self.ratio = ratio
-        self.generators = [torch.Generator().manual_seed(int(torch.randint(2**62, ())))]  # one for each net of a stack
+        seed = int(torch.randint(2**62, (), device="cpu"))
+        self.generators = [torch.Generator().manual_seed(seed)]  # one for each net of a stack
 
     def forward(self, inputs):
         """Return the inputs with some of them 0, of the same shape."""
         if not self.training:
             return inputs * (1 - self.ratio)
-        drawn = [torch.rand(inputs.shape[-2:], generator=generator) > self.ratio for generator in self.generators]
-        return inputs * torch.stack(drawn).view(inputs.shape).to(inputs.device)
+        shape = inputs.shape[-2:]
+        drawn = [torch.rand(shape, generator=generator, device="cpu") for generator in self.generators]
+        return inputs * (torch.stack(drawn) > self.ratio).view(inputs.shape).to(inputs.device)
