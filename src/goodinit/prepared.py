@@ -12,7 +12,7 @@ import numpy as np
 __all__ = ["load", "prepare"]
 
 # SHA-256 over the four arrays of the official sets, in the order of ARRAYS: the files behind them are
-# the ones that their authors published, whichever way they came here.
+# the ones that their authors published, whichever way they came here.  torchvision checks CIFAR-100's files.
 OFFICIAL = {
     "mnist": "1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b",
     "cifar10": "9048fcbac9c08a64d57a7c5a5a66750a974ad4eab380914df129f7e223d823df",
@@ -26,7 +26,7 @@ def prepare(name, root):
     The manifest comes last, so a set that has one is whole.
 
     Args:
-        name: one of `mnist`, `cifar10`, `digits`, `shapes`.
+        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`.
         root: the data folder.
 
     Raises:
@@ -116,12 +116,13 @@ def _mnist_arrays(root):
         yield part.targets.numpy()
 
 
-def _cifar10_arrays(root):
-    from torchvision.datasets import CIFAR10
+def _cifar_arrays(root, classes):
+    from torchvision import datasets
 
-    folder = root / CIFAR10.base_folder
-    files = {folder / file: md5 for file, md5 in CIFAR10.train_list + CIFAR10.test_list}
-    train, test = _official("CIFAR-10", files, lambda train: CIFAR10(root, train=train, download=True))
+    made_by = getattr(datasets, f"CIFAR{classes}")
+    folder = root / made_by.base_folder
+    files = {folder / file: md5 for file, md5 in made_by.train_list + made_by.test_list}
+    train, test = _official(f"CIFAR-{classes}", files, lambda train: made_by(root, train=train, download=True))
     for part in (train, test):
         yield part.data.transpose(0, 3, 1, 2)
         yield np.array(part.targets)
@@ -197,7 +198,8 @@ def _shapes_arrays(root, count=6000, size=32):
 
 _SOURCES = {
     "mnist": _mnist_arrays,
-    "cifar10": _cifar10_arrays,
+    "cifar10": functools.partial(_cifar_arrays, classes=10),
+    "cifar100": functools.partial(_cifar_arrays, classes=100),
     "digits": _digits_arrays,
     "shapes": _shapes_arrays,
 }

@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 import time
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from goodinit.methods import (
     models,
     objectives,
     optimizers,
+    schedules,
     stack,
     train,
     updates,
@@ -28,7 +30,7 @@ __all__ = ["choose_device", "cpu_rate", "estimate", "execute", "prepare"]
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
-PROBE_EXAMPLES = 1000  # the first training examples are what data-dependent initializers and diagnostics see
+PROBE_EXAMPLES = 1024  # the first training examples are what data-dependent initializers and diagnostics see
 
 
 def prepare(name, data_root):
@@ -131,8 +133,8 @@ def _train(runs, data_root, device, progress):
         training = train.Training(**runs[0].parts["training"])
         splits = [_load(run, data_root).to(device) for run in runs]
         steps = training.total_steps(len(splits[0].train.labels))
-        nets = [_model(run, split) for run, split in zip(runs, splits, strict=True)]
-        stacked = stack.stackable(nets[0]) and not runs[0].parts["diagnostics"]
+        nets, initial = zip(*(_model(run, split) for run, split in zip(runs, splits, strict=True)), strict=True)
+        stacked = _stackable(runs[0], nets[0])
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress)]
         model = (stack.stack(nets) if stacked else nets[0]).to(device)
@@ -140,15 +142,12 @@ def _train(runs, data_root, device, progress):
         optimizer = _call(optimizers, run, "optimizer", model.named_parameters()) if "optimizer" in run.parts else None
         update = _call(updates, run, "update", model, optimizer, _generator(run, "update"))
         size = {"batch_size": training.batch_size, "steps": steps}
-        orders = [
-            _call(curriculum, run, "curriculum", split.train, **size, generator=_generator(run, "order"))
-            for run, split in zip(runs, splits, strict=True)
-        ]
+        orders = [_order(run, split, size) for run, split in zip(runs, splits, strict=True)]
     objective = _objective(run)
 
     def join(parts):
         """Make one batch, with float images, of one batch for each net."""
-        return data.pixels(data.stack(parts) if stacked else parts[0])
+        return splits[0].preprocessing.normalize(data.stack(parts) if stacked else parts[0])
 
     def evaluate(model, names):
         found = {}
@@ -180,32 +179,73 @@ def _train(runs, data_root, device, progress):
             map(join, zip(*orders, strict=True)),
             update,
             training,
+            schedule=_schedule(run, optimizer) if "schedule" in run.parts else None,
             evaluate=evaluate if splits[0].classes else None,
             diagnostics=watched,
             progress=progress and (lambda step, losses: progress(runs, step, steps, losses)),
         )
-    return [_record(run, i if stacked else ..., history, splits[i], device, len(runs)) for i, run in enumerate(runs)]
+    return [
+        _record(run, i if stacked else ..., history, initial[i], splits[i], device, len(runs))
+        for i, run in enumerate(runs)
+    ]
+
+
+class _Initial(NamedTuple):
+    """What initializing a net took: rescalings of each layer, (L,), where its initializer rescales; seconds."""
+
+    rescalings: torch.Tensor | None
+    seconds: float
 
 
 def _model(run, split):
-    """Return the run's model, initialized; weights are drawn on the CPU, the same for every device."""
+    """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
     with torch.random.fork_rng():
         torch.manual_seed(spec.stream(run.seed, "model"))
         model = _call(models, run, "model", split.train.images.shape[1:], split.classes)
-        _call(initialize, run, "init", model, _probe(split).to("cpu"), _generator(run, "init"))
-    return model
+        probe = _probe(split).to("cpu")
+        start = time.perf_counter()
+        rescalings = _call(initialize, run, "init", model, probe, _generator(run, "init"))
+    return model, _Initial(rescalings, time.perf_counter() - start)
+
+
+def _stackable(run, net):
+    """Say whether runs like this one can be trained as a stack: small nets that nothing looks at as one."""
+    return stack.stackable(net) and not run.parts["diagnostics"] and "clip_norm" not in run.parts.get("optimizer", {})
+
+
+def _order(run, split, size):
+    """Return an iterator over the run's training batches, augmented where its data are."""
+    batches = _call(curriculum, run, "curriculum", split.train, **size, generator=_generator(run, "order"))
+    if split.preprocessing.pad is None:
+        return batches
+    generator = _generator(run, "augment")
+    return (split.preprocessing.augment(batch, generator) for batch in batches)
+
+
+def _schedule(run, optimizer):
+    """Return a function that sets the optimizer's learning rate for the update after so many."""
+    factor = _call(schedules, run, "schedule")
+    first = [group["lr"] for group in optimizer.param_groups]
+
+    def schedule(updates):
+        for group, lr in zip(optimizer.param_groups, first, strict=True):
+            group["lr"] = lr * factor(updates)
+
+    return schedule
 
 
 def _probe(split):
     """Return the examples that data-dependent initializers and diagnostics look at."""
-    return data.pixels(next(data.batches(split.train, PROBE_EXAMPLES)))
+    return split.preprocessing.normalize(next(data.batches(split.train, PROBE_EXAMPLES)))
 
 
-def _record(run, place, history, split, device, together):
+def _record(run, place, history, initial, split, device, together):
     """Return the RunRecord of the net at one place of a stack, or of the only one (place is ...)."""
     diverged_at = int(history.diverged_at[0 if place is ... else place]) if history.diverged_at is not None else 0
     made = record.provenance(_describe(device), torch.get_num_threads(), split.checksum)
     series = {}
+    if initial.rescalings is not None:
+        series["rescalings"] = record.Series(np.array([0]), initial.rescalings.numpy()[None], ("layer",))
     for name, (at, values) in history.series.items():
         array = np.array(values)
         own = array if place is ... else array[:, place]
@@ -218,7 +258,8 @@ def _record(run, place, history, split, device, together):
         status="diverged" if diverged_at else "finished",
         diverged_at=diverged_at or None,
         steps=history.steps,
-        seconds={what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
+        seconds={"initializing": round(initial.seconds, 3)}
+        | {what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
         provenance=made | {"trained_together": together},
         series=series,
     )

@@ -14,6 +14,7 @@ MODULES = {
     "init": "methods/initialize.py",
     "objective": "methods/objectives.py",
     "optimizer": "methods/optimizers.py",
+    "schedule": "methods/schedules.py",
     "update": "methods/updates.py",
     "curriculum": "methods/curriculum.py",
     "diagnostics": "methods/diagnostics.py",

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["activations", "gradient_check", "gradients", "path"]
+__all__ = ["activations", "gradient_check", "gradients", "layer_outputs", "path", "update_size"]
 
 DIMENSIONS = {
     "activation_mean": ("layer",),
@@ -27,11 +27,15 @@ DIMENSIONS = {
     "activation_edge": ("layer", "bin"),
     "gradient_variance": ("layer",),
     "weight_gradient_variance": ("layer",),
+    "output_variance": ("layer",),
+    "weight_sd": ("layer",),
+    "update_size": ("layer",),
     "gradient_error": ("parameter",),
     "gradient_size": ("parameter",),
     "position": ("coordinate",),
 }
 
+LAYERS = nn.Linear | nn.modules.conv._ConvNd
 BOUNDS = {nn.Sigmoid: (0.0, 1.0), nn.Tanh: (-1.0, 1.0)}
 
 
@@ -65,7 +69,7 @@ def activations(model, batch, generator, *, bins: int = 30, end: float = 0.01):
 
     def observe(step):
         with _probe(model) as twin, torch.no_grad():
-            outputs = _outputs(twin, nn.Sigmoid | nn.Tanh | nn.ReLU, batch.images)
+            outputs, _ = _outputs(twin, nn.Sigmoid | nn.Tanh | nn.ReLU, batch.images)
         widest = (min(float(x.min()) for x in outputs), max(float(x.max()) for x in outputs))
         return _stack(
             _describe(output, BOUNDS.get(type(module)), widest, bins, end)
@@ -127,9 +131,8 @@ def gradients(model, batch, generator):
 
     def observe(step):
         with _probe(model) as twin, torch.enable_grad():
-            layers = nn.Linear | nn.modules.conv._ConvNd
-            weights = [module.weight for module in twin.modules() if isinstance(module, layers)]
-            before = _outputs(twin, layers, batch.images, cotangent)
+            weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
+            before, _ = _outputs(twin, LAYERS, batch.images, cotangent)
         return _stack(
             {
                 "gradient_variance": float(output.grad.square().mean()),
@@ -156,7 +159,7 @@ def gradient_check(model, batch, generator, *, step_size: float = 1e-4, coordina
     textbook's program takes them all, one by one.
 
     Args:
-        model: maps images to logits (N, classes); it is copied.
+        model: maps images to logits (N, classes), without dropout, which would be another each time; it is copied.
         batch: images, float (N, ...); labels, int64 (N,).
         generator: draws the coordinates.
         step_size: h, more than 0.
@@ -211,6 +214,71 @@ def _compare(numbers, gradient, places, loss, step_size):
 
 
 @contextlib.contextmanager
+def layer_outputs(model, batch, generator, *, examples: int = 128):
+    """Scale of what every linear and convolutional layer gives, before its non-linearity, with dropout off.
+
+    Args:
+        model: its linear and convolutional layers are watched, in forward order; it maps images to logits.
+        batch: images, float (N, ...); labels, int64 (N,).
+        generator: not used.
+        examples: the first so many of `batch` are looked at.
+
+    Yields:
+        A function of the step that gives, for L layers, `output_variance` (L,), over examples, channels and
+        space together, the last being that of the logits; `weight_sd` (L,); and `batch_loss` (), the
+        cross-entropy on those examples.
+
+    Reference: Mishkin & Matas, All you need is a good init (2016), sections 2 and A.2.
+    """
+
+    def observe(step):
+        with _probe(model) as twin, torch.no_grad():
+            for module in twin.modules():
+                if isinstance(module, nn.Dropout):
+                    module.eval()
+            weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
+            first = batch.images[:examples]
+            variances, logits = _outputs(twin, LAYERS, first, keep=lambda output: float(output.var(correction=0)))
+            loss = functional.cross_entropy(logits, batch.labels[:examples])
+            layers = [
+                {"output_variance": variance, "weight_sd": float(weight.std(correction=0))}
+                for variance, weight in zip(variances, weights, strict=True)
+            ]
+        return _stack(layers) | {"batch_loss": float(loss)}
+
+    yield observe
+
+
+@contextlib.contextmanager
+def update_size(model, batch, generator):
+    r"""How far each layer's weights have moved: :math:`\lVert W - W' \rVert / \lVert W' \rVert`.
+
+    W' are the weights when this was last called, so that, called after every step, it is the relative size of
+    an update; NaN at first.
+
+    Args:
+        model: its linear and convolutional layers are watched, in the order in which it lists them.
+        batch, generator: not used.
+
+    Yields:
+        A function of the step that gives `update_size` (L,).
+
+    Reference: Mishkin & Matas (2016), figure 1.
+    """
+    weights = [module.weight for module in model.modules() if isinstance(module, LAYERS)]
+    last = [torch.full_like(weight, math.nan) for weight in weights]
+
+    def observe(step):
+        with torch.no_grad():
+            sizes = [float((now - then).norm() / then.norm()) for now, then in zip(weights, last, strict=True)]
+            for now, then in zip(weights, last, strict=True):
+                then.copy_(now)
+        return {"update_size": np.array(sizes)}
+
+    yield observe
+
+
+@contextlib.contextmanager
 def path(model, batch, generator):
     """Where a small model's parameters go.
 
@@ -246,25 +314,25 @@ def _probe(model):
         yield twin
 
 
-def _outputs(model, kinds, images, cotangent=None):
-    """Run `images` through the model; return the outputs of its modules of these kinds, in call order.
+def _outputs(model, kinds, images, cotangent=None, keep=lambda output: output):
+    """Run `images` through the model; return what is kept of its modules of these kinds, in call order, and its output.
 
     With a cotangent, propagate it back from the model's output; the outputs then hold their gradients.
     """
     outputs = []
 
-    def keep(module, inputs, output):
+    def look(module, inputs, output):
         if cotangent is not None:
             output.retain_grad()
-        outputs.append(output)
+        outputs.append(keep(output))
 
     for module in model.modules():
         if isinstance(module, kinds):
-            module.register_forward_hook(keep)
+            module.register_forward_hook(look)
     result = model(images)
     if cotangent is not None:
         result.backward(cotangent)
-    return outputs
+    return outputs, result
 
 
 def _stack(layers):

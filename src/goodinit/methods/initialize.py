@@ -1,16 +1,31 @@
 """Initializers: each fills the weights of a model in place and sets its biases to zero; but for `as_built`.
 
-All take the same arguments, `(model, batch, generator, **options)`: the data-dependent ones look at
+All take the same arguments, `(model, batch, generator, **options)`: the data-dependent one, `lsuv`, looks at
 `batch`, the others do not.  Layers are filled in the order in which the model lists them, so at one
 seed two Gaussian schemes draw the same standard normal numbers and differ in scale alone.
 """
 
+import itertools
 import math
+from typing import Literal
 
 import torch
 from torch import nn
 
-__all__ = ["as_built", "gaussian", "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal"]
+__all__ = [
+    "as_built",
+    "gaussian",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "lsuv",
+    "orthonormal",
+]
+
+LAYERS = nn.Linear | nn.modules.conv._ConvNd  # what is filled
 
 
 def as_built(model, batch, generator):
@@ -51,6 +66,17 @@ def lecun_normal(model, batch, generator):
         layer has as many inputs as outputs.
     """
     _normal(model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))
+
+
+def lecun_uniform(model, batch, generator):
+    r"""Uniform with LeCun's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{3 / n_\mathrm{in}})`.
+
+    Args:
+        model, batch, generator: as in `gaussian`.
+
+    Reference: LeCun et al. (1998), equation 16, for the variance.  It is what Caffe's `xavier` filler draws.
+    """
+    _uniform(model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))
 
 
 def glorot_normal(model, batch, generator):
@@ -98,6 +124,121 @@ def he_uniform(model, batch, generator):
     _uniform(model, generator, _he_std)
 
 
+@torch.no_grad()
+def orthonormal(model, batch, generator, *, gain: float = 1.0):
+    r"""Orthonormal rows, or columns where there are more outputs than inputs: :math:`W W^T = \mathrm{gain}^2 I`.
+
+    Each weight is taken as a matrix (outputs, fan-in) and filled with standard normal numbers, whose singular
+    value decomposition :math:`U S V^T` gives :math:`V^T`, or U, whichever has the matrix's shape.
+
+    Args:
+        model, batch, generator: as in `gaussian`.
+        gain: scale of the matrix, more than 0; :math:`\sqrt 2` makes up for rectifiers.
+
+    Raises:
+        ValueError: `gain` is not more than 0.
+
+    Reference: Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear
+        neural networks (2014); Mishkin & Matas, All you need is a good init (2016), section 2, whose program
+        is followed.
+    """
+    if gain <= 0:
+        raise ValueError(f"orthonormal: gain must be more than 0, not {gain}")
+    for layer in model.modules():
+        if isinstance(layer, LAYERS):
+            matrix = layer.weight.flatten(1)
+            drawn = torch.randn(matrix.shape, generator=generator)
+            left, _, right = torch.linalg.svd(drawn, full_matrices=False)
+            chosen = left if left.shape == matrix.shape else right
+            layer.weight.copy_(gain * chosen.view_as(layer.weight))
+            if layer.bias is not None:
+                layer.bias.zero_()
+
+
+@torch.no_grad()
+def lsuv(
+    model,
+    batch,
+    generator,
+    *,
+    start: Literal["orthonormal", "gaussian"] = "orthonormal",
+    tolerance: float = 0.05,
+    max_iterations: int = 100,
+    batch_size: int = 128,
+    batches: int = 2,
+    dropout: bool = True,
+):
+    r"""Layer-sequential unit-variance initialization: orthonormal weights, each layer's output scaled to variance 1.
+
+    In forward order, each layer's weights are divided by the standard deviation of its output, over the
+    mini-batch, channels and space together, until
+
+    .. math:: |\mathrm{Var}(B_L) - 1| \le \mathrm{tolerance}
+
+    The output is that of the layer itself, before a non-linearity or a sum; the pieces of a maxout are layers of
+    their own, and the classifier is one, too.  The net is gone through once: a layer is scaled when the
+    activations reach it, and hands on what it gives then.  Residual and branching nets need nothing special.
+
+    Deviation: a layer's trials take turns with a few mini-batches, which are carried through the net together; the
+    authors' program takes a new one each time.
+
+    Args:
+        model: as in `gaussian`.
+        batch: images, float (N, ...), of which the first are taken.
+        generator: draws the weights and what dropout drops.
+        start: what the weights are filled with first; `gaussian` draws from N(0, 1 / fan-in).
+        tolerance: of the variance, more than 0.
+        max_iterations: the most rescalings of a layer, at least 1.
+        batch_size: examples of a mini-batch; all of `batch` where it has fewer.
+        batches: how many mini-batches take turns, as far as `batch` goes; with one, it serves throughout.
+        dropout: leave dropout on while measuring, as the authors' program does.
+
+    Returns:
+        The number of rescalings of each layer, in forward order, int64 (L,).
+
+    Raises:
+        ValueError: a layer's output is constant or not finite on the mini-batch, a layer is used twice, or an
+            option is out of its range.
+
+    Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1, and their program of November 2015.
+    """
+    if tolerance <= 0 or min(max_iterations, batch_size, batches) < 1:
+        raise ValueError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
+    {"orthonormal": orthonormal, "gaussian": lecun_normal}[start](model, batch, generator)
+    names = {layer: name for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
+    rescalings = {}
+
+    def scale(layer, inputs, output):
+        name = names[layer]
+        if name in rescalings:
+            raise ValueError(f"lsuv: layer {name} is used twice in one pass: its outputs have no single variance")
+        rescalings[name] = 0
+        for part in itertools.cycle(inputs[0].split(batch_size)):
+            variance = float(layer.forward(part).var(correction=0))
+            if not 0 < variance < math.inf:
+                raise ValueError(f"lsuv: layer {name}: the variance of its output is {variance}: nothing to divide by")
+            if abs(variance - 1) <= tolerance or rescalings[name] == max_iterations:
+                return layer.forward(inputs[0])
+            layer.weight /= math.sqrt(variance)
+            rescalings[name] += 1
+
+    count = len(batch.images) // batch_size  # whole mini-batches, if there is one
+    images = batch.images[: min(batches, max(count, 1)) * batch_size]
+    was_training, buffers = model.training, {name: one.clone() for name, one in model.named_buffers()}
+    hooks = [layer.register_forward_hook(scale) for layer in names]
+    try:
+        with torch.random.fork_rng():
+            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+            model.train(dropout)(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        model.train(was_training)
+        for name, buffer in model.named_buffers():
+            buffer.copy_(buffers[name])
+    return torch.tensor(list(rescalings.values()))
+
+
 # The roundings of these two are those of torch.nn.init, which the tests hold them to bit by bit.
 def _glorot_std(fan_in, fan_out):
     return math.sqrt(2 / (fan_in + fan_out))
@@ -123,7 +264,7 @@ def _uniform(model, generator, std):
 def _fill(model, std, draw):
     """Call draw(weight, std(fan_in, fan_out)) for every layer, and set its bias to zero."""
     for layer in model.modules():
-        if isinstance(layer, nn.Linear | nn.modules.conv._ConvNd):
+        if isinstance(layer, LAYERS):
             draw(layer.weight, std(*nn.init._calculate_fan_in_and_fan_out(layer.weight)))
             if layer.bias is not None:
                 layer.bias.zero_()

@@ -28,7 +28,14 @@ def sgd(parameters, *, lr: float, weight_decay: float = 0.0):
     return _SGD(parameters, lr=lr, weight_decay=weight_decay)
 
 
-def momentum(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
+def momentum(
+    parameters,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    clip_norm: float | None = None,
+):
     r"""Heavy ball: :math:`v \leftarrow m v - \mathrm{lr}\, g`, :math:`\theta \leftarrow \theta + v`.
 
     The learning rate is inside the velocity, so one that falls does not slow down what is moving already.
@@ -36,6 +43,7 @@ def momentum(parameters, *, lr: float, momentum: float = 0.9, weight_decay: floa
     Args:
         parameters, lr, weight_decay: as in `sgd`.
         momentum: m, at least 0 and less than 1.
+        clip_norm: before decay, scale the gradient of all parameters together to at most this Euclidean norm.
 
     Raises:
         ValueError: as in `sgd`.
@@ -43,7 +51,7 @@ def momentum(parameters, *, lr: float, momentum: float = 0.9, weight_decay: floa
     Reference: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Saito,
         Deep Learning from Scratch (2016), equations 6.3 and 6.4.
     """
-    return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, clip_norm=clip_norm)
 
 
 def nesterov(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
@@ -80,19 +88,29 @@ def adagrad(parameters, *, lr: float, epsilon: float = 1e-7, weight_decay: float
     return _Adagrad(parameters, lr=lr, epsilon=epsilon, weight_decay=weight_decay)
 
 
-def rmsprop(parameters, *, lr: float, decay: float = 0.99, epsilon: float = 1e-7, weight_decay: float = 0.0):
+def rmsprop(
+    parameters,
+    *,
+    lr: float,
+    decay: float = 0.99,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    decay_biases: bool = False,
+):
     r"""RMSProp: :math:`h \leftarrow d h + (1 - d) g^2`, then as AdaGrad.
 
     Args:
         parameters, lr, epsilon, weight_decay: as in `adagrad`.
         decay: d, at least 0 and less than 1.
+        decay_biases: whether weight decay is for all parameters.
 
     Raises:
         ValueError: as in `sgd`.
 
     Reference: Tieleman & Hinton, Lecture 6.5 of Neural Networks for Machine Learning (2012).
     """
-    return _RMSprop(parameters, lr=lr, decay=decay, epsilon=epsilon, weight_decay=weight_decay)
+    options = {"decay": decay, "epsilon": epsilon, "weight_decay": weight_decay, "decay_biases": decay_biases}
+    return _RMSprop(parameters, lr=lr, **options)
 
 
 def adam(
@@ -130,8 +148,10 @@ class _Optimizer(torch.optim.Optimizer):
 
     slots = 0
 
-    def __init__(self, parameters, *, weight_decay, **options):
+    def __init__(self, parameters, *, weight_decay, decay_biases=False, clip_norm=None, **options):
         name = type(self).__name__.removeprefix("_").lower()
+        if clip_norm is not None and clip_norm <= 0:
+            raise ValueError(f"{name}: clip_norm must be more than 0, not {clip_norm}")
         for option, value in (options | {"weight_decay": weight_decay}).items():
             if option in ("lr", "epsilon"):
                 allowed, words = value > 0, "more than 0"
@@ -144,11 +164,18 @@ class _Optimizer(torch.optim.Optimizer):
         named = list(parameters)
         weights = [(name, one) for name, one in named if name.endswith("weight")]
         others = [(name, one) for name, one in named if not name.endswith("weight")]
-        groups = [{"params": weights, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+        groups = [
+            {"params": weights, "weight_decay": weight_decay},
+            {"params": others, "weight_decay": weight_decay * decay_biases},
+        ]
+        self.clip_norm = clip_norm
         super().__init__([group for group in groups if group["params"]], options | {"step": 0})
 
     @torch.no_grad()
     def step(self, closure=None):
+        if self.clip_norm is not None:
+            every = [parameter for group in self.param_groups for parameter in group["params"]]
+            torch.nn.utils.clip_grad_norm_(every, self.clip_norm)
         for group in self.param_groups:
             parameters = [one for one in group["params"] if one.grad is not None]
             gradients = [one.grad for one in parameters]

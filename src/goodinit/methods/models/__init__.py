@@ -1,6 +1,7 @@
 """Architectures, without initialization: each is a function (shape, classes, **options) -> nn.Module."""
 
+from goodinit.methods.models.fitnet import fitnet1, fitnet4, fitnet_mnist, fitresnet4
 from goodinit.methods.models.mlp import mlp
 from goodinit.methods.models.quadratic import quadratic
 
-__all__ = ["mlp", "quadratic"]
+__all__ = ["fitnet1", "fitnet4", "fitnet_mnist", "fitresnet4", "mlp", "quadratic"]

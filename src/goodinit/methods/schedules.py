@@ -1,0 +1,21 @@
+"""Schedules: what the learning rate is multiplied by, as a function of the updates done."""
+
+__all__ = ["step"]
+
+
+def step(*, at: list[int], factor: float = 0.1):
+    """The learning rate falls by a factor at each of some updates.
+
+    Args:
+        at: numbers of updates after which it falls, rising.
+        factor: more than 0 and less than 1.
+
+    Returns:
+        A function of the number of updates done before, that gives the multiplier.
+
+    Raises:
+        ValueError: `at` does not rise, or `factor` is out of its range.
+    """
+    if not 0 < factor < 1 or sorted(set(at)) != at:
+        raise ValueError(f"step: at must rise and factor be between 0 and 1, not {at}, {factor}")
+    return lambda updates: factor ** sum(updates >= one for one in at)

@@ -1,0 +1,190 @@
+"""LSUV, orthonormal weights and the nets that they are for."""
+
+import functools
+
+import lsuv
+import pytest
+import torch
+from torch import nn
+
+from goodinit.methods import data, initialize, models
+
+SHAPES = [(8, 3, 3, 3), (32, 3, 3, 3), (48, 32, 3, 3), (10, 500), (500, 128), (7, 7)]
+NETS = {
+    "fitnet_mnist": (models.fitnet_mnist, (1, 28, 28), {}, 21426, 13),
+    "fitnet1": (models.fitnet1, (3, 32, 32), {}, 348694, 24),
+    "fitnet4": (models.fitnet4, (3, 32, 32), {}, 2742102, 40),
+    "fitnet4 of rectifiers": (models.fitnet4, (3, 32, 32), {"activation": "relu"}, 1276806, 19),
+    "fitresnet4": (models.fitresnet4, (3, 32, 32), {}, 2765174, 40),
+    "fitresnet4 of tanh": (models.fitresnet4, (3, 32, 32), {"activation": "tanh"}, 1288342, 19),
+}
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _batch(count=32, shape=(3, 32, 32), seed=0):
+    images = torch.randn(count, *shape, generator=_generator(seed))
+    return data.Examples(images, torch.zeros(count, dtype=torch.int64))
+
+
+def _small():
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten(), nn.Linear(6272, 5))
+
+
+def _layers(net):
+    return [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+
+
+def _output_variances(net, images):
+    """Return the variance of each layer's output on the images, in evaluation mode, in forward order."""
+    found = []
+    hooks = [
+        layer.register_forward_hook(lambda layer, inputs, output: found.append(float(output.var(correction=0))))
+        for layer in _layers(net)
+    ]
+    with torch.no_grad():
+        net.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def _algorithm_1(net, images, tolerance, most):
+    """The paper's Algorithm 1 word by word: a whole forward pass for every trial, on the same mini-batch."""
+    counts = []
+    for place, layer in enumerate(_layers(net)):
+        counts.append(0)
+        while abs((variance := _output_variances(net, images)[place]) - 1) >= tolerance and counts[-1] < most:
+            layer.weight.data /= variance**0.5
+            counts[-1] += 1
+    return counts
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("gain", [1.0, 2**0.5])
+def test_orthonormal_weights_have_orthonormal_rows_or_columns(shape, gain):
+    layer = nn.Conv2d(shape[1], shape[0], shape[2]) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
+    nn.init.ones_(layer.bias)
+    initialize.orthonormal(layer, None, _generator(), gain=gain)
+    matrix = layer.weight.detach().flatten(1).double()
+    small = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
+    torch.testing.assert_close(small, gain**2 * torch.eye(len(small), dtype=torch.float64), atol=1e-5, rtol=0)
+    assert not layer.bias.any()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_parameters_and_layers_are_counted(name):
+    build, shape, options, parameters, layers = NETS[name]
+    net = build(shape, 10, **options)
+    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+    assert len(_layers(net)) == layers
+    assert net(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+def test_fitnet4_on_a_hundred_classes_has_as_many_parameters_as_the_released_one():
+    assert sum(parameter.numel() for parameter in models.fitnet4((3, 32, 32), 100).parameters()) == 2787192
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_lsuv_brings_every_layer_of_every_net_to_unit_variance(name):
+    build, shape, options, _, layers = NETS[name]
+    net, batch = build(shape, 10, **options), _batch(16, shape)
+    found = initialize.lsuv(net, batch, _generator(), batch_size=16, batches=1, tolerance=0.02, dropout=False)
+    assert len(found) == layers
+    assert found.max() <= 5
+    assert all(abs(variance - 1) <= 0.02 for variance in _output_variances(net, batch.images))
+
+
+@pytest.mark.parametrize("start", ["orthonormal", "gaussian"])
+def test_lsuv_is_algorithm_1(start):
+    ours, theirs, batch = _small(), _small(), _batch()
+    found = initialize.lsuv(ours, batch, _generator(), start=start, batches=1, tolerance=0.01, dropout=False)
+    {"orthonormal": initialize.orthonormal, "gaussian": initialize.lecun_normal}[start](theirs, batch, _generator())
+    assert found.tolist() == _algorithm_1(theirs, batch.images, 0.01, 100)
+    for one, other in zip(_layers(ours), _layers(theirs), strict=True):
+        torch.testing.assert_close(one.weight, other.weight, rtol=1e-4, atol=1e-6)
+
+
+def test_lsuv_agrees_with_the_authors_package():
+    """Theirs measures the sample's standard deviation, on one batch without dropout, and its tolerance is of that."""
+    ours, theirs, batch = _small(), _small(), _batch()
+    initialize.lsuv(ours, batch, _generator(), batches=1, tolerance=0.01, dropout=False)
+    initialize.orthonormal(theirs, batch, _generator())
+    lsuv.lsuv_with_singlebatch(theirs, batch.images, std_tol=0.005, do_orthonorm=False, verbose=False)
+    for one, other in zip(_layers(ours), _layers(theirs), strict=True):
+        torch.testing.assert_close(one.weight, other.weight, rtol=0.005, atol=0)
+
+
+def test_lsuv_takes_turns_with_mini_batches():
+    """The second mini-batch has larger inputs; the second of two rescalings is by it."""
+    batch = _batch(64)
+    batch.images[:32] *= 2
+    batch.images[32:] *= 6
+    net = nn.Sequential(nn.Conv2d(3, 8, 3))
+    initialize.lsuv(net, batch, _generator(), batch_size=32, batches=1)
+    assert _output_variances(net, batch.images[:32])[0] == pytest.approx(1, abs=0.05)
+    initialize.lsuv(net, batch, _generator(), batch_size=32, batches=2, max_iterations=2)
+    assert _output_variances(net, batch.images[32:])[0] == pytest.approx(1, abs=0.05)
+
+
+def test_lsuv_leaves_mode_buffers_hooks_and_the_random_state_alone():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(3600, 2)).eval()
+    state = torch.get_rng_state()
+    initialize.lsuv(net, _batch(), _generator())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not net.training
+    assert net[1].num_batches_tracked == 0
+    assert torch.equal(net[1].running_mean, torch.zeros(4))
+    assert not any(layer._forward_hooks for layer in net.modules())
+
+
+def test_lsuv_refuses_a_layer_used_twice():
+    layer = nn.Conv2d(3, 3, 3, padding=1)
+    with pytest.raises(ValueError, match="layer 0 is used twice"):
+        initialize.lsuv(nn.Sequential(layer, nn.ReLU(), layer), _batch(), _generator())
+    assert not layer._forward_hooks
+
+
+def test_lsuv_refuses_a_constant_output():
+    with pytest.raises(ValueError, match="layer 0: the variance of its output is 0"):
+        initialize.lsuv(
+            nn.Sequential(nn.Linear(4, 3)), _batch(8, (4,))._replace(images=torch.zeros(8, 4)), _generator()
+        )
+
+
+@pytest.mark.parametrize("option", [{"tolerance": 0.0}, {"max_iterations": 0}, {"batch_size": 0}, {"batches": 0}])
+def test_lsuv_refuses_what_makes_no_sense(option):
+    with pytest.raises(ValueError, match="lsuv"):
+        initialize.lsuv(_small(), _batch(), _generator(), **option)
+
+
+def test_residual_sums_go_into_the_second_convolutions_of_a_block():
+    net = models.fitresnet4((3, 32, 32), 10, activation="relu")
+    layers = [layer for layer in net if hasattr(layer, "skip")]
+    assert [place for place, layer in enumerate(layers, 1) if layer.skip] == [2, 4, 7, 9, 11, 13, 15, 17]
+    inputs = torch.randn(2, 32, 8, 8)
+    expected = torch.relu(layers[1].pieces[0](inputs) + inputs)
+    torch.testing.assert_close(layers[1](inputs), expected)
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("activation", ["maxout", "relu"])
+def test_batch_norm_stands_where_it_is_wanted(place, activation):
+    net = models.fitnet4((3, 32, 32), 10, activation=activation, batch_norm=place)
+    layer, inputs = net[1], torch.randn(4, 3, 32, 32)
+    normalize = functools.partial(nn.functional.batch_norm, running_mean=None, running_var=None, training=True)
+    pieces = [piece[0](inputs) for piece in layer.pieces]
+    pieces = [normalize(piece) for piece in pieces] if place == "before" else pieces
+    outputs = torch.stack(pieces).amax(0) if activation == "maxout" else pieces[0].relu()
+    torch.testing.assert_close(layer(inputs), normalize(outputs) if place == "after" else outputs)
+
+
+def test_very_leaky_rectifier_has_a_slope_of_a_third():
+    layer = models.fitnet4((3, 32, 32), 10, activation="vlrelu")[1]
+    assert layer.activation(torch.tensor([-3.0, 3.0])).tolist() == pytest.approx([-0.999, 3])
+
+
+def test_pooling_keeps_what_is_over_as_caffe_does():
+    assert models.fitnet_mnist((1, 28, 28), 10)[-1].in_features == 12 * 3 * 3
