@@ -7,6 +7,7 @@ import math
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from goodinit.report import tables
 from goodinit.signatures import InputError
@@ -208,6 +209,10 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str =
     first.set_ylabel(_words(y))
     plane.set_yscale("log")
     plane.set_ylabel(_words(x[1]))
+    for scale in (first.xaxis, second.xaxis, plane.xaxis, plane.yaxis):
+        scale.set_major_locator(LogLocator(subs=(1, 3)))
+        scale.set_major_formatter("{x:.0e}")
+        scale.set_minor_formatter("")
     return figure
 
 
