@@ -19,7 +19,8 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "runner.py": {"torch", "numpy"}
     | {f"goodinit.{name}" for name in ("methods", "spec", "record", "prepared", "signatures")},
     "jobs.py": {"torch", "tqdm"}
-    | {f"goodinit.{name}" for name in ("runner", "spec", "record", "settings", "signatures")},
+    | {f"goodinit.{name}" for name in ("cost", "runner", "spec", "record", "settings", "signatures")},
+    "cost.py": {"torch", "goodinit.runner", "goodinit.prepared", "goodinit.methods"},
     "cli.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torch", "torchvision", "sklearn"},

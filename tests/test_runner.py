@@ -111,21 +111,6 @@ def test_divergence_is_a_result(study, data_root):
     assert 0 < found.diverged_at <= 40
 
 
-def test_estimate_is_the_count_by_hand(study, data_root):
-    runs = study.runs("paper")[:2]
-    products = 30 * (784 * 20 + 20 * 20 + 20 * 10)
-    per_step = 2 * (
-        products + products + 30 * (20 * 20 + 20 * 10)
-    )  # forward, weights' gradients, inputs' but the first
-    assert runner.estimate(runs, data_root) == 2 * 40 * per_step
-
-
-def test_estimate_counts_a_net_with_dropout_as_one_without(study, data_root):
-    run = study.runs("paper")[0]
-    dropped = spec.Run(run.parts | {"model": run.parts["model"] | {"dropout": 0.2}}, run.seed, {})
-    assert runner.estimate([dropped], data_root) == runner.estimate([run], data_root)
-
-
 def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root, tmp_path, capsys, monkeypatch):
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--scale", "laptop"]
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from goodinit import settings
+
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 STUDY = (ROOT / "tests" / "test_runner.py").read_text().split('"""')[3]
@@ -130,3 +132,9 @@ def test_every_study_of_the_project_is_planned():
     for scale in ("demo", "laptop", "paper"):
         status, output = _snakemake(ROOT, "--dry-run", "--config", f"scale={scale}")
         assert status == 0, output
+
+
+def test_the_default_data_folder_may_be_named_before_it_exists(tmp_path, monkeypatch):
+    """The workflow names it to jobs that draw their data, which may come before any set is prepared."""
+    monkeypatch.chdir(tmp_path)
+    assert settings.data_root("data") == Path("data")

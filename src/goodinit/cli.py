@@ -14,6 +14,7 @@ EXAMPLES = """\
 examples:
   goodinit list --scale laptop                    what there is, and what has been run
   goodinit train xavier_he/mnist --scale laptop   train a study's runs that have no record yet
+  goodinit estimate --scale paper --rate 20       what that would cost, at 20 TFLOP/s
   goodinit table xavier_he/mnist --scale laptop   its table, from the records
   goodinit claims --scale laptop                  the verdicts
   goodinit show c3fe                              a run, by the beginning of its id
@@ -76,6 +77,32 @@ def train(options):
         from goodinit import jobs as training
 
         training.train(waiting, options.scale, options.data_root, options.device, options.threads)
+
+
+def estimate(options):
+    """Print what each study costs at a scale, before anything is run: operations, memory, time on a device."""
+    from goodinit import cost
+
+    if options.rate is not None and options.rate <= 0:
+        raise InputError(f"rate: {options.rate} is not more than 0")
+    rate = options.rate * 1e12 if options.rate else cost.rate("cpu")
+    origin = "as given" if options.rate else "measured on this CPU"
+    print(f"{options.scale} scale, at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches")
+    print(f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'memory of a run':>15}  {'time':>12}")
+    total = 0.0
+    for study in _studies(options):
+        runs = study.runs(options.scale)
+        try:
+            found = cost.of(runs)
+        except InputError as error:
+            raise InputError(f"{study.path}: {error}") from None
+        operations = found.training + found.evaluation
+        total += operations / rate
+        share = f"{found.evaluation / operations:.0%}" if operations else ""
+        name, memory = f"{study.work}/{study.name}", f"{found.memory / 2**20:.0f} MiB"
+        time = cost.words(operations / rate)
+        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {memory:>15}  {time:>12}")
+    print(f"{'all':32}  {'':5}  {'':9}  {'':10}  {'':15}  {cost.words(total):>12}")
 
 
 def table(options):
@@ -194,6 +221,8 @@ def _parser():
     added.add_argument("--data-root", **data_root)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     added.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    added = command("estimate", estimate)
+    added.add_argument("--rate", type=float, help="TFLOP/s of the device (default: measured on this CPU)")
     command("table", table)
     added = command("figure", figure)
     added.add_argument("--figure", help="only the figure of this name")

@@ -32,12 +32,13 @@ def train(jobs, scale, data_root, device, threads):
     insisted, device = device != "auto", runner.choose_device(device)
     torch.set_num_threads(threads)
     if scale == "paper" and device.type == "cpu" and not insisted:
+        from goodinit import cost
+
         runs = [run for _, job, _ in jobs for run in job.runs]
-        seconds = runner.estimate(runs, data_root) / runner.cpu_rate()
-        unit, size = next(pair for pair in (("hours", 3600), ("minutes", 60), ("seconds", 0)) if seconds >= pair[1])
-        cost = f"{seconds / (size or 1):.1f} {unit}"
+        found = cost.of(runs)
+        time_needed = cost.words((found.training + found.evaluation) / cost.rate("cpu"))
         raise InputError(
-            f"scale: paper without a GPU: {len(runs)} runs would take about {cost} at this CPU's full rate, "
+            f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
             "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
         )
     for study, job, file in jobs:

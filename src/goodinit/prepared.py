@@ -17,6 +17,14 @@ OFFICIAL = {
     "mnist": "1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b",
     "cifar10": "9048fcbac9c08a64d57a7c5a5a66750a974ad4eab380914df129f7e223d823df",
 }
+# Shape of an image, classes, training and test examples: what is known of a set before it is here.
+SIZES = {
+    "mnist": ((1, 28, 28), 10, 60000, 10000),
+    "cifar10": ((3, 32, 32), 10, 50000, 10000),
+    "cifar100": ((3, 32, 32), 100, 50000, 10000),
+    "digits": ((1, 28, 28), 10, 1437, 360),
+    "shapes": ((3, 32, 32), 10, 5000, 1000),
+}
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 

@@ -1,6 +1,7 @@
 """One job: from the names in its runs to functions, to `fit`, to the runs' records."""
 
 import contextlib
+import functools
 import itertools
 import os
 import re
@@ -26,7 +27,7 @@ from goodinit.methods import (
 )
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["choose_device", "cpu_rate", "estimate", "execute", "prepare"]
+__all__ = ["call", "choose_device", "execute", "input_errors", "objective", "options", "prepare"]
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
@@ -42,7 +43,7 @@ def prepare(name, data_root):
     known = set(data.__all__) - set(data.DRAWN)
     if name not in known:
         raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
-    with _input_errors():
+    with input_errors():
         return prepared.prepare(name, data_root)
 
 
@@ -91,45 +92,9 @@ def execute(runs, *, data_root, device, progress=None):
             yield from _train(group[start : start + TOGETHER], data_root, device, progress)
 
 
-def estimate(runs, data_root):
-    """Return the floating-point operations of training the runs, counted on one batch of each.
-
-    Raises:
-        InputError: as in `execute`.
-    """
-    from torch.utils.flop_counter import FlopCounterMode
-
-    total = 0
-    for run in runs:
-        with _input_errors():
-            splits = _load(run, data_root)
-            training = train.Training(**run.parts["training"])
-            steps = training.total_steps(len(splits.train.labels))
-        if not steps:
-            continue
-        with _input_errors(), torch.device("meta"), FlopCounterMode(display=False) as counter:
-            model = _call(models, run, "model", splits.train.images.shape[1:], splits.classes)
-            images = torch.empty(training.batch_size, *splits.train.images.shape[1:])
-            labels = torch.empty(training.batch_size, dtype=torch.int64)
-            loss, _ = _objective(run)(model, data.Examples(images, labels))
-            loss.sum().backward()
-        total += steps * counter.get_total_flops()
-    return total
-
-
-def cpu_rate():
-    """Return this machine's floating-point operations a second, all threads, on a matrix product."""
-    matrix = torch.rand(1024, 1024)
-    matrix @ matrix
-    start = time.perf_counter()
-    for _ in range(5):
-        matrix @ matrix
-    return 5 * 2 * 1024**3 / (time.perf_counter() - start)
-
-
 def _train(runs, data_root, device, progress):
     """Return the RunRecords of runs that differ in seed and initializer alone."""
-    with _input_errors():
+    with input_errors():
         training = train.Training(**runs[0].parts["training"])
         splits = [_load(run, data_root).to(device) for run in runs]
         steps = training.total_steps(len(splits[0].train.labels))
@@ -139,11 +104,12 @@ def _train(runs, data_root, device, progress):
             return [one for run in runs for one in _train([run], data_root, device, progress)]
         model = (stack.stack(nets) if stacked else nets[0]).to(device)
         run = runs[0]  # of what follows all have the same options
-        optimizer = _call(optimizers, run, "optimizer", model.named_parameters()) if "optimizer" in run.parts else None
-        update = _call(updates, run, "update", model, optimizer, _generator(run, "update"))
+        parts = run.parts
+        optimizer = call(optimizers, parts, "optimizer", model.named_parameters()) if "optimizer" in parts else None
+        update = call(updates, parts, "update", model, optimizer, _generator(run, "update"))
         size = {"batch_size": training.batch_size, "steps": steps}
         orders = [_order(run, split, size) for run, split in zip(runs, splits, strict=True)]
-    objective = _objective(run)
+    objective_of = objective(run.parts)
 
     def join(parts):
         """Make one batch, with float images, of one batch for each net."""
@@ -154,17 +120,17 @@ def _train(runs, data_root, device, progress):
         for part in names:
             if len(getattr(splits[0], part).labels):
                 parts = [data.batches(getattr(split, part), EVALUATION_BATCH[device.type]) for split in splits]
-                metrics = train.evaluate(model, objective, map(join, zip(*parts, strict=True)))
+                metrics = train.evaluate(model, objective_of, map(join, zip(*parts, strict=True)))
                 found |= {f"{part}_{name}": value for name, value in metrics.items()}
         return found
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     with contextlib.ExitStack() as context:
-        with _input_errors():
+        with input_errors():
             watched = [
                 context.enter_context(
                     getattr(diagnostics, part["name"])(
-                        model, _probe(splits[0]), _generator(run, f"diagnostics/{part['name']}"), **_options(part)
+                        model, _probe(splits[0]), _generator(run, f"diagnostics/{part['name']}"), **options(part)
                     )
                 )
                 for part in run.parts["diagnostics"]
@@ -175,7 +141,7 @@ def _train(runs, data_root, device, progress):
             context.enter_context(torch.autocast(device.type, torch.bfloat16))
         history = train.fit(
             model,
-            objective,
+            objective_of,
             map(join, zip(*orders, strict=True)),
             update,
             training,
@@ -201,10 +167,10 @@ def _model(run, split):
     """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
     with torch.random.fork_rng():
         torch.manual_seed(spec.stream(run.seed, "model"))
-        model = _call(models, run, "model", split.train.images.shape[1:], split.classes)
+        model = call(models, run.parts, "model", split.train.images.shape[1:], split.classes)
         probe = _probe(split).to("cpu")
         start = time.perf_counter()
-        rescalings = _call(initialize, run, "init", model, probe, _generator(run, "init"))
+        rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
     return model, _Initial(rescalings, time.perf_counter() - start)
 
 
@@ -215,7 +181,7 @@ def _stackable(run, net):
 
 def _order(run, split, size):
     """Return an iterator over the run's training batches, augmented where its data are."""
-    batches = _call(curriculum, run, "curriculum", split.train, **size, generator=_generator(run, "order"))
+    batches = call(curriculum, run.parts, "curriculum", split.train, **size, generator=_generator(run, "order"))
     if split.preprocessing.pad is None:
         return batches
     generator = _generator(run, "augment")
@@ -224,7 +190,7 @@ def _order(run, split, size):
 
 def _schedule(run, optimizer):
     """Return a function that sets the optimizer's learning rate for the update after so many."""
-    factor = _call(schedules, run, "schedule")
+    factor = call(schedules, run.parts, "schedule")
     first = [group["lr"] for group in optimizer.param_groups]
 
     def schedule(updates):
@@ -265,23 +231,23 @@ def _record(run, place, history, initial, split, device, together):
     )
 
 
-def _call(module, run, part, *arguments, **more):
-    """Call the function that a part of the run names, with the part's options."""
-    options = run.parts[part]
-    return getattr(module, options["name"])(*arguments, **more, **_options(options))
+def call(module, parts, part, *arguments, **more):
+    """Call the function that a part of a run names, with the part's options."""
+    return getattr(module, parts[part]["name"])(*arguments, **more, **options(parts[part]))
 
 
 def _load(run, data_root):
-    return _call(data, run, "data", data_root, _generator(run, "split"))
+    return call(data, run.parts, "data", data_root, _generator(run, "split"))
 
 
-def _objective(run):
-    part = run.parts["objective"]
-    function, options = getattr(objectives, part["name"]), _options(part)
-    return (lambda model, batch: function(model, batch, **options)) if options else function
+def objective(parts):
+    """Return the objective of a run with these parts, as a function (model, batch)."""
+    function, more = getattr(objectives, parts["objective"]["name"]), options(parts["objective"])
+    return functools.partial(function, **more) if more else function
 
 
-def _options(part):
+def options(part):
+    """Return a part without its name."""
     return {key: value for key, value in part.items() if key != "name"}
 
 
@@ -295,7 +261,7 @@ def _describe(device):
 
 
 @contextlib.contextmanager
-def _input_errors():
+def input_errors():
     """Turn what methods raise about their arguments and files into one line for the user."""
     try:
         yield

@@ -1,0 +1,70 @@
+"""What runs cost, against operations counted by hand."""
+
+import pytest
+
+from goodinit import cli, cost, spec
+
+PARTS = {
+    "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},
+    "model": {"name": "mlp", "hidden": [100]},
+    "init": {"name": "he_normal"},
+    "objective": {"name": "cross_entropy"},
+    "optimizer": {"name": "adam", "lr": 0.1},
+    "training": {"steps": 7, "batch_size": 50, "evaluate_every": 3, "evaluate_on": ["test"]},
+}
+FORWARD = 2 * (784 * 100 + 100 * 10)  # operations an example; the gradient of the inputs is not needed
+BACKWARD = 2 * (784 * 100 + 2 * 100 * 10)
+
+
+def _of(**changes):
+    return cost.of([spec.Run(PARTS | changes, seed, {}) for seed in range(2)])
+
+
+def test_operations_and_memory_are_those_counted_by_hand():
+    found = _of()
+    assert found.training == 2 * 7 * 50 * (FORWARD + BACKWARD)
+    assert found.evaluation == 2 * 4 * 1000 * FORWARD  # after 0, 3, 6 and 7 updates
+    weights = 4 * (784 * 100 + 100 + 100 * 10 + 10)
+    assert found.memory > weights * 4 + 784 * 1300  # with the gradient and Adam's two moments, and the images
+    assert found.memory < weights * 4 + 784 * 1300 + 50 * 4 * 3000  # and what one batch's backward pass needs
+
+
+def test_dropout_costs_nothing():
+    assert _of(model=PARTS["model"] | {"dropout": 0.2})[:2] == _of()[:2]
+
+
+def test_a_loss_after_the_update_is_a_forward_pass_more():
+    training = PARTS["training"] | {"loss_after_update": True}
+    assert _of(training=training).training - _of().training == 2 * 7 * 50 * FORWARD
+
+
+def test_an_evaluation_at_the_end_counts_once():
+    training = PARTS["training"] | {"evaluate_on": [], "evaluate_at_end_on": ["test"]}
+    assert _of(training=training).evaluation == 2 * 1000 * FORWARD
+
+
+def test_fitnet4_costs_what_its_layers_say():
+    """382 million multiplications an image with maxout, 191 with any other activation."""
+    for activation, millions in (("maxout", 382), ("relu", 191)):
+        model = {"name": "fitnet4", "activation": activation}
+        training = {"steps": 0, "evaluate_on": ["test"]}
+        found = _of(data={"name": "cifar10"}, model=model, training=training)
+        assert found.evaluation / (2 * 2 * 10000 * 2) == pytest.approx(millions * 1e6, rel=0.005)
+
+
+def test_every_study_has_a_cost_at_every_scale():
+    for study in spec.studies("configs"):
+        for scale in spec.SCALES:
+            found = cost.of(study.runs(scale)[:2])
+            assert found.training >= 0
+            assert found.memory > 0
+
+
+def test_the_command_prints_a_line_for_each_study(capsys):
+    cli.main(["estimate", "textbook", "--scale", "paper", "--rate", "20"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "20 TFLOP/s (as given)" in lines[0]
+    assert [line.split()[0] for line in lines[2:-1]] == [
+        f"textbook/{study.name}" for study in spec.studies("configs", ["textbook"])
+    ]
+    assert lines[-1].startswith("all")
