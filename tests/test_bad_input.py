@@ -272,6 +272,7 @@ RECORD = "demo/runs/work/study/*.json"
 ARRAYS = "demo/runs/work/study/*.npz"
 DIGITS = "prepared/digits"
 GZ = "MNIST/raw/train-images-idx3-ubyte.gz"
+PICKLED = "cifar-100-python/train"
 AGAIN = "and train again"
 STALE = (
     ".json: stale: training.diverged_above was 5.0 when run ",
@@ -339,6 +340,12 @@ ELSEWHERE = [
      "digits: train_examples: 5000 is not between 1 and 1437"),
     ("validation", "train", study("test_examples: 32", "validation_examples: 64"),
      "digits: validation_examples: 64 leaves nothing", "at most 63"),
+    ("scale", "train", study("test_examples: 32", "scale: 0"), "digits: scale: 0 is not more than 0"),
+    ("contrast", "train", study("digits, train_examples: 64", "shapes, contrast: -55"),
+     "shapes: contrast: -55 is not more than 0"),
+    ("pad", "train", study("digits, train_examples: 64", "shapes, pad: 0"), "shapes: pad: 0 is not more than 0"),
+    ("clip", "train", study("name: sgd, lr: 0.1", "name: momentum, lr: 0.1, clip_norm: 0"),
+     "momentum: clip_norm must be more than 0, not 0"),
     ("bins", "train", study("  curr", "  diagnostics: [{name: activations, bins: 0}]\n  curr"),
      "activations: ", "bins of at least 1"),
     ("bins-of-one-run", "train", study("  curr", "  diagnostics: [{name: activations, bins: 0}]\n  curr"),
@@ -364,6 +371,12 @@ ELSEWHERE = [
     ("mnist-missing", "prepare mnist --data-root .", patched("urllib.request.urlopen", no_network),
      f"MNIST: {GZ.removesuffix('.gz')}", "is missing and cannot be downloaded: put the official file there",
      "GOODINIT_DATA"),
+    ("cifar100-damaged", "prepare cifar100 --data-root .", put(PICKLED, b"garbage"),
+     f"CIFAR-100: {PICKLED} is damaged: its MD5 is not 16019d7e3df5f24257cddd939b257f8d: delete it and run again"),
+    ("cifar100-missing", "prepare cifar100 --data-root .", patched("urllib.request.urlopen", no_network),
+     f"CIFAR-100: {PICKLED} is missing and cannot be downloaded: put the official file there", "GOODINIT_DATA"),
+    ("cifar10-missing", "prepare cifar10 --data-root .", patched("urllib.request.urlopen", no_network),
+     "CIFAR-10: cifar-10-batches-py/data_batch_1 is missing and cannot be downloaded", "GOODINIT_DATA"),
     ("data-not-a-folder", "prepare digits --data-root .", put("prepared"), "prepared/digits",
      "check space and permissions"),
     ("data-no-space", "prepare digits --data-root .", patched("numpy.save", no_space),

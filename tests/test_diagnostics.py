@@ -192,3 +192,101 @@ def test_path_by_hand():
             found.append(observe(0))
     assert [one["position"].tolist() for one in found] == [[0, 0], [3, 4], [3, 4], [3, 16]]
     assert [one["path_length"] for one in found] == [0, 5, 5, 17]
+
+
+def _convolutional():
+    """Return a net with everything that training mode changes."""
+    net = nn.Sequential(
+        nn.Dropout(0.2), nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3),
+        nn.Tanh(), nn.Flatten(), nn.Linear(12, 5),
+    )  # fmt: skip
+    initialize.he_normal(net, None, _generator())
+    return net
+
+
+def _pictures(count=12):
+    return data.Examples(torch.randn(count, 2, 6, 6, generator=_generator(3)), torch.arange(count) % 5)
+
+
+def _outputs(net, batch, **options):
+    with diagnostics.layer_outputs(net, batch, _generator(), **options) as observe:
+        return observe(0)
+
+
+@pytest.mark.parametrize("examples", [12, 5])
+def test_layer_outputs_by_hand_with_dropout_off(examples):
+    net, batch = _convolutional(), _pictures()
+    net[5] = nn.Identity()
+    found = _outputs(net, batch, examples=examples)
+    images, labels = batch.images[:examples], batch.labels[:examples]
+    with torch.no_grad():
+        first = net[1](images)
+        second = net[4](first.relu())
+        logits = net[8](second.tanh().flatten(1))
+    expected = [output.numpy().astype(float).var() for output in (first, second, logits)]
+    np.testing.assert_allclose(found["output_variance"], expected, rtol=1e-5)
+    weights = [net[place].weight.detach().numpy().astype(float) for place in (1, 4, 8)]
+    np.testing.assert_allclose(found["weight_sd"], [weight.std() for weight in weights], rtol=1e-5)
+    chances = np.exp(logits.numpy().astype(float))
+    chances = chances[np.arange(examples), labels] / chances.sum(1)
+    assert found["batch_loss"] == pytest.approx(-np.log(chances).mean(), rel=1e-5)
+    assert _outputs(net.eval(), batch, examples=examples)["batch_loss"] == found["batch_loss"]
+
+
+def test_layer_outputs_of_a_maxout_net_are_those_of_every_piece():
+    net = models.fitnet_mnist((1, 28, 28), 10)
+    initialize.lecun_normal(net, None, _generator())
+    batch = data.Examples(torch.randn(8, 1, 28, 28, generator=_generator(1)), torch.arange(8))
+    found = _outputs(net, batch)
+    with torch.no_grad():
+        pieces = [piece(batch.images) for piece in net[0].pieces]
+        logits = net.eval()(batch.images)
+    assert found["output_variance"].shape == found["weight_sd"].shape == (13,)
+    expected = [float(output.var(correction=0)) for output in (*pieces, logits)]
+    np.testing.assert_allclose(found["output_variance"][[0, 1, -1]], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("name", ["layer_outputs", "update_size"])
+def test_looking_at_a_net_leaves_everything_as_it_was(name, training):
+    net = _convolutional().train(training)
+    net[3].eval()  # a mode of its own
+    before, modes = {key: value.clone() for key, value in net.state_dict().items()}, [one.training for one in net]
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    with getattr(diagnostics, name)(net, _pictures(), _generator()) as observe:
+        observe(0)
+        observe(1)
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert [one.training for one in net] == modes
+    assert net.training == training
+    assert all(parameter.grad is None for parameter in net.parameters())
+    assert not any(module._forward_hooks for module in net.modules())
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_update_size_by_hand():
+    net = nn.Sequential(nn.Linear(2, 1), nn.BatchNorm1d(1), nn.Linear(1, 2))
+    with torch.no_grad():
+        net[0].weight.copy_(torch.tensor([[3.0, 4.0]]))
+        net[2].weight.copy_(torch.tensor([[6.0], [8.0]]))
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.5)
+    for parameter in net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    net[2].weight.grad.copy_(torch.tensor([[2.0], [0.0]]))
+    found = []
+    with diagnostics.update_size(net, None, _generator()) as observe:
+        found.append(observe(0)["update_size"])
+        optimizer.step()
+        found.append(observe(1)["update_size"])
+        with torch.no_grad():
+            net[0].bias.add_(7)
+            net[1].weight.add_(7)
+        found.append(observe(2)["update_size"])
+        optimizer.step()
+        optimizer.step()
+        found.append(observe(3)["update_size"])
+    assert np.isnan(found[0]).all()
+    first = 0.5 * 2**0.5 / 5, 1 / 10  # moved by (0.5, 0.5) from (3, 4), and by (1, 0) from (6, 8)
+    second = 2**0.5 / (2.5**2 + 3.5**2) ** 0.5, 2 / (5**2 + 8**2) ** 0.5  # twice as far, and from there
+    np.testing.assert_allclose(found[1:], [first, (0, 0), second], rtol=1e-6)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from goodinit import runner, spec
-from goodinit.methods import models, optimizers, stack
+from goodinit.methods import models, optimizers, schedules, stack
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BOOK = {  # rule: its options in the book's figures 6-3 and 6-5 to 6-7, the first two points after (-7, 2)
@@ -197,6 +197,131 @@ def test_weights_decay_and_biases_do_not(stacked):
     weight, bias = net.parameters()
     torch.testing.assert_close(weight, before[0] * (1 - 0.1 * 0.5))
     assert torch.equal(bias, before[1])
+
+
+def _weight_and_bias(weight, bias):
+    """Return named parameters in float64."""
+    return [
+        (f"0.{name}", nn.Parameter(torch.tensor(values, dtype=torch.float64)))
+        for name, values in (("weight", weight), ("bias", bias))
+    ]
+
+
+def test_clipping_by_hand():
+    named = _weight_and_bias([1.0, 2.0], [3.0])
+    optimizer = optimizers.momentum(named, lr=0.1, momentum=0.5, weight_decay=0.2, clip_norm=2.5)
+    weight, bias = (parameter for _, parameter in named)
+    weight.grad, bias.grad = torch.tensor([3.0, 0.0]).double(), torch.tensor([4.0]).double()
+    optimizer.step()  # their norm is 5, so they are halved; then the weights decay
+    assert weight.tolist() == pytest.approx([1 - 0.1 * (1.5 + 0.2), 2 - 0.1 * 0.4], rel=1e-6)
+    assert bias.tolist() == pytest.approx([3 - 0.1 * 2], rel=1e-6)
+    weight.grad, bias.grad = torch.tensor([1.5, 0.0]).double(), torch.tensor([2.0]).double()
+    optimizer.step()  # a norm of 2.5, which is allowed
+    assert weight[0].item() == pytest.approx(0.83 - 0.5 * 0.17 - 0.1 * (1.5 + 0.2 * 0.83), rel=1e-6)
+    assert bias.tolist() == pytest.approx([2.8 - 0.5 * 0.2 - 0.1 * 2], rel=1e-6)
+
+
+def test_below_the_norm_nothing_is_clipped():
+    found = []
+    for clip_norm in (None, 5.1):
+        named = _weight_and_bias([1.0, 2.0], [3.0])
+        optimizer = optimizers.momentum(named, lr=0.1, weight_decay=0.2, clip_norm=clip_norm)
+        for _, parameter in named:
+            parameter.grad = parameter.detach() * (5 / 14**0.5)
+        optimizer.step()
+        found.append([parameter for _, parameter in named])
+    assert all(map(torch.equal, *found))
+
+
+@pytest.mark.parametrize("clip_norm", [0, -1.0])
+def test_a_norm_that_is_not_more_than_0_is_refused(clip_norm):
+    with pytest.raises(ValueError, match="momentum: clip_norm must be more than 0"):
+        optimizers.momentum(_weight_and_bias([1.0], [1.0]), lr=0.1, clip_norm=clip_norm)
+
+
+LAYER = [2.0, -1.0, 0.5], [1.5, -0.25]  # weights and biases
+DROP = 4  # updates after which the learning rate falls to a tenth
+
+
+def _slope(value):
+    return value - 0.3  # of a bowl about 0.3
+
+
+def _descend(optimizer, parameters, steps):
+    """Return where an optimizer takes the parameters, all in a row, with a learning rate that falls: (steps, 5)."""
+    first = [group["lr"] for group in optimizer.param_groups]
+    factor = schedules.step(at=[DROP])
+    points = []
+    for update in range(steps):
+        for group, lr in zip(optimizer.param_groups, first, strict=True):
+            group["lr"] = lr * factor(update)
+        for parameter in parameters:
+            parameter.grad = _slope(parameter.detach())
+        optimizer.step()
+        points.append(torch.cat([parameter.detach() for parameter in parameters]).tolist())
+    return np.array(points)
+
+
+def _caffe_momentum(steps):
+    """Caffe's: V <- 0.9 V + lr (g + wd w), w <- w - V, number by number; biases do not decay."""
+    ways = []
+    for values, decay in zip(LAYER, (0.1, 0.0), strict=True):
+        for w in values:
+            v, way = 0.0, []
+            for update in range(steps):
+                lr = 0.05 if update < DROP else 0.005
+                v = 0.9 * v + lr * (_slope(w) + decay * w)
+                w = w - v
+                way.append(w)
+            ways.append(way)
+    return np.transpose(ways)
+
+
+def test_momentum_is_caffe_s_across_a_drop_of_the_learning_rate():
+    named = _weight_and_bias(*LAYER)
+    optimizer = optimizers.momentum(named, lr=0.05, momentum=0.9, weight_decay=0.1)
+    found = _descend(optimizer, [parameter for _, parameter in named], 10)
+    np.testing.assert_allclose(found, _caffe_momentum(10), rtol=1e-12)
+
+
+def test_torch_s_momentum_slows_down_at_the_drop_and_caffe_s_does_not():
+    weight, bias = (parameter for _, parameter in _weight_and_bias(*LAYER))
+    groups = [{"params": [weight], "weight_decay": 0.1}, {"params": [bias]}]
+    theirs = _descend(torch.optim.SGD(groups, lr=0.05, momentum=0.9), [weight, bias], 10)
+    caffe = _caffe_momentum(10)
+    np.testing.assert_allclose(theirs[:DROP], caffe[:DROP], rtol=1e-12)
+    before = caffe[DROP - 1]
+    assert (abs(theirs[DROP] - before) < 0.2 * abs(caffe[DROP] - before)).all()
+
+
+@pytest.mark.parametrize("decay_biases", [True, False])
+def test_rmsprop_is_caffe_s_across_a_drop_of_the_learning_rate(decay_biases):
+    """Caffe's: g <- g + wd w, h <- d h + (1 - d) g^2, w <- w - lr g / (sqrt(h) + 1e-8), number by number."""
+    ways = []
+    for values, decay in zip(LAYER, (0.1, 0.1 * decay_biases), strict=True):
+        for w in values:
+            h, way = 0.0, []
+            for update in range(10):
+                lr = 0.05 if update < DROP else 0.005
+                g = _slope(w) + decay * w
+                h = 0.99 * h + 0.01 * g * g
+                w = w - lr * g / (math.sqrt(h) + 1e-8)
+                way.append(w)
+            ways.append(way)
+    named = _weight_and_bias(*LAYER)
+    options = {"decay": 0.99, "epsilon": 1e-8, "weight_decay": 0.1, "decay_biases": decay_biases}
+    found = _descend(optimizers.rmsprop(named, lr=0.05, **options), [parameter for _, parameter in named], 10)
+    np.testing.assert_allclose(found, np.transpose(ways), rtol=1e-11, atol=1e-14)
+
+
+def test_rmsprop_leaves_biases_undecayed_unless_told_otherwise():
+    for more, moved in (({}, False), ({"decay_biases": True}, True)):
+        named = _weight_and_bias([1.0], [1.0])
+        optimizer = optimizers.rmsprop(named, lr=0.01, weight_decay=0.5, **more)
+        for _, parameter in named:
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+        assert [parameter.item() != 1 for _, parameter in named] == [True, moved]
 
 
 @pytest.mark.parametrize("name", optimizers.__all__)

@@ -6,6 +6,8 @@ import torch
 import yaml
 
 from goodinit import cli, record, runner, spec
+from goodinit.methods import data, initialize, models
+from goodinit.report import tables
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -23,6 +25,8 @@ seeds: 3
 pack: 6
 table: [{metric: test_accuracy}]
 """
+
+WATCH = [{"name": name} for name in ("activations", "gradients", "layer_outputs", "update_size")]
 
 
 @pytest.fixture
@@ -96,11 +100,76 @@ def test_seeds_differ(study, data_root):
 
 def test_diagnostics_change_no_number(study, data_root):
     run = study.runs("paper")[-1]
-    watched = spec.Run(run.parts | {"diagnostics": [{"name": "activations"}, {"name": "gradients"}]}, run.seed, {})
+    watched = spec.Run(run.parts | {"diagnostics": WATCH}, run.seed, {})
     plain, other = _execute([run], data_root)[0], _execute([watched], data_root)[0]
-    assert other.series["gradient_variance"].dimensions == ("layer",)
+    for name in ("gradient_variance", "output_variance", "weight_sd", "update_size"):
+        assert other.series[name].dimensions == ("layer",)
+        assert other.series[name].values.shape == (2, 3)  # before the first update and after the last
+    assert other.series["batch_loss"].dimensions == ()
     for name, series in plain.series.items():
         np.testing.assert_allclose(series.values, other.series[name].values, rtol=1e-5, atol=1e-6)
+
+
+def test_rescalings_of_lsuv_are_recorded_before_the_first_update(house, data_root):
+    inits = {"LSUV": {"name": "lsuv", "batch_size": 512, "batches": 1}, "He": "he_normal"}
+    study = house.study(compare={"init": inits}, seeds=2)
+    runs = study.runs("laptop")
+    found = _execute(runs, data_root)
+    for run, one in zip(runs, found, strict=True):
+        if run.labels["init"] == "He":
+            assert "rescalings" not in one.series
+            continue
+        splits = data.digits(data_root, torch.Generator())
+        probe = splits.preprocessing.normalize(next(data.batches(splits.train, 1024)))
+        generator = torch.Generator().manual_seed(spec.stream(run.seed, "init"))
+        net = models.mlp((1, 28, 28), 10, hidden=[8])
+        expected = initialize.lsuv(net, probe, generator, batch_size=512, batches=1).tolist()
+        series = one.series["rescalings"]
+        assert series.dimensions == ("layer",)
+        assert series.steps.tolist() == [0]
+        assert series.values.tolist() == [expected]
+        assert 1 <= min(expected) <= max(expected) <= 5
+        _same(one, _execute([run], data_root)[0])
+
+
+def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root):
+    study = house.study(compare={"init": ["lsuv", "he_normal"]}, seeds=2)
+    (job,) = study.jobs("laptop")
+    found = {one.id: one for one in _execute(job.runs, data_root)}
+    record.write(record.path(house.results, "laptop", study, job), list(found.values()))
+    tidy = tables.frame(study, "laptop", house.results)
+    rows = tables.of(tidy, "rescalings")
+    assert set(rows["init"]) == {"lsuv"}
+    assert set(rows["step"]) == {0}
+    assert sorted(rows["layer"]) == [1, 1, 2, 2]
+    kinds = ("initializing", "training", "evaluating", "diagnosing")
+    for one in found.values():
+        assert one.seconds.keys() == set(kinds)
+        for kind in kinds:
+            assert 0 <= one.seconds[kind] < 60
+            (row,) = tables.of(tidy[tidy["run"] == one.id], f"{kind}_seconds").to_dict("records")
+            assert (row["step"], row["layer"], row["value"]) == (4, -1, one.seconds[kind])
+    assert len(tables.measure(tidy, "initializing_seconds")) == 4
+
+
+@pytest.mark.parametrize(("clip", "together"), [({}, 3), ({"clip_norm": 1e9}, 1)])
+def test_runs_with_clipping_are_not_stacked(study, data_root, clip, together):
+    """The norm is that of a net, and a stack has several."""
+    optimizer = {"name": "momentum", "lr": 0.05}
+    runs = [spec.Run(run.parts | {"optimizer": optimizer | clip}, run.seed, {}) for run in study.runs("paper")[3:]]
+    found = _execute(runs, data_root)
+    assert [one.provenance["trained_together"] for one in found] == [together] * 3
+    plain = _execute([spec.Run(runs[0].parts | {"optimizer": optimizer}, 0, {})], data_root)[0]
+    np.testing.assert_allclose(found[0].series["loss"].values, plain.series["loss"].values, rtol=1e-4)
+
+
+def test_clipping_in_a_run_bounds_what_moves(study, data_root):
+    run = study.runs("paper")[-1]
+    optimizer = {"name": "momentum", "lr": 1.0, "momentum": 0.0, "clip_norm": 1e-3}
+    parts = run.parts | {"optimizer": optimizer, "diagnostics": [{"name": "path"}]}
+    short = spec.Run(parts | {"training": run.parts["training"] | {"steps": 5, "diagnose_every": 1}}, run.seed, {})
+    length = _execute([short], data_root)[0].series["path_length"].values
+    np.testing.assert_allclose(length, 1e-3 * np.arange(6), rtol=1e-2)
 
 
 def test_divergence_is_a_result(study, data_root):

@@ -340,6 +340,21 @@ def test_what_was_drawn_is_a_metric_at_step_0(house):
             assert set(rows[rows["trial"] == trial]["value"]) == {drawn[path]}
 
 
+def test_seconds_are_a_metric_at_each_run_s_own_last_step(house):
+    study = house.study()
+    steps = {run.id: 4 + run.seed for run in study.runs("laptop")}
+    seconds = {"initializing": 0.25, "training": 0.5}
+    for job in study.jobs("laptop"):
+        made = [house.run_record(run, _numbers(run), seconds=seconds, steps=steps[run.id]) for run in job.runs]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.frame(study, "laptop", house.results)
+    for what, expected in seconds.items():
+        rows = tables.of(found, f"{what}_seconds")
+        assert dict(zip(rows["run"], rows["step"], strict=True)) == steps
+        assert set(rows["value"]) == {expected}
+        assert (rows[list(tables.FIRST)] == -1).all(axis=None)
+
+
 def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):
     trained, tested = [[0.5, 1.0], [0.25, 0.75]], [[0.25, 0.25], [0.5, 0.5]]
     metrics = {"train_accuracy": {"a": trained}, "test_accuracy": {"a": tested}}

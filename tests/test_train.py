@@ -1,5 +1,6 @@
 """The loop and the pieces that it is given: optimizer, curriculum, objective, stack."""
 
+import contextlib
 import itertools
 
 import numpy as np
@@ -51,6 +52,36 @@ def test_cross_entropy_by_hand():
     expected = (np.log(1 + np.exp(-2)) + np.log(2)) / 2
     assert abs(loss - expected) < 1e-6
     assert metrics["accuracy"] == 0.5
+
+
+def _hinge(scores, labels):
+    return objectives.hinge(lambda images: images, data.Examples(scores, labels))
+
+
+def test_hinge_by_hand():
+    scores = torch.tensor([[2.0, 0.5, -3.0], [0.0, -1.0, 0.25]], requires_grad=True)
+    loss, metrics = _hinge(scores, torch.tensor([0, 1]))
+    assert loss.item() == ((0 + 1.5 + 0) + (1 + 2 + 1.25)) / 2
+    assert metrics["accuracy"] == 0.5
+    loss.backward()
+    assert scores.grad.tolist() == [[0, 0.5, 0], [0.5, -0.5, 0.5]]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_hinge_of_scores_of_0_is_the_number_of_classes(classes):
+    loss, _ = _hinge(torch.zeros(64, classes), torch.arange(64) % classes)
+    assert loss == classes
+
+
+def test_hinge_of_a_stack_is_that_of_each_net():
+    scores = torch.randn(3, 20, 10, generator=_generator())
+    labels = torch.randint(10, (3, 20), generator=_generator(1))
+    losses, metrics = _hinge(scores, labels)
+    assert losses.shape == metrics["accuracy"].shape == (3,)
+    for place in range(3):
+        loss, alone = _hinge(scores[place], labels[place])
+        assert losses[place] == loss
+        assert metrics["accuracy"][place] == alone["accuracy"]
 
 
 def test_sgd_is_torch_s_bit_by_bit():
@@ -148,17 +179,22 @@ def test_further_parts_are_evaluated_without_any_update_too():
 
 
 def test_training_is_the_same_twice_and_with_every_diagnostic_on():
+    options = {"gradient_check": {"coordinates": 2}}
     probe = _examples(seed=1)
     plain, watched, again = _net(), _net(), _net()
     first = _fit(plain)
-    with diagnostics.activations(watched, probe, _generator()) as one, \
-            diagnostics.gradients(watched, probe, _generator()) as two:  # fmt: skip
+    with contextlib.ExitStack() as context:
+        every = [
+            context.enter_context(getattr(diagnostics, name)(watched, probe, _generator(), **options.get(name, {})))
+            for name in diagnostics.__all__
+        ]
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        second = _fit(watched, training=train.Training(steps=30, diagnose_every=3), diagnostics=[one, two])
+        second = _fit(watched, training=train.Training(steps=30, diagnose_every=3), diagnostics=every)
         assert torch.equal(state, torch.get_rng_state())
     _fit(again)
-    assert second.series["activation_sd"][0] == list(range(0, 31, 3))
+    for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"}:
+        assert second.series[name][0] == list(range(0, 31, 3))
     assert first.series["loss"][1] == second.series["loss"][1]
     for others in (watched, again):
         assert all(map(torch.equal, plain.parameters(), others.parameters()))

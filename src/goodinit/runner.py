@@ -109,6 +109,7 @@ def _train(runs, data_root, device, progress):
         optimizer = call(optimizers, parts, "optimizer", model.named_parameters()) if "optimizer" in parts else None
         update = call(updates, parts, "update", model, optimizer, _generator(run, "update"))
         size = {"batch_size": training.batch_size, "steps": steps}
+        schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
         orders = [_order(run, split, size) for run, split in zip(runs, splits, strict=True)]
     objective_of = objective(run.parts)
 
@@ -146,7 +147,7 @@ def _train(runs, data_root, device, progress):
             map(join, zip(*orders, strict=True)),
             update,
             training,
-            schedule=_schedule(run, optimizer) if "schedule" in run.parts else None,
+            schedule=schedule,
             evaluate=evaluate if splits[0].classes else None,
             diagnostics=watched,
             progress=progress and (lambda step, losses: progress(runs, step, steps, losses)),

@@ -307,6 +307,8 @@ def _complete(parts):
     training = parts["training"]
     if (training.get("steps") is None) == (training.get("epochs") is None):
         raise InputError("training: give either steps or epochs")
+    if "optimizer" not in parts and "schedule" in parts:
+        raise InputError("fixed: optimizer is missing; a schedule is of its learning rate")
     if "optimizer" not in parts and (training.get("steps") or training.get("epochs")):
         raise InputError("fixed: optimizer is missing; only a study of 0 steps needs none")
 

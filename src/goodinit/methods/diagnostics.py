@@ -234,7 +234,7 @@ def layer_outputs(model, batch, generator, *, examples: int = 128):
     def observe(step):
         with _probe(model) as twin, torch.no_grad():
             for module in twin.modules():
-                if isinstance(module, nn.Dropout):
+                if isinstance(module, nn.Dropout) or hasattr(module, "generators"):
                     module.eval()
             weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
             first = batch.images[:examples]

@@ -5,7 +5,6 @@ All take the same arguments, `(model, batch, generator, **options)`: the data-de
 seed two Gaussian schemes draw the same standard normal numbers and differ in scale alone.
 """
 
-import itertools
 import math
 from typing import Literal
 
@@ -179,18 +178,19 @@ def lsuv(
     their own, and the classifier is one, too.  The net is gone through once: a layer is scaled when the
     activations reach it, and hands on what it gives then.  Residual and branching nets need nothing special.
 
-    Deviation: a layer's trials take turns with a few mini-batches, which are carried through the net together; the
-    authors' program takes a new one each time.
+    Deviation: every trial draws its mini-batch from a few times as many examples, which are carried through the
+    net together; the authors' program reads on in the training set.
 
     Args:
         model: as in `gaussian`.
         batch: images, float (N, ...), of which the first are taken.
-        generator: draws the weights and what dropout drops.
+        generator: draws the weights, the mini-batches and what dropout drops.
         start: what the weights are filled with first; `gaussian` draws from N(0, 1 / fan-in).
         tolerance: of the variance, more than 0.
         max_iterations: the most rescalings of a layer, at least 1.
         batch_size: examples of a mini-batch; all of `batch` where it has fewer.
-        batches: how many mini-batches take turns, as far as `batch` goes; with one, it serves throughout.
+        batches: how many mini-batches' worth of examples to draw from, as far as `batch` goes; with one, the same
+            mini-batch serves throughout.
         dropout: leave dropout on while measuring, as the authors' program does.
 
     Returns:
@@ -213,8 +213,11 @@ def lsuv(
         if name in rescalings:
             raise ValueError(f"lsuv: layer {name} is used twice in one pass: its outputs have no single variance")
         rescalings[name] = 0
-        for part in itertools.cycle(inputs[0].split(batch_size)):
-            variance = float(layer.forward(part).var(correction=0))
+        while True:
+            pool = inputs[0]
+            if len(pool) > batch_size:
+                pool = pool[torch.randperm(len(pool), generator=generator)[:batch_size].to(pool.device)]
+            variance = float(layer.forward(pool).var(correction=0))
             if not 0 < variance < math.inf:
                 raise ValueError(f"lsuv: layer {name}: the variance of its output is {variance}: nothing to divide by")
             if abs(variance - 1) <= tolerance or rescalings[name] == max_iterations:
@@ -222,9 +225,10 @@ def lsuv(
             layer.weight /= math.sqrt(variance)
             rescalings[name] += 1
 
-    count = len(batch.images) // batch_size  # whole mini-batches, if there is one
-    images = batch.images[: min(batches, max(count, 1)) * batch_size]
+    images = batch.images[: batches * batch_size]
     was_training, buffers = model.training, {name: one.clone() for name, one in model.named_buffers()}
+    streams = [one for module in model.modules() for one in getattr(module, "generators", ())]
+    states = [stream.get_state() for stream in streams]
     hooks = [layer.register_forward_hook(scale) for layer in names]
     try:
         with torch.random.fork_rng():
@@ -236,6 +240,8 @@ def lsuv(
         model.train(was_training)
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
+        for stream, state in zip(streams, states, strict=True):
+            stream.set_state(state)
     return torch.tensor(list(rescalings.values()))
 
 

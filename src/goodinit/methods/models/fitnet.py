@@ -120,7 +120,7 @@ def _cifar_net(shape, classes, blocks, activation, batch_norm, dropout, residual
             layers.append(_Layer(_convolution, channels, width, 2, activation, batch_norm, skip))
             channels = width
         last = place == len(blocks) - 1
-        layers += [nn.AdaptiveMaxPool2d(1) if last else nn.MaxPool2d(2, 2, ceil_mode=True), nn.Dropout(dropout)]
+        layers += [_GlobalMaxPool() if last else nn.MaxPool2d(2, 2, ceil_mode=True), nn.Dropout(dropout)]
     layers += [nn.Flatten(), _Layer(nn.Linear, channels, 500, 5, activation, batch_norm), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(500, classes))
 
@@ -134,6 +134,13 @@ def _classified(features, shape, classes):
 
 def _convolution(inputs, outputs):
     return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+class _GlobalMaxPool(nn.Module):
+    """The largest of each channel, (N, C, 1, 1); torch's own has no deterministic gradient on a GPU."""
+
+    def forward(self, inputs):
+        return inputs.flatten(2).max(2).values[:, :, None, None]
 
 
 class _Layer(nn.Module):
