@@ -118,6 +118,8 @@ WRITTEN = [
     ("no-lr", ", lr: 0.1", "", "optimizer.sgd: lr is missing"),
     ("no-model", "  model: {name: mlp, hidden: [8]}\n", "",
      "model: the name is missing; allowed: fitnet1"),
+    ("schedule-without-optimizer", "  optimizer: {name: sgd, lr: 0.1}\n", "  schedule: {name: step, at: [2]}\n",
+     "optimizer is missing; a schedule is of its learning rate"),
     ("no-optimizer", "  optimizer: {name: sgd, lr: 0.1}\n", "",
      "optimizer is missing; only a study of 0 steps needs none"),
     ("steps-and-epochs", "steps: 2", "steps: 2, epochs: 1", "training: give either steps or epochs"),
@@ -283,6 +285,8 @@ NO_SPACE = "No space left on device: check space and permissions"
 
 # All other mistakes: id, the command line, what breaks it (functions), words of the message.
 ELSEWHERE = [
+    ("schedule", "train", study("  curr", "  schedule: {name: step, at: [2, 1]}\n  curr"),
+     "step: at must rise and factor be between 0 and 1, not [2, 1], 0.1"),
     ("no-command", "", "required: command"),
     ("unknown-command", "trian", "invalid choice: 'trian'", "train", "goodinit --help"),
     ("unknown-argument", "train --devcie cpu", "unrecognized arguments: --devcie"),

@@ -432,3 +432,10 @@ def test_command_without_records_names_the_command_that_is_missing(house, capsys
         cli.main(["table", "work/study", "--configs", str(house.configs), "--results", str(house.results)])
     assert caught.value.code == 2
     assert "goodinit train work/study --scale demo" in capsys.readouterr().err
+
+
+def test_the_lowest_value_of_a_run(house):
+    _, found = house.arms({"loss": {"a": [[3, 1, 2], [5, 6, np.nan]], "b": [[4, 4, 4], [7, 8, 9]]}})
+    lowest = tables.measure(found, "loss", "lowest")
+    assert {(row.condition, row.seed): row.value for row in lowest.itertuples()} == {
+        ("a", 0): 1, ("a", 1): 5, ("b", 0): 4, ("b", 1): 7}  # fmt: skip

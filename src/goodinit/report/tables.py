@@ -119,7 +119,8 @@ def measure(tidy, metric, at="last"):
     Args:
         tidy: from `frame`.
         metric: its name.
-        at: `last`, the last step; a step; or {"last": k}, the mean over the last k recorded steps.
+        at: `last`, the last step; a step; {"last": k}, the mean over the last k recorded steps; or `lowest`, the
+            step of the smallest value.
 
     Raises:
         InputError: the records do not hold that metric; NotRun: not at that step.
@@ -132,6 +133,9 @@ def measure(tidy, metric, at="last"):
         keys = [name for name in rows.columns if name not in ("step", "value")]
         groups = rows.groupby(keys, observed=True, as_index=False)["value"]
         return groups.agg(lambda values: values.to_numpy().mean())  # pandas's own would leave NaN out
+    if at == "lowest":
+        keys = [name for name in rows.columns if name not in ("step", "value")]
+        return rows.groupby(keys, observed=True, as_index=False)["value"].min()
     wanted = rows.groupby("run", observed=True)["step"].transform("max") if at == "last" else at
     found = rows[rows["step"] == wanted]
     if found.empty:
