@@ -7,7 +7,7 @@ import math
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
+from matplotlib.ticker import LogLocator, MaxNLocator
 
 from goodinit.report import tables
 from goodinit.signatures import InputError
@@ -87,7 +87,7 @@ def curves(
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
         if x != "step":
-            axis.set_xticks(sorted(shown[x].unique()))
+            axis.xaxis.set_major_locator(MaxNLocator(12, integer=True))
         if y_limits:
             axis.set_ylim(*y_limits)
     for axis in axes[-1]:
