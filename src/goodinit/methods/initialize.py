@@ -214,16 +214,15 @@ def lsuv(
             raise ValueError(f"lsuv: layer {name} is used twice in one pass: its outputs have no single variance")
         rescalings[name] = 0
         while True:
-            pool = inputs[0]
-            if len(pool) > batch_size:
-                pool = pool[torch.randperm(len(pool), generator=generator)[:batch_size].to(pool.device)]
-            variance = float(layer.forward(pool).var(correction=0))
+            chosen = torch.randperm(len(output), generator=generator)[:batch_size].to(output.device)
+            variance = float((output[chosen] if len(output) > batch_size else output).var(correction=0))
             if not 0 < variance < math.inf:
                 raise ValueError(f"lsuv: layer {name}: the variance of its output is {variance}: nothing to divide by")
             if abs(variance - 1) <= tolerance or rescalings[name] == max_iterations:
-                return layer.forward(inputs[0])
+                return output
             layer.weight /= math.sqrt(variance)
             rescalings[name] += 1
+            output = layer.forward(*inputs)
 
     images = batch.images[: batches * batch_size]
     was_training, buffers = model.training, {name: one.clone() for name, one in model.named_buffers()}
