@@ -25,7 +25,7 @@ __all__ = ["RunRecord", "Series", "known", "path", "provenance", "read", "read_c
 
 FORMAT = 1
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
-ENDS = ("finished", "diverged")
+ENDS = ("finished", "diverged", "did not learn")
 
 
 class Series(NamedTuple):
@@ -43,7 +43,7 @@ class RunRecord:
     Args:
         id, seed, parts: the run's.
         filled: its parts with every default that was in force.
-        status: `finished` or `diverged`, then with the step in `diverged_at`.
+        status: `finished`; `diverged`, with the step in `diverged_at`; or `did not learn`.
         steps: updates done.
         seconds: {what: wall time}.
         provenance: what made it: device, threads, versions, code, data.

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import math
 import os
 import re
 import time
@@ -31,6 +32,7 @@ __all__ = ["call", "choose_device", "execute", "input_errors", "objective", "opt
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
+LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
 PROBE_EXAMPLES = 1024  # the first training examples are what data-dependent initializers and diagnostics see
 
 
@@ -223,14 +225,22 @@ def _record(run, place, history, initial, split, device, together):
         seed=run.seed,
         parts=run.parts,
         filled=spec.fill(run.parts),
-        status="diverged" if diverged_at else "finished",
+        status=_status(run, diverged_at, series.get("loss"), split.classes),
         diverged_at=diverged_at or None,
         steps=history.steps,
         seconds={"initializing": round(initial.seconds, 3)}
         | {what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
-        provenance=made | {"trained_together": together},
+        provenance=made | {"trained_together": together, "train_examples": len(split.train.labels)},
         series=series,
     )
+
+
+def _status(run, diverged_at, loss, classes):
+    """Say how a run ended; one whose training loss never came below that of guessing did not learn."""
+    if diverged_at:
+        return "diverged"
+    guessing = run.parts["objective"]["name"] == "cross_entropy" and loss is not None
+    return "did not learn" if guessing and loss.values.min() >= LEARNED_BELOW * math.log(classes) else "finished"
 
 
 def call(module, parts, part, *arguments, **more):

@@ -23,9 +23,10 @@ def frame(study, scale, results):
 
     Jobs without a record are left out, so a part of a study can be looked at.
 
-    Three kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
-    the test examples; at step 0, what a random search drew, such as `optimizer.lr`; and at the last step how long
-    the run took, such as `training_seconds`.
+    Four kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
+    the test examples; at step 0, what a random search drew, such as `optimizer.lr`; and, at the last step of a run
+    that trains, `converged`, 1 unless it diverged or did not learn, and what it took: `epochs`, where its record
+    says of how many examples, and seconds, such as `training_seconds`.
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
@@ -224,8 +225,13 @@ def _with_derived(run, tuned):
     train, test = (series.get(f"{part}_accuracy") for part in ("train", "test"))
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = record.Series(train.steps, train.values - test.values)
-    for what, seconds in run.seconds.items():
-        series[f"{what}_seconds"] = record.Series(np.array([run.steps]), np.array([seconds]))
+    last = {f"{what}_seconds": seconds for what, seconds in run.seconds.items()}
+    if run.steps:
+        last["converged"] = float(run.status == "finished")
+        if examples := run.provenance.get("train_examples"):
+            last["epochs"] = run.steps * run.filled["training"]["batch_size"] / examples
+    for name, value in last.items():
+        series[name] = record.Series(np.array([run.steps]), np.array([value]))
     for path in tuned:
         value = functools.reduce(lambda part, key: part[key], path.split("."), run.parts)
         series[path] = record.Series(np.array([0]), np.array([value]))
