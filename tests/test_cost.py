@@ -2,7 +2,7 @@
 
 import pytest
 
-from goodinit import cli, cost, spec
+from goodinit import cli, cost, prepared, spec
 
 PARTS = {
     "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},
@@ -55,9 +55,18 @@ def test_fitnet4_costs_what_its_layers_say():
 def test_every_study_has_a_cost_at_every_scale():
     for study in spec.studies("configs"):
         for scale in spec.SCALES:
-            found = cost.of(study.runs(scale)[:2])
+            runs = study.runs(scale)[:2]
+            found = cost.of(runs)
             assert found.training >= 0
-            assert found.memory > 0
+            assert (found.memory > 0) == bool(runs)
+
+
+@pytest.mark.parametrize("name", ["digits", "shapes"])
+def test_sizes_are_those_of_the_prepared_sets(name, data_root):
+    arrays = prepared.load(name, data_root)[:4]
+    shape, classes, train_examples, test_examples = prepared.SIZES[name]
+    assert [array.shape for array in arrays[::2]] == [(train_examples, *shape), (test_examples, *shape)]
+    assert set(arrays[1]) == set(range(classes))
 
 
 def test_the_command_prints_a_line_for_each_study(capsys):

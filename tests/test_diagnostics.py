@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from goodinit.methods import data, diagnostics, initialize, models, objectives
 
@@ -83,6 +84,16 @@ def test_gradients_are_those_of_backpropagation_by_hand():
         assert np.isclose(found["gradient_variance"][layer], (delta**2).mean(), rtol=1e-4)
         assert np.isclose(found["weight_gradient_variance"][layer], ((delta.T @ outputs[layer]) ** 2).mean(), rtol=1e-4)
         gradient = delta @ weights[layer]
+
+
+def test_gradients_of_the_loss_are_those_of_the_parameters():
+    net, labels = _net("tanh", 0.2), torch.arange(40) % 50
+    batch = data.Examples(torch.randn(40, 50, generator=_generator(1)), labels)
+    with diagnostics.gradients(net, batch, _generator(), source="cross_entropy", examples=30) as observe:
+        found = observe(0)
+    functional.cross_entropy(net(batch.images[:30]), labels[:30]).backward()
+    expected = [net[place].weight.grad.square().mean().item() for place in (1, 3, 5)]
+    np.testing.assert_allclose(found["weight_gradient_variance"], expected, rtol=1e-5)
 
 
 def test_zero_weights_stop_every_gradient_but_the_last_layer_s():
@@ -290,3 +301,12 @@ def test_update_size_by_hand():
     first = 0.5 * 2**0.5 / 5, 1 / 10  # moved by (0.5, 0.5) from (3, 4), and by (1, 0) from (6, 8)
     second = 2**0.5 / (2.5**2 + 3.5**2) ** 0.5, 2 / (5**2 + 8**2) ** 0.5  # twice as far, and from there
     np.testing.assert_allclose(found[1:], [first, (0, 0), second], rtol=1e-6)
+
+
+def test_gradient_check_refuses_dropout():
+    net = models.mlp((6,), 3, hidden=[5], dropout=0.5)
+    with (
+        pytest.raises(ValueError, match="has dropout"),
+        diagnostics.gradient_check(net, _batch(torch.zeros(2, 6)), _generator()),
+    ):
+        pass

@@ -17,6 +17,7 @@ FIGURES = {
     "loss": {"kind": "curves", "title": "Loss of a batch", "y": "loss", "hue": "init", "col": "model.activation",
              "smooth": 11, "y_limits": [0, 9]},
     "relu_alone": {"kind": "curves", "y": "loss", "hue": "init", "where": {"model.activation": "relu"}},
+    "seconds": {"kind": "curves", "x": "training_seconds", "y": "loss", "hue": "init"},
     "spread": {"kind": "curves", "x": "layer", "y": "spread", "hue": "init", "col": "model.activation", "log_y": True},
     "histogram": {"kind": "histogram", "each": "model.activation", "counts": "count", "edges": "edge", "row": "init",
                   "col": "layer"},
@@ -28,6 +29,7 @@ FIGURES = {
 DRAWN = {  # figure: panels, lines in each
     "loss": (2, 3),
     "relu_alone": (1, 3),
+    "seconds": (1, 3),
     "spread": (2, 3),
     "histogram_tanh": (9, 0),
     "histogram_relu": (9, 0),

@@ -97,11 +97,11 @@ def test_lsuv_brings_every_layer_of_every_net_to_unit_variance(name):
     assert all(abs(variance - 1) <= 0.02 for variance in _output_variances(net, batch.images))
 
 
-@pytest.mark.parametrize("start", ["orthonormal", "gaussian"])
+@pytest.mark.parametrize("start", ["orthonormal", "lecun_normal"])
 def test_lsuv_is_algorithm_1(start):
     ours, theirs, batch = _small(), _small(), _batch()
     found = initialize.lsuv(ours, batch, _generator(), start=start, batches=1, tolerance=0.01, dropout=False)
-    {"orthonormal": initialize.orthonormal, "gaussian": initialize.lecun_normal}[start](theirs, batch, _generator())
+    {"orthonormal": initialize.orthonormal, "lecun_normal": initialize.lecun_normal}[start](theirs, batch, _generator())
     assert found.tolist() == _algorithm_1(theirs, batch.images, 0.01, 100)
     for one, other in zip(_layers(ours), _layers(theirs), strict=True):
         torch.testing.assert_close(one.weight, other.weight, rtol=1e-4, atol=1e-6)

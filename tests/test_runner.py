@@ -180,6 +180,14 @@ def test_divergence_is_a_result(study, data_root):
     assert 0 < found.diverged_at <= 40
 
 
+def test_a_loss_that_never_comes_below_that_of_guessing_is_a_result(study, data_root):
+    run = study.runs("paper")[-1]
+    still = spec.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e-12}}, 0, {})
+    none = spec.Run(run.parts | {"training": run.parts["training"] | {"steps": 0}}, 0, {})
+    statuses = [_execute([one], data_root)[0].status for one in (still, run, none)]
+    assert statuses == ["did not learn", "finished", "finished"]
+
+
 def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root, tmp_path, capsys, monkeypatch):
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--scale", "laptop"]
 

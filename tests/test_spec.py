@@ -92,6 +92,15 @@ def test_conditions_are_a_list_of_overrides(tmp_path):
     assert (two.parts["init"]["name"], two.parts["optimizer"]["lr"]) == ("lecun_normal", 1)
 
 
+def test_a_scale_may_change_one_condition_or_run_nothing(tmp_path):
+    conditions = {"one": {"optimizer.lr": 1}, "two words": {"init": "lecun_normal", "optimizer.lr": 1}}
+    scales = {"demo": {"conditions.two words": {"optimizer.lr": 2}}, "laptop": {"seeds": 0}}
+    study = _study(tmp_path, conditions=conditions, scales=scales, compare={"data.scale": [1.0]})
+    assert [run.parts["optimizer"]["lr"] for run in study.runs("demo")] == [1, 1, 2, 2]
+    assert [run.parts["init"]["name"] for run in study.runs("demo")] == [STUDY["fixed"]["init"]] * 4
+    assert (study.runs("laptop"), study.jobs("laptop")) == ([], [])
+
+
 def test_ids_are_golden():
     """A change here means that every committed record is lost: raise `revision` of a study instead."""
     ids = {

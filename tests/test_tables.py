@@ -12,7 +12,7 @@ from goodinit import cli, record
 from goodinit.report import tables
 from goodinit.signatures import InputError
 
-COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *tables.FIRST, "value"]
+COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *record.AXES, "value"]
 BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}
 REPORTED = [
     {"where": {"init": "alpha", "model.activation": "relu"}, "metric": "loss", "at": 2, "value": 7.5,
@@ -53,12 +53,12 @@ def _pick(frame, **where):
 
 def test_frame_holds_every_number_once(study, tidy):
     assert list(tidy.columns) == COLUMNS
-    assert len(tidy) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 1)  # the last: seconds
+    assert len(tidy) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 2)  # the last: seconds, and whether it converged
     assert not tidy.isna().any().any()
     assert set(tidy["run"]) == {run.id for run in study.runs("laptop")}
     for run in study.runs("laptop"):
         rows = tidy[tidy["run"] == run.id]
-        assert len(rows) == 38
+        assert len(rows) == 39
         assert set(rows["seed"]) == {run.seed}
         assert {axis: set(rows[axis]) for axis in run.labels} == {axis: {label} for axis, label in run.labels.items()}
         for metric, series in _numbers(run).items():
@@ -352,7 +352,37 @@ def test_seconds_are_a_metric_at_each_run_s_own_last_step(house):
         rows = tables.of(found, f"{what}_seconds")
         assert dict(zip(rows["run"], rows["step"], strict=True)) == steps
         assert set(rows["value"]) == {expected}
-        assert (rows[list(tables.FIRST)] == -1).all(axis=None)
+        assert (rows[list(record.AXES)] == -1).all(axis=None)
+
+
+def test_whether_a_run_converged_and_its_epochs_are_metrics_at_its_last_step(house):
+    study = house.study()
+    statuses = {run.id: ("finished", "diverged", "did not learn")[run.seed] for run in study.runs("laptop")}
+    for job in study.jobs("laptop"):
+        made = [
+            house.run_record(run, _numbers(run), status=statuses[run.id], provenance={"train_examples": 1024})
+            for run in job.runs
+        ]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.frame(study, "laptop", house.results)
+    converged = tables.measure(found, "converged")
+    assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
+    epochs = tables.measure(found, "epochs")
+    assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
+
+
+def test_each_update_has_its_share_of_what_the_run_took(house):
+    study = house.study()
+    for job in study.jobs("laptop"):
+        made = [
+            house.run_record(run, _numbers(run), seconds={"training": run.seed + len(run.labels["init"])})
+            for run in job.runs
+        ]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.against(tables.frame(study, "laptop", house.results), "loss", "training_seconds")
+    for init in ("zeta", "alpha"):  # the mean over the seeds 0, 1 and 2 of the seconds of 4 updates
+        mine = found[found["init"] == init]
+        np.testing.assert_allclose(mine["training_seconds"], mine["step"] * (1 + len(init)) / 4)
 
 
 def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):

@@ -69,13 +69,14 @@ def all_records():
 
 
 def all_tables():
-    return [f"{RESULTS}/tables/{name}.csv" for name in STUDIES]
+    return [f"{RESULTS}/tables/{name}.csv" for name in STUDIES if records(name)]
 
 
 def all_figures():
     return [
         f"{FIGURES}/{name}-{figure}.{kind}"
         for name, study in STUDIES.items()
+        if records(name)
         for figure in study.figures()
         for kind in ("svg", "png")
     ]

@@ -96,7 +96,7 @@ def estimate(options):
             found = cost.of(runs)
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
-        operations = found.training + found.evaluation
+        operations = found.operations
         total += operations / rate
         share = f"{found.evaluation / operations:.0%}" if operations else ""
         name, memory = f"{study.work}/{study.name}", f"{found.memory / 2**20:.0f} MiB"

@@ -21,6 +21,11 @@ class Cost(NamedTuple):
     evaluation: int
     memory: int
 
+    @property
+    def operations(self):
+        """Return the operations of training and evaluation."""
+        return self.training + self.evaluation
+
 
 def of(runs):
     """Return the Cost of runs, without any data: operations are counted on one batch of nothing.
@@ -33,7 +38,7 @@ def of(runs):
     Raises:
         InputError: a model or its options cannot be used.
     """
-    costs = [_of_one(json.dumps({"seed": 0, "parts": run.parts | {"init": None}}, sort_keys=True)) for run in runs]
+    costs = [_of_one(json.dumps(run.parts | {"init": None}, sort_keys=True)) for run in runs]
     return Cost(
         sum(cost.training for cost in costs),
         sum(cost.evaluation for cost in costs),
@@ -65,7 +70,7 @@ def words(seconds):
 
 @functools.cache
 def _of_one(text):
-    parts = json.loads(text)["parts"]
+    parts = json.loads(text)
     training = train.Training(**parts["training"])
     with runner.input_errors():
         shape, classes, sizes = _sizes(parts["data"])

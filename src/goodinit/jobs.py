@@ -35,8 +35,7 @@ def train(jobs, scale, data_root, device, threads):
         from goodinit import cost
 
         runs = [run for _, job, _ in jobs for run in job.runs]
-        found = cost.of(runs)
-        time_needed = cost.words((found.training + found.evaluation) / cost.rate("cpu"))
+        time_needed = cost.words(cost.of(runs).operations / cost.rate("cpu"))
         raise InputError(
             f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
             "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"

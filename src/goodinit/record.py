@@ -21,9 +21,22 @@ import numpy as np
 
 from goodinit.signatures import InputError
 
-__all__ = ["RunRecord", "Series", "known", "path", "provenance", "read", "read_current", "replace", "verify", "write"]
+__all__ = [
+    "AXES",
+    "RunRecord",
+    "Series",
+    "known",
+    "path",
+    "provenance",
+    "read",
+    "read_current",
+    "replace",
+    "verify",
+    "write",
+]
 
 FORMAT = 1
+AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # of a series, after the steps; where they count from
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
 ENDS = ("finished", "diverged", "did not learn")
 

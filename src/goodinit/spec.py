@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from goodinit import documents, signatures
+from goodinit import checks, documents, signatures
 from goodinit.signatures import InputError, nearest
 
 __all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
@@ -35,8 +35,6 @@ PARTS = (
     "training",
     "diagnostics",
 )
-# Axes of a table that come from the records and not from `compare`, `conditions` or `tune`.
-DIMENSIONS = ("layer", "parameter", "coordinate", "step", "rank")
 
 
 @dataclass(frozen=True)
@@ -107,11 +105,13 @@ class Study:
         """Return the runs at a scale, the first axis outermost and the seeds innermost."""
         override = self.body.get("scales", {}).get(scale, {})
         known = ["seeds", "pack", *(f"compare.{axis}" for axis in self.body.get("compare", {}))]
+        known += [f"conditions.{label}" for label in self.body.get("conditions", {})]
         known += ["tune.trials"] if self.tuned else []
         base = copy.deepcopy(DEFAULTS | self.body["fixed"])
         for key, value in override.items():
             if key not in known:
-                _at(f"scales.{scale}", _set, base, key, value, [*PARTS, *known])
+                with checks.at(f"scales.{scale}"):
+                    _set(base, key, value, [*PARTS, *known])
         axes = self._axes(override)
         found = []
         for labels in itertools.product(*axes.values()):
@@ -119,7 +119,8 @@ class Study:
             for (axis, values), label in zip(axes.items(), labels, strict=True):
                 place = {"condition": f"conditions.{label}", "trial": "tune.draw"}.get(axis, "compare")
                 for key, value in ({axis: values[label]} if place == "compare" else values[label]).items():
-                    _at(place, _set, parts, key, value)
+                    with checks.at(place):
+                        _set(parts, key, value)
             parts = {part: _named(parts[part]) for part in PARTS if part in parts}
             found += [
                 Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
@@ -147,7 +148,9 @@ class Study:
         return found
 
     def _axes(self, override):
-        axes = {"condition": self.body["conditions"]} if "conditions" in self.body else {}
+        conditions = self.body.get("conditions", {})
+        conditions = {label: override.get(f"conditions.{label}", parts) for label, parts in conditions.items()}
+        axes = {"condition": conditions} if conditions else {}
         for axis, values in self.body.get("compare", {}).items():
             values = override.get(f"compare.{axis}", values)
             axes[axis] = values if isinstance(values, dict) else {_label(value): value for value in values}
@@ -211,15 +214,9 @@ def load(path):
         if not study.axes:
             raise InputError("compare: nothing is compared: give compare, conditions or tune")
         for scale in SCALES:
-            checked = set()
-            for run in study.runs(scale):
-                for part, options in run.parts.items():
-                    for item in options if part == "diagnostics" else [options]:
-                        if (key := (part, json.dumps(item, default=str))) not in checked:
-                            checked.add(key)
-                            _at(f"scale {scale}", signatures.check, part, item)
-                _at(f"scale {scale}", _complete, run.parts)
-        _check_outputs(study)
+            with checks.at(f"scale {scale}"):
+                checks.runs(study.runs(scale))
+        checks.outputs(study)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return study
@@ -256,68 +253,6 @@ def _draw(path, how, trials):
         low, high = math.log10(low), math.log10(high)
     values = [low + (high - low) * draws.random() for _ in range(trials)]
     return [float(f"{10**value if logarithmic else value:.6g}") for value in values]
-
-
-def _check_outputs(study):
-    """Check what the study says of tables, figures, reported numbers and claims against its axes."""
-    axes = study.axes
-    dimensions = [one for one in DIMENSIONS if one != "rank" or "choose" in study.body.get("tune", {})]
-
-    def where(place, chosen):
-        for axis, label in chosen.items():
-            if axis not in [*axes, *dimensions]:
-                raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *dimensions])}")
-            for one in (label if isinstance(label, list) else [label]) if axis in axes else []:
-                if one not in list(axes[axis]):  # equality: what is wrong may have no hash
-                    raise InputError(f"{place}.{axis}: unknown value {one!r}{nearest(one, axes[axis])}")
-
-    for index, item in enumerate(study.body["table"]):
-        where(f"table.{index}.where", item.get("where", {}))
-    for index, item in enumerate(study.body.get("reported", [])):
-        where(f"reported.{index}.where", item["where"])
-    for name, figure in study.body.get("figures", {}).items():
-        if figure.get("each", next(iter(axes), None)) not in [*axes, None]:
-            raise InputError(f"figures.{name}.each: unknown axis {figure['each']!r}{nearest(figure['each'], axes)}")
-    for name, figure in study.figures().items():
-        options = {"name" if key == "kind" else key: value for key, value in figure.items()}
-        where(f"figures.{name}.where", options.pop("where", {}))
-        options.pop("title", None)
-        _at(f"figures.{name}", signatures.check, "figure", options)
-        for key in {"x", "hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
-            if options[key] != "metric":
-                where(f"figures.{name}.{key}", {options[key]: []})
-    seen = set()
-    for claim in study.body.get("claims", []):
-        if claim["id"] in seen:
-            raise InputError(f"claims: the id {claim['id']!r} stands twice")
-        seen.add(claim["id"])
-        ((predicate, options),) = claim["test"].items()
-        place = f"claims.{claim['id']}"
-        _at(place, signatures.check, "test", {"name": predicate} | options)
-        for key in ("where", "better", "worse", "start", "end"):
-            where(f"{place}.{key}", options.get(key, {}))
-        for item in options.get("order", []):
-            where(f"{place}.order", item)
-
-
-def _complete(parts):
-    for part in ("data", "model", "init", "training"):
-        if part not in parts:
-            raise InputError(f"fixed: {part} is missing")
-    training = parts["training"]
-    if (training.get("steps") is None) == (training.get("epochs") is None):
-        raise InputError("training: give either steps or epochs")
-    if "optimizer" not in parts and "schedule" in parts:
-        raise InputError("fixed: optimizer is missing; a schedule is of its learning rate")
-    if "optimizer" not in parts and (training.get("steps") or training.get("epochs")):
-        raise InputError("fixed: optimizer is missing; only a study of 0 steps needs none")
-
-
-def _at(place, check, *arguments):
-    try:
-        check(*arguments)
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
 
 
 def _set(parts, path, value, known=PARTS):

@@ -7,6 +7,7 @@ step, it returns {name: array}.  `DIMENSIONS` names the axes of every array that
 import contextlib
 import copy
 import math
+from typing import Literal
 
 import numpy as np
 import torch
@@ -104,35 +105,47 @@ def _share(mask):
 
 
 @contextlib.contextmanager
-def gradients(model, batch, generator):
+def gradients(
+    model, batch, generator, *, source: Literal["normal", "cross_entropy"] = "normal", examples: int | None = None
+):
     r"""Variance of what is propagated back, per linear or convolutional layer, on `batch`.
 
-    The model's outputs receive gradients drawn once from N(0, 1), so that a variance of 1 at a layer
-    means that the gradient came through unchanged.
+    With `normal` the model's outputs receive gradients drawn once from N(0, 1), so that a variance of 1 at
+    a layer means that the gradient came through unchanged.
 
-    Deviation: Glorot & Bengio propagate back the cost's gradient; a net without an output layer and
-    without labels has no cost.
+    Deviation: Glorot & Bengio propagate back the cost's gradient, as `cross_entropy` does; a net without an
+    output layer and without labels has no cost.
 
     Args:
         model: its linear and convolutional layers are watched, in forward order.
-        batch: images, float (N, ...).
+        batch: images, float (N, ...); labels, int64 (N,), for `cross_entropy`.
         generator: draws the outputs' gradients.
+        source: of what is propagated back: drawn, or the gradient of the mean cross-entropy.
+        examples: the first so many of `batch` are looked at, or all.
 
     Yields:
         A function of the step that gives, for L layers, `gradient_variance` (L,), the mean square of
         :math:`\partial C / \partial s_l` over inputs and units, where s is the layer's output before
         the non-linearity, and `weight_gradient_variance` (L,), that of :math:`\partial C / \partial W_l`.
 
-    Reference: Glorot & Bengio (2010), section 4.2.1, equations 6 and 7, and figure 7.
+    Reference: Glorot & Bengio (2010), section 4.2.1, equations 6 and 7, and figure 7; Mishkin & Matas, All you
+        need is a good init (2016), appendix A.3.
     """
+    images, labels = batch.images[:examples], batch.labels[:examples]
     with torch.no_grad(), _probe(model) as twin:
-        shape = twin(batch.images).shape
-    cotangent = torch.randn(shape, generator=generator).to(batch.images.device)
+        shape = twin(images).shape
+    cotangent = torch.randn(shape, generator=generator).to(images.device)
+
+    def propagate(output):
+        if source == "normal":
+            output.backward(cotangent)
+        else:
+            functional.cross_entropy(output, labels).backward()
 
     def observe(step):
         with _probe(model) as twin, torch.enable_grad():
             weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
-            before, _ = _outputs(twin, LAYERS, batch.images, cotangent)
+            before, _ = _outputs(twin, LAYERS, images, propagate)
         return _stack(
             {
                 "gradient_variance": float(output.grad.square().mean()),
@@ -171,12 +184,14 @@ def gradient_check(model, batch, generator, *, step_size: float = 1e-4, coordina
         coordinates looked at.
 
     Raises:
-        ValueError: `step_size` or `coordinates` is out of its range.
+        ValueError: `step_size` or `coordinates` is out of its range, or the model has dropout.
 
     Reference: Saito, Deep Learning from Scratch (2016), section 5.7.4 and `ch06/batch_norm_gradient_check.py`.
     """
     if step_size <= 0 or coordinates < 1:
         raise ValueError("gradient_check: step_size must be more than 0 and coordinates at least 1")
+    if any(_is_dropout(module) for module in model.modules()):
+        raise ValueError("gradient_check: the model has dropout, which is another at each pass: set its dropout to 0")
     chosen = [
         torch.randperm(parameter.numel(), generator=generator)[:coordinates].to(parameter.device)
         for parameter in model.parameters()
@@ -234,7 +249,7 @@ def layer_outputs(model, batch, generator, *, examples: int = 128):
     def observe(step):
         with _probe(model) as twin, torch.no_grad():
             for module in twin.modules():
-                if isinstance(module, nn.Dropout) or hasattr(module, "generators"):
+                if _is_dropout(module):
                     module.eval()
             weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
             first = batch.images[:examples]
@@ -261,7 +276,9 @@ def update_size(model, batch, generator):
         batch, generator: not used.
 
     Yields:
-        A function of the step that gives `update_size` (L,).
+        A function of the step that gives `update_size` (L,), and `mean_update_size` (), its mean over the layers.
+
+    Deviation: the paper does not say how the layers of a net are made one number.
 
     Reference: Mishkin & Matas (2016), figure 1.
     """
@@ -273,7 +290,7 @@ def update_size(model, batch, generator):
             sizes = [float((now - then).norm() / then.norm()) for now, then in zip(weights, last, strict=True)]
             for now, then in zip(weights, last, strict=True):
                 then.copy_(now)
-        return {"update_size": np.array(sizes)}
+        return {"update_size": np.array(sizes), "mean_update_size": float(np.mean(sizes))}
 
     yield observe
 
@@ -304,6 +321,10 @@ def path(model, batch, generator):
     yield observe
 
 
+def _is_dropout(module):
+    return isinstance(module, nn.Dropout) or hasattr(module, "generators")
+
+
 @contextlib.contextmanager
 def _probe(model):
     """Give a copy of the model to look through, and leave the random numbers as they were."""
@@ -314,15 +335,15 @@ def _probe(model):
         yield twin
 
 
-def _outputs(model, kinds, images, cotangent=None, keep=lambda output: output):
+def _outputs(model, kinds, images, propagate=None, keep=lambda output: output):
     """Run `images` through the model; return what is kept of its modules of these kinds, in call order, and its output.
 
-    With a cotangent, propagate it back from the model's output; the outputs then hold their gradients.
+    With `propagate`, a function of the model's output that runs the backward pass, the outputs hold their gradients.
     """
     outputs = []
 
     def look(module, inputs, output):
-        if cotangent is not None:
+        if propagate is not None:
             output.retain_grad()
         outputs.append(keep(output))
 
@@ -330,8 +351,8 @@ def _outputs(model, kinds, images, cotangent=None, keep=lambda output: output):
         if isinstance(module, kinds):
             module.register_forward_hook(look)
     result = model(images)
-    if cotangent is not None:
-        result.backward(cotangent)
+    if propagate is not None:
+        propagate(result)
     return outputs, result
 
 

@@ -160,7 +160,7 @@ def lsuv(
     batch,
     generator,
     *,
-    start: Literal["orthonormal", "gaussian"] = "orthonormal",
+    start: Literal["orthonormal", "lecun_normal"] = "orthonormal",
     tolerance: float = 0.05,
     max_iterations: int = 100,
     batch_size: int = 128,
@@ -185,7 +185,7 @@ def lsuv(
         model: as in `gaussian`.
         batch: images, float (N, ...), of which the first are taken.
         generator: draws the weights, the mini-batches and what dropout drops.
-        start: what the weights are filled with first; `gaussian` draws from N(0, 1 / fan-in).
+        start: what the weights are filled with first; `lecun_normal` is the paper's Gaussian.
         tolerance: of the variance, more than 0.
         max_iterations: the most rescalings of a layer, at least 1.
         batch_size: examples of a mini-batch; all of `batch` where it has fewer.
@@ -204,7 +204,7 @@ def lsuv(
     """
     if tolerance <= 0 or min(max_iterations, batch_size, batches) < 1:
         raise ValueError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
-    {"orthonormal": orthonormal, "gaussian": lecun_normal}[start](model, batch, generator)
+    {"orthonormal": orthonormal, "lecun_normal": lecun_normal}[start](model, batch, generator)
     names = {layer: name for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
     rescalings = {}
 

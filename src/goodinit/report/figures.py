@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from goodinit import record
 from goodinit.report import tables
 from goodinit.signatures import InputError
 
@@ -57,7 +58,8 @@ def curves(
         frame: from `tables.frame`.
         y: the metric, or several.
         hue: the axis whose labels are the lines; `metric` where there are several.
-        x: `step`, or `layer` at the last step.
+        x: `step`; an axis of what is recorded, such as `layer`, at the last step; or a metric of the whole run,
+            such as `epochs` or `training_seconds`, of which each update has its share.
         col: the axis whose labels are the panels.
         wrap: panels in a row.
         smooth: width of the Kaiser window (beta 2) that each run's curve is smoothed with; 0 for none.
@@ -66,7 +68,7 @@ def curves(
             what is 0 is a triangle on the lower edge.
     """
     rows = _rows(frame, x, y, hue)
-    panels = [None] if col is None else [label for label in rows[col].cat.categories if (rows[col] == label).any()]
+    panels = [None] if col is None else _labels(rows[col])
     columns = min(wrap, len(panels))
     size = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}.get(columns, (2.4, 2.1))
     figure, axes = _grid(math.ceil(len(panels) / columns), columns, *size)
@@ -86,12 +88,12 @@ def curves(
             _line(axis, wide.index.to_numpy(), values, name, style, log_y)
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
-        if x != "step":
-            axis.xaxis.set_major_locator(MaxNLocator(12, integer=True))
+        if x in ("step", *record.AXES):
+            axis.xaxis.set_major_locator(MaxNLocator(12 if x != "step" else "auto", integer=True))
         if y_limits:
             axis.set_ylim(*y_limits)
     for axis in axes[-1]:
-        axis.set_xlabel({"step": "update"}.get(x, x))
+        axis.set_xlabel({"step": "update"}.get(x, _words(x)))
     for axis in axes[:, 0]:
         axis.set_ylabel(_words(y) if isinstance(y, str) else y[0].split("_")[-1])
     if log_y:
@@ -115,7 +117,7 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     """
     frame = frame[frame["seed"] == frame["seed"].min()]
     heights, lefts = tables.measure(frame, counts), tables.measure(frame, edges)
-    down = [label for label in heights[row].cat.categories if (heights[row] == label).any()]
+    down = _labels(heights[row])
     across = sorted(heights[col].unique())
     # Laid out by hand: solving for the margins of some fifty panels takes longer than drawing them.
     figure, axes = _grid(len(down), len(across), width=1.75, height=1.0, layout=None)
@@ -155,7 +157,7 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
         wrap: panels in a row.
     """
     rows = tables.of(frame[frame["seed"] == frame["seed"].min()], "position")
-    panels = [label for label in rows[col].cat.categories if (rows[col] == label).any()]
+    panels = _labels(rows[col])
     columns = min(wrap, len(panels))
     figure, axes = _grid(math.ceil(len(panels) / columns), columns, 3.4, 2.4)
     left, right, lower, upper = limits
@@ -260,7 +262,14 @@ def _rows(frame, x, y, hue):
     """Return what a figure of curves draws, or refuse several metrics that nothing would tell apart."""
     if isinstance(y, list) != (hue == "metric"):
         raise InputError(f"hue: {hue!r} with y: {y!r}: take metric where y is a list, and only there")
-    return tables.of(frame, y) if x == "step" else tables.measure(frame, y)
+    if x in record.AXES:
+        return tables.measure(frame, y)
+    return tables.of(frame, y) if x == "step" else tables.against(frame, y, x)
+
+
+def _labels(axis):
+    """Return the labels of an axis that have rows, in their order."""
+    return [label for label in axis.cat.categories if (axis == label).any()]
 
 
 def _grid(rows, columns, width, height, layout="constrained"):

@@ -8,10 +8,9 @@ import pandas as pd
 from goodinit import record, spec
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["NotRun", "frame", "interval", "measure", "of", "rank", "select", "summarise", "table"]
+__all__ = ["NotRun", "against", "frame", "interval", "measure", "of", "rank", "select", "summarise", "table"]
 
 RESAMPLES = 2000
-FIRST = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # axes of what is recorded, and where they count from
 
 
 class NotRun(InputError):
@@ -30,7 +29,7 @@ def frame(study, scale, results):
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
-        `step`, a column for each further axis (those of `FIRST`; -1 where a metric has none) and `value`;
+        `step`, a column for each further axis (those of `record.AXES`; -1 where a metric has none) and `value`;
         of a random search that says how it chooses, also `rank`, the trial's, where 1 is the best.
 
     Raises:
@@ -63,15 +62,15 @@ def frame(study, scale, results):
                 add("metric", metric, rows)
                 places = np.indices(shape).reshape(len(shape), -1)
                 add("step", series.steps[places[0]], rows)
-                for dimension, first in FIRST.items():
+                for dimension, first in record.AXES.items():
                     if dimension in series.dimensions:
                         add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
                     else:
                         add(dimension, -1, rows)
                 add("value", series.values.reshape(-1).astype(float), rows)
     if not columns:
-        command = f"goodinit train {study.work}/{study.name} --scale {scale}"
-        raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {command}")
+        mend = f"goodinit train {study.work}/{study.name} --scale {scale}" if runs else "its file has `seeds: 0` there"
+        raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {mend}")
     tidy = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     for axis, labels in axes.items():
         tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
@@ -121,27 +120,45 @@ def measure(tidy, metric, at="last"):
         tidy: from `frame`.
         metric: its name.
         at: `last`, the last step; a step; {"last": k}, the mean over the last k recorded steps; or `lowest`, the
-            step of the smallest value.
+            smallest value.
 
     Raises:
         InputError: the records do not hold that metric; NotRun: not at that step.
     """
     rows = of(tidy, metric)
-    rows = rows.drop(columns=[name for name in FIRST if (rows[name] < 0).all()])
+    rows = rows.drop(columns=[name for name in record.AXES if (rows[name] < 0).all()])
+    keys = [name for name in rows.columns if name not in ("step", "value")]
     if isinstance(at, dict):
         from_end = rows.groupby("run", observed=True)["step"].rank("dense", ascending=False)
-        rows = rows[from_end <= at["last"]]
-        keys = [name for name in rows.columns if name not in ("step", "value")]
-        groups = rows.groupby(keys, observed=True, as_index=False)["value"]
+        groups = rows[from_end <= at["last"]].groupby(keys, observed=True, as_index=False)["value"]
         return groups.agg(lambda values: values.to_numpy().mean())  # pandas's own would leave NaN out
     if at == "lowest":
-        keys = [name for name in rows.columns if name not in ("step", "value")]
         return rows.groupby(keys, observed=True, as_index=False)["value"].min()
     wanted = rows.groupby("run", observed=True)["step"].transform("max") if at == "last" else at
     found = rows[rows["step"] == wanted]
     if found.empty:
         raise NotRun(f"metric: {metric!r} has no value at step {at}; the last is {rows['step'].max()}")
     return found
+
+
+def against(tidy, metric, whole):
+    """Return the rows of a metric with a column `whole`: how much of it was spent up to each row's step.
+
+    Args:
+        tidy: from `frame`.
+        metric: the rows' metric, or several.
+        whole: a metric of the whole run, such as `training_seconds` or `epochs`, of which each update has the
+            same share, the mean over the seeds.
+
+    Raises:
+        InputError: the records do not hold one of these metrics.
+    """
+    rows, spent = of(tidy, metric), measure(tidy, whole)
+    axes = [name for name in spent.select_dtypes("category") if name not in ("run", "status", "metric")]
+    share = (spent["value"] / spent["step"]).groupby([spent[axis] for axis in axes], observed=True).transform("mean")
+    return rows.assign(
+        **{whole: rows["step"] * rows["run"].map(dict(zip(spent["run"], share, strict=True))).astype(float)}
+    )
 
 
 def interval(values):
@@ -202,7 +219,7 @@ def table(study, tidy):
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
         values = select(values, item.get("where"))
-        by = [name for name in ("rank", *study.axes, *FIRST) if name in values]
+        by = [name for name in ("rank", *study.axes, *record.AXES) if name in values]
         part = summarise(values, by)
         place = part.columns.get_loc("n")
         part.insert(place, "metric", metric)
