@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import nn
 
 from goodinit.methods import curriculum, data, initialize, models, objectives, optimizers, stack, train, updates
@@ -202,3 +203,47 @@ def test_quadratic_is_the_book_s():
 def test_quadratic_needs_a_curvature_for_each_coordinate(start, curvatures):
     with pytest.raises(ValueError, match="coordinates of start, but"):
         models.quadratic((0,), 0, start=start, curvatures=curvatures)
+
+
+def test_vgg16_is_torchvision_s_with_ten_outputs():
+    vgg = models.vgg16((3, 224, 224), 10, dropout=0.5)
+    assert sum(parameter.numel() for parameter in vgg.parameters()) == 134_301_514
+    theirs = torchvision.models.vgg16(weights=None, num_classes=10)
+    with torch.no_grad():
+        for mine, other in zip(vgg.parameters(), theirs.parameters(), strict=True):
+            assert mine.shape == other.shape
+            mine.copy_(other)
+        images = torch.randn(2, 3, 224, 224, generator=_generator())
+        assert torch.equal(vgg.eval()(images), theirs.eval()(images))
+
+
+@pytest.mark.parametrize(
+    ("batch_norm", "convolutions", "hidden"), [("none", 0, 0), ("conv", 13, 0), ("fc", 0, 2), ("both", 13, 2)]
+)
+def test_vgg16_is_normalized_where_it_says_before_the_activation(batch_norm, convolutions, hidden):
+    net = models.vgg16((3, 32, 32), 10, batch_norm=batch_norm, width=0.125, units=16, dropout=0.5)
+    for layers, count in ((list(net.features), convolutions), (list(net), hidden)):
+        places = [i for i, layer in enumerate(layers) if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
+        assert len(places) == count
+        assert all(isinstance(layers[i - 1], nn.Linear | nn.Conv2d) for i in places)
+        assert all(isinstance(layers[i + 1], nn.ReLU) for i in places)
+    kinds = [type(layer) for layer in net if not isinstance(layer, nn.BatchNorm1d)]
+    dense = [nn.Linear, nn.ReLU, nn.Dropout]
+    assert kinds == [nn.Sequential, nn.Flatten, *dense, *dense, nn.Linear]
+    assert [net.fc1.in_features, net.fc2.in_features, net.fc3.in_features] == [64, 16, 16]
+
+
+@pytest.mark.parametrize(("shape", "units"), [((3, 32, 32), 2), ((3, 64, 64), 2 * 4), ((1, 32, 96), 2 * 3)])
+def test_vgg16_takes_other_sizes(shape, units):
+    net = models.vgg16(shape, 5, width=1 / 256, units=16)
+    assert net.fc1.in_features == units
+    assert net(torch.zeros(2, *shape)).shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "options"),
+    [((3, 28, 28), {}), ((784,), {})] + [((3, 32, 32), one) for one in ({"width": 0}, {"units": 0}, {"dropout": 1})],
+)  # fmt: skip
+def test_vgg16_refuses_what_it_cannot_be(shape, options):
+    with pytest.raises(ValueError, match="vgg16: "):
+        models.vgg16(shape, 10, **options)

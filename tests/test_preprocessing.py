@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from goodinit import runner, spec
 from goodinit.methods import curriculum, data, initialize, models
@@ -10,7 +11,7 @@ from goodinit.methods import curriculum, data, initialize, models
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
 OPTIONS = [(name, "scale") for name in ("mnist", "digits")]
-OPTIONS += [(name, option) for name in ("cifar10", "cifar100", "shapes") for option in ("contrast", "pad")]
+OPTIONS += [(name, option) for name in ("cifar10", "cifar100", "shapes") for option in ("contrast", "pad", "size")]
 
 
 def _generator(seed=0):
@@ -95,6 +96,49 @@ def test_scale_multiplies_raw_pixels(data_root):
     assert torch.equal(scaled.preprocessing.normalize(scaled.test).images, raw.float() * 0.004)
     assert torch.equal(plain.preprocessing.normalize(plain.test).images, raw.float() / 255)
     assert torch.equal(scaled.test.images, raw)
+
+
+def test_standardized_training_images_have_mean_0_and_deviation_1_in_each_channel(data_root):
+    splits = data.shapes(data_root, _generator(), standardize=True)
+    images = splits.preprocessing.normalize(splits.train).images
+    assert images.mean((0, 2, 3)).abs().max() < 1e-4
+    assert (images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
+    assert splits.preprocessing.normalize(splits.test).images.mean().abs() > 1e-4  # not their own
+
+
+def test_enlarged_images_are_smooth_keep_what_is_even_and_hold_the_net_s_shape(data_root):
+    splits = data.shapes(data_root, _generator(), standardize=True, size=70)
+    small = data.shapes(data_root, _generator(), standardize=True).preprocessing
+    assert splits.preprocessing.shape(splits.train.images) == (3, 70, 70)
+    assert small.shape(splits.train.images) == (3, 32, 32)
+    few = data.Examples(splits.train.images[:20], splits.train.labels[:20])
+    found = splits.preprocessing.normalize(few).images
+    expected = functional.interpolate(small.normalize(few).images, size=(70, 70), mode="bicubic", align_corners=False)
+    assert torch.equal(found, expected)
+    even = data.Preprocessing(size=64).normalize(data.Examples(torch.full((1, 3, 32, 32), 51, dtype=torch.uint8), None))
+    torch.testing.assert_close(even.images, torch.full((1, 3, 64, 64), 0.2))
+
+
+def test_training_images_are_cut_before_they_are_enlarged():
+    examples = _random_images(50, (1, 8, 8))
+    large = data.Preprocessing(pad=2, size=16).augment(examples, _generator(5)).images
+    cut = data.Preprocessing(pad=2).augment(examples, _generator(5)).images
+    assert torch.equal(large, functional.interpolate(cut, size=16, mode="bicubic"))
+
+
+def test_a_stack_is_enlarged_as_each_alone():
+    parts = [_random_images(6, (3, 8, 8), seed) for seed in (1, 2)]
+    preprocessing = data.Preprocessing(size=16)
+    for chosen in (parts, [parts[0]] * 2):
+        together = preprocessing.normalize(data.stack(chosen)).images
+        assert together.shape == (2, 6, 3, 16, 16)
+        for found, part in zip(together, chosen, strict=True):
+            assert torch.equal(found, preprocessing.normalize(part).images)
+
+
+def test_two_ways_of_normalizing_are_refused(data_root):
+    with pytest.raises(ValueError, match="contrast and standardize are two ways"):
+        data.shapes(data_root, _generator(), contrast=55.0, standardize=True)
 
 
 def test_a_stack_is_normalized_as_each_alone(data_root):

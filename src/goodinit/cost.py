@@ -108,6 +108,8 @@ def _sizes(part):
         "validation": held_out,
         "test": part.get("test_examples") or test_examples,
     }
+    if size := part.get("size"):
+        shape = (shape[0], size, size)
     return torch.Size(shape), classes, sizes
 
 

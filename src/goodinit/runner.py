@@ -171,7 +171,8 @@ def _model(run, split):
     """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
     with torch.random.fork_rng():
         torch.manual_seed(spec.stream(run.seed, "model"))
-        model = call(models, run.parts, "model", split.train.images.shape[1:], split.classes)
+        shape = split.preprocessing.shape(split.train.images)
+        model = call(models, run.parts, "model", shape, split.classes)
         probe = _probe(split).to("cpu")
         start = time.perf_counter()
         rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
@@ -180,7 +181,8 @@ def _model(run, split):
 
 def _stackable(run, net):
     """Say whether runs like this one can be trained as a stack: small nets that nothing looks at as one."""
-    return stack.stackable(net) and not run.parts["diagnostics"] and "clip_norm" not in run.parts.get("optimizer", {})
+    whole = run.parts["diagnostics"] or run.parts["update"]["name"] != "synchronous"
+    return stack.stackable(net) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
 
 
 def _order(run, split, size):

@@ -34,19 +34,24 @@ class Preprocessing:
         scale: what pixels are multiplied by; none divides them by 255.
         contrast: global contrast normalization: each image, less its mean, is divided by its Euclidean norm and
             multiplied by this; none leaves contrast as it is.
-        mean: the mean of the training images so normalized, (C, H, W), which is subtracted; or none.
+        mean: the mean of the training images so normalized, (C, H, W) or (C, 1, 1), which is subtracted; or none.
+        sd: their standard deviation, of the same shape, which they are divided by then; or none.
         pad: zeros around a training image, of which a window of the old size is cut at random and mirrored in
             half of the cases; none leaves training images as they are.
+        size: at the end, enlarge images bicubically to this height and width; none leaves them as they are.
     """
 
     scale: float | None = None
     contrast: float | None = None
     mean: Tensor | None = None
+    sd: Tensor | None = None
     pad: int | None = None
+    size: int | None = None
 
     def to(self, device):
         """Return the same on `device`."""
-        return self if self.mean is None else replace(self, mean=self.mean.to(device))
+        moved = {name: getattr(self, name) for name in ("mean", "sd")}
+        return replace(self, **{name: value.to(device) for name, value in moved.items() if value is not None})
 
     def normalize(self, examples):
         """Return examples with float32 images; those that are float already are left as they are."""
@@ -54,12 +59,13 @@ class Preprocessing:
         if images.dtype != torch.uint8:
             return examples
         if images.stride(0) == 0:  # the same images for every net of a stack are converted once
-            return Examples(self._pixels(images[0]).expand(images.shape), examples.labels)
-        return Examples(self._pixels(images), examples.labels)
+            pixels = self._enlarged(self._pixels(images[0]))
+            return Examples(pixels.expand(len(images), *pixels.shape), examples.labels)
+        return Examples(self._enlarged(self._pixels(images)), examples.labels)
 
     def augment(self, examples, generator):
         """Return normalized training examples, (N, C, H, W), cut and mirrored at random, all at once."""
-        images = self.normalize(examples).images
+        images = self._pixels(examples.images)
         count, channels, height, width = images.shape
         padded = functional.pad(images, [self.pad] * 4)
         top, left = torch.randint(2 * self.pad + 1, (2, count, 1), generator=generator)
@@ -68,7 +74,17 @@ class Preprocessing:
         columns = torch.where(mirrored, columns.flip(1), columns)
         places = (rows[:, :, None] * padded.shape[3] + columns[:, None, :]).to(images.device)
         cut = padded.flatten(2).gather(2, places.view(count, 1, -1).expand(-1, channels, -1))
-        return Examples(cut.view_as(images), examples.labels)
+        return Examples(self._enlarged(cut.view_as(images)), examples.labels)
+
+    def shape(self, images):
+        """Return the shape of one input, (C, H, W) or (features,), made of one of these images."""
+        return images.shape[1:] if self.size is None else torch.Size((images.shape[1], self.size, self.size))
+
+    def _enlarged(self, pixels):
+        if self.size in (None, pixels.shape[-1]):
+            return pixels
+        enlarged = functional.interpolate(pixels.flatten(0, -4), size=self.size, mode="bicubic")
+        return enlarged.view(*pixels.shape[:-2], self.size, self.size)
 
     def _pixels(self, images):
         pixels = images.float()
@@ -77,7 +93,9 @@ class Preprocessing:
             pixels -= pixels.mean((-3, -2, -1), keepdim=True)
             norm = torch.linalg.vector_norm(pixels, dim=(-3, -2, -1), keepdim=True)
             pixels *= self.contrast / norm.clamp_min_(1e-8)  # an image of one color is 0
-        return pixels if self.mean is None else pixels.sub_(self.mean)
+        if self.mean is not None:
+            pixels -= self.mean
+        return pixels if self.sd is None else pixels.div_(self.sd)
 
 
 @dataclass(frozen=True)
@@ -135,7 +153,9 @@ def cifar10(
     test_examples: int | None = None,
     validation_examples: int = 0,
     contrast: float | None = None,
+    standardize: bool = False,
     pad: int | None = None,
+    size: int | None = None,
 ):
     """CIFAR-10: 50,000 + 10,000 color images, uint8 (N, 3, 32, 32), 10 classes.
 
@@ -143,16 +163,20 @@ def cifar10(
         root, generator, train_examples, test_examples, validation_examples: as in `mnist`.
         contrast: global contrast normalization: each image, less its mean, gets this Euclidean norm, and the mean
             of all training images so normalized is subtracted.  With 55 the variance is 0.958.
+        standardize: instead, subtract each channel's mean over all training images, and divide by its standard
+            deviation.
         pad: cut each training image at random from itself with so many zeros on each side, and mirror every second.
+        size: enlarge the images bicubically to this height and width, batch by batch.
 
     Raises:
         OSError: as in `mnist`.
-        ValueError: as in `mnist`, or `contrast` is not more than 0, or `pad` is less than 1.
+        ValueError: as in `mnist`, or `contrast` is not more than 0, or `pad` or `size` is less than 1, or both
+            `contrast` and `standardize` are given.
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("cifar10", root, generator, parts, contrast=contrast, pad=pad)
+    return _splits("cifar10", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
 
 
 def cifar100(
@@ -163,7 +187,9 @@ def cifar100(
     test_examples: int | None = None,
     validation_examples: int = 0,
     contrast: float | None = None,
+    standardize: bool = False,
     pad: int | None = None,
+    size: int | None = None,
 ):
     """CIFAR-100: 50,000 + 10,000 color images, uint8 (N, 3, 32, 32), 100 classes.
 
@@ -172,7 +198,7 @@ def cifar100(
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("cifar100", root, generator, parts, contrast=contrast, pad=pad)
+    return _splits("cifar100", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
 
 
 def digits(
@@ -203,7 +229,9 @@ def shapes(
     test_examples: int | None = None,
     validation_examples: int = 0,
     contrast: float | None = None,
+    standardize: bool = False,
     pad: int | None = None,
+    size: int | None = None,
 ):
     """5,000 + 1,000 procedural color shapes, uint8 (N, 3, 32, 32), 10 classes: CIFAR-10's stand-in.
 
@@ -211,7 +239,7 @@ def shapes(
     Arguments and errors are those of `cifar10`.
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("shapes", root, generator, parts, contrast=contrast, pad=pad)
+    return _splits("shapes", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
 
 
 def empty(root, generator):
@@ -263,14 +291,19 @@ def stack(parts):
     return Examples(torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts]))
 
 
-def _splits(name, root, generator, parts, scale=None, contrast=None, pad=None):
-    for option, value in (("scale", scale), ("contrast", contrast), ("pad", pad)):
+def _splits(name, root, generator, parts, scale=None, contrast=None, standardize=False, pad=None, size=None):
+    for option, value in (("scale", scale), ("contrast", contrast), ("pad", pad), ("size", size)):
         if value is not None and value <= 0:
             raise ValueError(f"{name}: {option}: {value} is not more than 0")
+    if contrast is not None and standardize:
+        raise ValueError(f"{name}: contrast and standardize are two ways of doing the same: give one")
     arrays, facts = prepared.load(name, str(root))
     images, labels, *rest = map(torch.from_numpy, arrays)
     train_examples, test_examples, validation_examples = parts
     mean = None if contrast is None else _mean_image(name, str(root), contrast)
+    sd = None
+    if standardize:
+        mean, sd = (torch.tensor(facts[what]).view(-1, 1, 1) for what in ("mean", "sd"))
     train, test = Examples(images, labels), Examples(*rest)
     train, test = _first(name, "train", train, train_examples), _first(name, "test", test, test_examples)
     if not 0 <= validation_examples < len(train.labels):
@@ -285,7 +318,7 @@ def _splits(name, root, generator, parts, scale=None, contrast=None, pad=None):
         train = Examples(train.images[kept], train.labels[kept])
     else:
         validation = Examples(train.images[:0], train.labels[:0])
-    preprocessing = Preprocessing(scale, contrast, mean, pad)
+    preprocessing = Preprocessing(scale, contrast, mean, sd, pad, size)
     return Splits(train, validation, test, facts["classes"], facts["sha256"], preprocessing)
 
 

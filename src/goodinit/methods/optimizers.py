@@ -144,9 +144,13 @@ def adam(
 
 
 class _Optimizer(torch.optim.Optimizer):
-    """Decay, and a rule `move` over the parameters that have a gradient, with so many tensors of state each."""
+    """Decay, and a rule `move` over the parameters that have a gradient, with so many tensors of state each.
+
+    A rule that is linear in the gradients also takes sparse ones, of some rows alone; decay is then of those rows.
+    """
 
     slots = 0
+    linear = False
 
     def __init__(self, parameters, *, weight_decay, decay_biases=False, clip_norm=None, **options):
         name = type(self).__name__.removeprefix("_").lower()
@@ -182,22 +186,27 @@ class _Optimizer(torch.optim.Optimizer):
             if not parameters:
                 continue
             if group["weight_decay"]:
-                gradients = torch._foreach_add(gradients, parameters, alpha=group["weight_decay"])
+                gradients = _decayed(gradients, parameters, group["weight_decay"])
             group["step"] += 1
             slots = [[self._slot(one, slot) for one in parameters] for slot in range(self.slots)]
             self.move(group, parameters, gradients, *slots)
 
     def _slot(self, parameter, slot):
-        return self.state[parameter].setdefault(slot, torch.zeros_like(parameter))
+        if slot not in self.state[parameter]:
+            self.state[parameter][slot] = torch.zeros_like(parameter)
+        return self.state[parameter][slot]
 
 
 class _SGD(_Optimizer):
+    linear = True
+
     def move(self, group, parameters, gradients):
         torch._foreach_add_(parameters, gradients, alpha=-group["lr"])
 
 
 class _Momentum(_Optimizer):
     slots = 1
+    linear = True
 
     def move(self, group, parameters, gradients, velocities):
         torch._foreach_mul_(velocities, group["momentum"])
@@ -207,6 +216,7 @@ class _Momentum(_Optimizer):
 
 class _Nesterov(_Optimizer):
     slots = 1
+    linear = True
 
     def move(self, group, parameters, gradients, velocities):
         torch._foreach_mul_(velocities, group["momentum"])
@@ -240,6 +250,22 @@ class _Adam(_Optimizer):
         torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - group["beta2"])
         correction = math.sqrt(1 - group["beta2"] ** group["step"]) / (1 - group["beta1"] ** group["step"])
         _move_by_root(parameters, means, squares, group["lr"] * correction, group["epsilon"])
+
+
+def _decayed(gradients, parameters, decay):
+    if not any(gradient.is_sparse for gradient in gradients):
+        return torch._foreach_add(gradients, parameters, alpha=decay)
+    return [
+        _decayed_rows(gradient.coalesce(), parameter, decay)
+        if gradient.is_sparse
+        else gradient.add(parameter, alpha=decay)
+        for gradient, parameter in zip(gradients, parameters, strict=True)
+    ]
+
+
+def _decayed_rows(gradient, parameter, decay):
+    values = gradient.values().add(parameter[gradient.indices()[0]], alpha=decay)
+    return torch.sparse_coo_tensor(gradient.indices(), values, gradient.shape, check_invariants=False)
 
 
 def _move_by_root(parameters, directions, squares, lr, epsilon):

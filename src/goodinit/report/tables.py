@@ -246,7 +246,7 @@ def _with_derived(run, tuned):
     if run.steps:
         last["converged"] = float(run.status == "finished")
         if examples := run.provenance.get("train_examples"):
-            last["epochs"] = run.steps * run.filled["training"]["batch_size"] / examples
+            last["epochs"] = run.steps / max(examples // run.filled["training"]["batch_size"], 1)
     for name, value in last.items():
         series[name] = record.Series(np.array([run.steps]), np.array([value]))
     for path in tuned:

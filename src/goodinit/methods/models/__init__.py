@@ -3,5 +3,6 @@
 from goodinit.methods.models.fitnet import fitnet1, fitnet4, fitnet_mnist, fitresnet4
 from goodinit.methods.models.mlp import mlp
 from goodinit.methods.models.quadratic import quadratic
+from goodinit.methods.models.vgg import vgg16
 
-__all__ = ["fitnet1", "fitnet4", "fitnet_mnist", "fitresnet4", "mlp", "quadratic"]
+__all__ = ["fitnet1", "fitnet4", "fitnet_mnist", "fitresnet4", "mlp", "quadratic", "vgg16"]
