@@ -172,6 +172,21 @@ def test_clipping_in_a_run_bounds_what_moves(study, data_root):
     np.testing.assert_allclose(length, 1e-3 * np.arange(6), rtol=1e-2)
 
 
+def test_semi_synchronous_runs_of_a_job_are_trained_one_by_one(study, data_root):
+    parts = study.runs("paper")[-1].parts | {
+        "model": {"name": "mlp", "hidden": [16, 25]},
+        "optimizer": {"name": "momentum", "lr": 0.01},
+        "update": {"name": "semi_synchronous"},
+    }
+    runs = [spec.Run(parts, seed, {}) for seed in range(3)]
+    together = _execute(runs, data_root)
+    assert [found.provenance["trained_together"] for found in together] == [1, 1, 1]
+    (alone,) = _execute(runs[2:], data_root)
+    np.testing.assert_array_equal(alone.series["loss"].values, together[2].series["loss"].values)
+    plain = spec.Run(parts | {"update": {"name": "synchronous"}}, 2, {})
+    assert (_execute([plain], data_root)[0].series["loss"].values != alone.series["loss"].values)[1:].all()
+
+
 def test_divergence_is_a_result(study, data_root):
     run = study.runs("paper")[-1]
     wild = spec.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e15}}, 0, {})
