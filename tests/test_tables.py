@@ -371,6 +371,17 @@ def test_whether_a_run_converged_and_its_epochs_are_metrics_at_its_last_step(hou
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
 
 
+def test_the_spread_of_the_loss_is_that_of_its_last_fifth(house):
+    loss = np.arange(20.0) ** 2
+    study = house.study()
+    for job in study.jobs("laptop"):
+        made = [house.run_record(run, {"loss": record.Series(np.arange(1, 21), loss)}, steps=20) for run in job.runs]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.of(tables.frame(study, "laptop", house.results), "loss_spread")
+    assert set(found["step"]) == {20}
+    np.testing.assert_allclose(found["value"], loss[16:].std())
+
+
 def test_each_update_has_its_share_of_what_the_run_took(house):
     study = house.study()
     for job in study.jobs("laptop"):

@@ -187,13 +187,14 @@ def test_training_is_the_same_twice_and_with_every_diagnostic_on():
         every = [
             context.enter_context(getattr(diagnostics, name)(watched, probe, _generator(), **options.get(name, {})))
             for name in diagnostics.__all__
+            if name != "reconstructions"  # of a net of another kind, see test_vae
         ]
         torch.manual_seed(5)
         state = torch.get_rng_state()
         second = _fit(watched, training=train.Training(steps=30, diagnose_every=3), diagnostics=every)
         assert torch.equal(state, torch.get_rng_state())
     _fit(again)
-    for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"}:
+    for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"} - {"reconstructions"}:
         assert second.series[name][0] == list(range(0, 31, 3))
     assert first.series["loss"][1] == second.series["loss"][1]
     for others in (watched, again):

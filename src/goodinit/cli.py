@@ -118,7 +118,7 @@ def table(options):
 
 def figure(options):
     """Draw each study's figures as SVG and PNG."""
-    from goodinit.report import figures
+    from goodinit.report import figures, tables
 
     for study, frame in _frames(options):
         known = study.figures()
@@ -127,7 +127,10 @@ def figure(options):
                 f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}"
             )
         for name in [options.figure] if options.figure else known:
-            drawn = figures.draw(study, options.scale, name, frame)
+            shown = frame
+            if known[name]["kind"] == "images":
+                shown = tables.pictures(study, options.scale, options.results, known[name]["metric"])
+            drawn = figures.draw(study, options.scale, name, shown)
             for kind in ("svg", "png"):
                 file = Path(options.figures) / options.scale / study.work / f"{study.name}-{name}.{kind}"
                 record.replace(file, figures.render(drawn, kind))

@@ -2,10 +2,14 @@
 
 import functools
 import json
+import math
 import time
+import weakref
 from typing import NamedTuple
 
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from goodinit import prepared, runner
@@ -38,7 +42,7 @@ def of(runs):
     Raises:
         InputError: a model or its options cannot be used.
     """
-    costs = [_of_one(json.dumps(run.parts | {"init": None}, sort_keys=True)) for run in runs]
+    costs = [_of_one(run.parts) for run in runs]
     return Cost(
         sum(cost.training for cost in costs),
         sum(cost.evaluation for cost in costs),
@@ -68,39 +72,31 @@ def words(seconds):
     return f"{seconds / (size or 1):.1f} {unit}"
 
 
-@functools.cache
-def _of_one(text):
-    parts = json.loads(text)
+def _of_one(parts):
     training = train.Training(**parts["training"])
     with runner.input_errors():
-        shape, classes, sizes = _sizes(parts["data"])
+        shape, classes, sizes, pixels = _sizes(parts["data"])
         steps = training.total_steps(sizes["train"])
-        with torch.device("meta"):
-            model = runner.call(models, parts, "model", shape, classes)
-    forward = _count(model, parts, shape, training.batch_size, backward=False)[0]
-    both, saved = _count(model, parts, shape, training.batch_size, backward=True) if steps else (0, 0)
-    weights = sum(parameter.nbytes for parameter in model.parameters())
-    slots = runner.call(optimizers, parts, "optimizer", model.named_parameters()).slots if steps else 0
+        slots = runner.call(optimizers, parts, "optimizer", [("", torch.nn.Parameter())]).slots if steps else 0
+        net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
+        forward = _count(net, shape, classes, training.batch_size, backward=False)
+        both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
     points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
     evaluated = sum(sizes[part] for part in training.evaluate_on) * points if classes else 0
     evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
-    pixels = shape.numel() * (sizes["train"] + sizes["validation"] + sizes["test"])
     return Cost(
-        steps * (both + forward * training.loss_after_update),
-        evaluated * forward // training.batch_size,
-        weights * (2 + slots) + saved + pixels,
+        steps * (both.operations + forward.operations * training.loss_after_update),
+        evaluated * forward.operations // training.batch_size,
+        forward.weights * (1 + slots) + max(both.memory, forward.memory) + pixels * sum(sizes.values()),
     )
 
 
 def _sizes(part):
-    """Return the shape of an input, the number of classes, and the examples in each part of the data."""
+    """Return the shape of an input, the number of classes, the examples in each part of the data, and one's bytes."""
     if part["name"] not in prepared.SIZES:
         splits = getattr(data, part["name"])(None, torch.Generator(), **runner.options(part))
-        return (
-            splits.train.images.shape[1:],
-            splits.classes,
-            {"train": len(splits.train.labels), "validation": 0, "test": 0},
-        )
+        images = splits.train.images
+        return images.shape[1:], splits.classes, {"train": len(images), "validation": 0, "test": 0}, images[0].nbytes
     shape, classes, train_examples, test_examples = prepared.SIZES[part["name"]]
     held_out = part.get("validation_examples", 0)
     sizes = {
@@ -108,23 +104,50 @@ def _sizes(part):
         "validation": held_out,
         "test": part.get("test_examples") or test_examples,
     }
-    if size := part.get("size"):
-        shape = (shape[0], size, size)
-    return torch.Size(shape), classes, sizes
+    size = part.get("size")
+    enlarged = (shape[0], size, size) if size else shape
+    return torch.Size(enlarged), classes, sizes, math.prod(shape)
 
 
-def _count(model, parts, shape, size, *, backward):
-    """Return the operations on one batch, and the bytes that the backward pass needs of the forward one."""
-    saved = {}
+class _Count(NamedTuple):
+    """Operations on one batch; the most bytes of tensors that live at once, beside the parameters; and theirs."""
 
-    def keep(tensor):
-        saved[tensor.untyped_storage()._cdata] = tensor.nbytes
-        return tensor
+    operations: int
+    memory: int
+    weights: int
 
-    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+
+@functools.cache
+def _count(net, shape, classes, size, *, backward):
+    """Return a _Count of a model and an objective, given as text, on a batch of so many inputs."""
+    parts = json.loads(net)
+    with torch.device("meta"):
+        model = runner.call(models, parts, "model", shape, classes)
         batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
-        with torch.set_grad_enabled(backward), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with _Peak() as memory, FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
             loss, _ = runner.objective(parts)(model, batch)
             if backward:
                 loss.backward()
-    return counter.get_total_flops(), sum(saved.values())
+    return _Count(counter.get_total_flops(), memory.peak, sum(parameter.nbytes for parameter in model.parameters()))
+
+
+class _Peak(TorchDispatchMode):
+    """The most bytes of storage, made in the block, that live at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.living, self.now, self.peak = set(), 0, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        result = function(*arguments, **options or {})
+        for tensor in tree_leaves((result,)):
+            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage())._cdata not in self.living:
+                self.living.add(storage._cdata)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._end, storage._cdata, storage.nbytes())
+        return result
+
+    def _end(self, storage, size):
+        self.living.discard(storage)
+        self.now -= size

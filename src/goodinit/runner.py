@@ -112,7 +112,8 @@ def _train(runs, data_root, device, progress):
         update = call(updates, parts, "update", model, optimizer, _generator(run, "update"))
         size = {"batch_size": training.batch_size, "steps": steps}
         schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
-        orders = [_order(run, split, size) for run, split in zip(runs, splits, strict=True)]
+        courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
+        orders = [_augmented(run, split, course) for run, split, course in zip(runs, splits, courses, strict=True)]
     objective_of = objective(run.parts)
 
     def join(parts):
@@ -146,7 +147,7 @@ def _train(runs, data_root, device, progress):
         history = train.fit(
             model,
             objective_of,
-            map(join, zip(*orders, strict=True)),
+            _forgetting(map(join, zip(*orders, strict=True)), courses[0].starts, optimizer),
             update,
             training,
             schedule=schedule,
@@ -155,7 +156,7 @@ def _train(runs, data_root, device, progress):
             progress=progress and (lambda step, losses: progress(runs, step, steps, losses)),
         )
     return [
-        _record(run, i if stacked else ..., history, initial[i], splits[i], device, len(runs))
+        _record(run, i if stacked else ..., history, (initial[i], courses[i]), splits[i], device, len(runs))
         for i, run in enumerate(runs)
     ]
 
@@ -181,17 +182,33 @@ def _model(run, split):
 
 def _stackable(run, net):
     """Say whether runs like this one can be trained as a stack: small nets that nothing looks at as one."""
-    whole = run.parts["diagnostics"] or run.parts["update"]["name"] != "synchronous"
+    names = run.parts["update"]["name"], run.parts["curriculum"]["name"]
+    whole = run.parts["diagnostics"] or names != ("synchronous", "full")
     return stack.stackable(net) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
 
 
-def _order(run, split, size):
-    """Return an iterator over the run's training batches, augmented where its data are."""
-    batches = call(curriculum, run.parts, "curriculum", split.train, **size, generator=_generator(run, "order"))
+def _course(run, split, size):
+    """Return the Course of the run's training batches."""
+    generators = {"generator": _generator(run, "order"), "subset_generator": _generator(run, "subset")}
+    return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
+
+
+def _augmented(run, split, course):
+    """Return an iterator over the batches of a Course, augmented where the data are."""
     if split.preprocessing.pad is None:
-        return batches
+        return course
     generator = _generator(run, "augment")
-    return (split.preprocessing.augment(batch, generator) for batch in batches)
+    return (split.preprocessing.augment(batch, generator) for batch in course)
+
+
+def _forgetting(batches, starts, optimizer):
+    """Yield the batches; before those at the starts the optimizer forgets the past."""
+    for step, batch in enumerate(batches):
+        if step in starts:
+            optimizer.state.clear()
+            for group in optimizer.param_groups:
+                group["step"] = 0
+        yield batch
 
 
 def _schedule(run, optimizer):
@@ -211,13 +228,16 @@ def _probe(split):
     return split.preprocessing.normalize(next(data.batches(split.train, PROBE_EXAMPLES)))
 
 
-def _record(run, place, history, initial, split, device, together):
+def _record(run, place, history, begun, split, device, together):
     """Return the RunRecord of the net at one place of a stack, or of the only one (place is ...)."""
+    initial, course = begun
     diverged_at = int(history.diverged_at[0 if place is ... else place]) if history.diverged_at is not None else 0
     made = record.provenance(_describe(device), torch.get_num_threads(), split.checksum)
     series = {}
     if initial.rescalings is not None:
         series["rescalings"] = record.Series(np.array([0]), initial.rescalings.numpy()[None], ("layer",))
+    if course.subset is not None:
+        series["subset"] = record.Series(np.array([0]), course.subset.numpy()[None], ("example",))
     for name, (at, values) in history.series.items():
         array = np.array(values)
         own = array if place is ... else array[:, place]

@@ -1,23 +1,52 @@
-"""Curricula: which examples a run sees, in what order."""
+"""Curricula: which training examples each mini-batch is made of, in order."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from torch.nn import functional
 
-__all__ = ["full"]
+__all__ = ["full", "progressive"]
 
 
-def full(train, *, batch_size, steps, generator, replacement: bool = False):
-    """Every example from the first step on.
+@dataclass
+class Course:
+    """An iterator over mini-batches, with what is to be known of them.
 
     Args:
-        train: the training Examples; batches are of the same type.
+        batches: the mini-batches.
+        starts: after how many updates training starts anew, with an optimizer that has forgotten the past.
+        subset: the places, int64 (M,), of the training examples seen before the last stage, in the order in which
+            they were selected; None where all are seen from the beginning.
+    """
+
+    batches: Iterator
+    starts: tuple = ()
+    subset: torch.Tensor | None = None
+
+    def __iter__(self):
+        return self.batches
+
+    def __next__(self):
+        return next(self.batches)
+
+
+def full(train, *, batch_size, steps, generator, subset_generator=None, replacement: bool = False):
+    """All training examples, in random order.
+
+    Args:
+        train: an Examples.
         batch_size: examples in a batch; more than there are is refused without replacement.
-        steps: how many batches to yield.
+        steps: how many batches.
         generator: draws the order.
-        replacement: draw each batch independently, an example possibly twice.  Otherwise an epoch is a
+        subset_generator: not used.
+        replacement: draw every batch from the whole set anew; otherwise an epoch is a random
             permutation of the examples, cut into batches, and what is left over is not seen in it.
 
     Returns:
-        An iterator over `steps` batches of `batch_size` examples.
+        A Course of `steps` batches of `batch_size` examples.
 
     Raises:
         ValueError: without replacement, `batch_size` is larger than the number of examples.
@@ -25,11 +54,75 @@ def full(train, *, batch_size, steps, generator, replacement: bool = False):
     count = len(train.labels)
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
-    return _draw(train, count, batch_size, steps, generator, replacement)
+    return Course(_draw(train, torch.arange(count), batch_size, steps, generator, replacement))
 
 
-def _draw(train, count, batch_size, steps, generator, replacement):
-    order = torch.empty(0, dtype=torch.int64)
+def progressive(
+    train,
+    *,
+    batch_size,
+    steps,
+    generator,
+    subset_generator=None,
+    fractions: list[float] = (0.001,),
+    stage_steps: list[int] = (1000,),
+    selection: Literal["random", "class_balanced", "k_center", "herding"] = "random",
+    carry_optimizer: bool = False,
+):
+    r"""Progressive Data Increasing: first a subset, or several that grow, then all training examples.
+
+    What the weights are after the subset is the initialization of the training on everything:
+
+    .. math:: \theta_0 = \arg\min_\theta L(S, \theta), \qquad S \subset D
+
+    Subsets are nested: each is a beginning of the same selected order.  In a stage of fewer examples than
+    `batch_size`, a batch has all of them.
+
+    Deviation: the paper has one subset, drawn at random; several stages, and the other selections, are what it
+    leaves to the future.  It does not say whether the optimizer's state is carried on; an initialization has none.
+
+    Args:
+        train, batch_size, steps, generator: as in `full`; `steps` are those of all stages together.
+        subset_generator: of the selection, so that the order of the batches does not depend on it.
+        fractions: of the training examples in each stage but the last, growing, more than 0 and at most 1.
+        stage_steps: updates of each of these stages; the last stage, with everything, has what is left of `steps`.
+        selection: `random`; `class_balanced`, as many of each class, as far as it goes; `k_center`, always the image
+            farthest from all those chosen; or `herding`, always the image that brings the mean of those chosen
+            nearest to the mean of all.  The last two compare images reduced to 8 x 8 pixels.
+        carry_optimizer: do not start the optimizer anew in each stage.
+
+    Returns:
+        A Course of `steps` batches.
+
+    Raises:
+        ValueError: there are not as many `stage_steps` as `fractions`, or an option is out of its range.
+
+    Reference: Sato & Kimura, Progressive Data Increasing (2019), section 2.2; for `k_center` Gonzalez, Clustering to
+        minimize the maximum intercluster distance (1985); for `herding` Welling, Herding dynamical weights to
+        learn (2009).
+    """
+    if len(fractions) != len(stage_steps):
+        raise ValueError(f"progressive: {len(fractions)} fractions and {len(stage_steps)} stage_steps: give one each")
+    if sum(stage_steps) > steps or min(stage_steps, default=0) < 0:
+        raise ValueError(f"progressive: stage_steps: {list(stage_steps)}: not at least 0 and together at most {steps}")
+    if not all(0 < one <= 1 for one in fractions) or any(a > b for a, b in itertools.pairwise(fractions)):
+        raise ValueError(f"progressive: fractions: {list(fractions)}: not more than 0, at most 1, and growing")
+    count = len(train.labels)
+    sizes = [max(round(fraction * count), 1) for fraction in fractions]
+    order = SELECTIONS[selection](train, sizes[-1], subset_generator) if sizes else None
+    stages = [(order[:size], updates) for size, updates in zip(sizes, stage_steps, strict=True)]
+    stages.append((torch.arange(count), steps - sum(stage_steps)))
+    batches = itertools.chain.from_iterable(
+        _draw(train, places, min(batch_size, len(places)), updates, generator, replacement=False)
+        for places, updates in stages
+    )
+    starts = () if carry_optimizer else tuple(itertools.accumulate(stage_steps))
+    return Course(batches, starts, order)
+
+
+def _draw(train, places, batch_size, steps, generator, replacement):
+    """Yield batches of the examples at these places."""
+    count, order = len(places), torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if replacement:
             chosen = torch.randint(count, (batch_size,), generator=generator)
@@ -37,5 +130,55 @@ def _draw(train, count, batch_size, steps, generator, replacement):
             if len(order) < batch_size:
                 order = torch.randperm(count, generator=generator)
             chosen, order = order[:batch_size], order[batch_size:]
-        chosen = chosen.to(train.labels.device, non_blocking=True)
+        chosen = places[chosen].to(train.labels.device, non_blocking=True)
         yield type(train)(train.images.index_select(0, chosen), train.labels.index_select(0, chosen))
+
+
+def _random(train, size, generator):
+    return torch.randperm(len(train.labels), generator=generator)[:size]
+
+
+def _class_balanced(train, size, generator):
+    """Take one of each class in turn, in a random order of each."""
+    shuffled = torch.randperm(len(train.labels), generator=generator)
+    labels = train.labels.cpu()[shuffled]
+    turn = torch.empty_like(labels)
+    for label in labels.unique():
+        of_class = labels == label
+        turn[of_class] = torch.arange(int(of_class.sum()))
+    return shuffled[turn.argsort(stable=True)][:size]
+
+
+def _k_center(train, size, generator):
+    images = _reduced(train.images)
+    squares = images.square().sum(1)
+    chosen = [int(torch.randint(len(images), (), generator=generator))]
+    nearest = torch.full_like(squares, float("inf"))
+    while len(chosen) < size:
+        last = chosen[-1]
+        nearest = torch.minimum(nearest, squares + squares[last] - 2 * (images @ images[last]))
+        nearest[last] = -1  # no image twice, also where two are alike
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)
+
+
+def _herding(train, size, generator):
+    images = _reduced(train.images)
+    images -= images.mean(0)
+    squares, total = images.square().sum(1), torch.zeros(images.shape[1], device=images.device)
+    chosen, taken = [], torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for _ in range(size):
+        distance = squares + 2 * (images @ total)  # of the new mean to the mean of all, but for what is the same
+        chosen.append(int(distance.masked_fill_(taken, float("inf")).argmin()))
+        total += images[chosen[-1]]
+        taken[chosen[-1]] = True
+    return torch.tensor(chosen)
+
+
+def _reduced(images):
+    """Return images (N, C, H, W) as float rows (N, features), of at most 8 x 8 pixels."""
+    parts = [functional.adaptive_avg_pool2d(part.float() / 255, 8).flatten(1) for part in images.split(1000)]
+    return torch.cat(parts)
+
+
+SELECTIONS = {"random": _random, "class_balanced": _class_balanced, "k_center": _k_center, "herding": _herding}

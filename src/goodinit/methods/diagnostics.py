@@ -14,7 +14,16 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["activations", "gradient_check", "gradients", "layer_outputs", "path", "update_size"]
+__all__ = [
+    "activations",
+    "gradient_check",
+    "gradients",
+    "layer_outputs",
+    "path",
+    "reconstructions",
+    "update_size",
+    "weight_variance",
+]
 
 DIMENSIONS = {
     "activation_mean": ("layer",),
@@ -31,6 +40,8 @@ DIMENSIONS = {
     "output_variance": ("layer",),
     "weight_sd": ("layer",),
     "update_size": ("layer",),
+    "weight_variance_ratio": ("layer",),
+    "reconstructions": ("kind", "image", "channel", "row", "column"),
     "gradient_error": ("parameter",),
     "gradient_size": ("parameter",),
     "position": ("coordinate",),
@@ -291,6 +302,59 @@ def update_size(model, batch, generator):
             for now, then in zip(weights, last, strict=True):
                 then.copy_(now)
         return {"update_size": np.array(sizes), "mean_update_size": float(np.mean(sizes))}
+
+    yield observe
+
+
+@contextlib.contextmanager
+def weight_variance(model, batch, generator):
+    r"""Variance of each layer's weights as a multiple of He's: :math:`\mathrm{Var}(W) / (2 / n)`, n the fan-in.
+
+    Args:
+        model: its linear and convolutional layers are watched, in the order in which it lists them.
+        batch, generator: not used.
+
+    Yields:
+        A function of the step that gives `weight_variance_ratio` (L,).
+
+    Reference: Sato & Kimura, Progressive Data Increasing (2019), figure 1.
+    """
+    weights = [module.weight.detach() for module in model.modules() if isinstance(module, LAYERS)]
+    yield lambda step: {
+        "weight_variance_ratio": np.array([float(one.var(correction=0)) * one[0].numel() / 2 for one in weights])
+    }
+
+
+@contextlib.contextmanager
+def reconstructions(model, batch, generator, *, images: int = 6, size: int = 32):
+    """What a variational auto-encoder makes of the first images of `batch`, and images that it draws.
+
+    Args:
+        model: see `models.resnet_vae`.
+        batch: images, float (N, C, H, W) in [0, 1].
+        generator: draws the latent numbers, the same at every step.
+        images: how many.
+        size: larger images are reduced to this height and width.
+
+    Yields:
+        A function of the step that gives `reconstructions`, uint8 (3, images, C, height, width): the images,
+        their reconstructions, and samples.
+
+    Raises:
+        ValueError: the model draws no samples.
+    """
+    if not hasattr(model, "sample"):
+        raise ValueError("reconstructions: needs a variational auto-encoder, such as resnet_vae")
+    originals, state = batch.images[:images], generator.get_state()
+
+    def observe(step):
+        generator.set_state(state)
+        with _probe(model) as twin, torch.no_grad():
+            twin.eval()
+            rows = torch.stack([originals, twin(originals).images, twin.sample(len(originals), generator)])
+        rows = functional.adaptive_avg_pool2d(rows.flatten(0, 1).float(), min(size, originals.shape[-1]))
+        rows = rows.clamp(0, 1).mul(255).round().to(torch.uint8)
+        return {"reconstructions": rows.unflatten(0, (3, len(originals))).cpu().numpy()}
 
     yield observe
 

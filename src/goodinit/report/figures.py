@@ -13,7 +13,13 @@ from goodinit import record
 from goodinit.report import tables
 from goodinit.signatures import InputError
 
-__all__ = ["curves", "histogram", "path", "scatter"]  # the kinds; `draw` and `render` are for the command line
+__all__ = [
+    "curves",
+    "histogram",
+    "images",
+    "path",
+    "scatter",
+]  # the kinds; `draw` and `render` are for the command line
 
 # Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
 # the dashes tell them apart where there is no color at all.
@@ -23,6 +29,7 @@ DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 
 SPREAD = {
     "curves": "mean, band: one standard deviation",
     "histogram": "the first is shown",
+    "images": "the first is shown",
     "path": "the first is shown",
     "scatter": "mean, line: one standard deviation",
 }
@@ -143,6 +150,29 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
             axis.set_title(f"{_words(col)} {place}")
         if j == 0:
             axis.set_ylabel(f"{label}", fontsize=8)
+    return figure
+
+
+def images(frame, *, metric: str, row: str, kinds: list[str]):
+    """Pictures of the first seed at the last step: a panel for each label of `row` and each kind of picture.
+
+    Args:
+        frame: from `tables.pictures`, each uint8 (kinds, images, channels, height, width).
+        metric: which pictures `frame` was made of.
+        row: the axis whose labels are the rows.
+        kinds: what the kinds are called, over the columns.
+    """
+    frame = frame[frame["seed"] == frame["seed"].min()]
+    figure, axes = _grid(len(frame), len(kinds), width=3.6, height=0.75)
+    for line, (label, picture) in zip(axes, zip(frame[row], frame["picture"], strict=True), strict=True):
+        for axis, shown in zip(line, picture, strict=True):
+            side_by_side = np.concatenate(list(np.pad(shown, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=255)), 2)
+            axis.imshow(side_by_side.transpose(1, 2, 0), interpolation="nearest")
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    for axis, kind in zip(axes[0], kinds, strict=True):
+        axis.set_title(kind)
     return figure
 
 
@@ -269,6 +299,8 @@ def _rows(frame, x, y, hue):
 
 def _labels(axis):
     """Return the labels of an axis that have rows, in their order."""
+    if axis.dtype != "category":
+        return sorted(axis.unique())
     return [label for label in axis.cat.categories if (axis == label).any()]
 
 

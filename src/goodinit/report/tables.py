@@ -8,7 +8,19 @@ import pandas as pd
 from goodinit import record, spec
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["NotRun", "against", "frame", "interval", "measure", "of", "rank", "select", "summarise", "table"]
+__all__ = [
+    "NotRun",
+    "against",
+    "frame",
+    "interval",
+    "measure",
+    "of",
+    "pictures",
+    "rank",
+    "select",
+    "summarise",
+    "table",
+]
 
 RESAMPLES = 2000
 
@@ -22,10 +34,11 @@ def frame(study, scale, results):
 
     Jobs without a record are left out, so a part of a study can be looked at.
 
-    Four kinds of metric are added: `generalization_gap`, the accuracy on the training examples less that on
-    the test examples; at step 0, what a random search drew, such as `optimizer.lr`; and, at the last step of a run
-    that trains, `converged`, 1 unless it diverged or did not learn, and what it took: `epochs`, where its record
-    says of how many examples, and seconds, such as `training_seconds`.
+    What has further axes, such as a picture's, is left out.  Four kinds of metric are added: `generalization_gap`,
+    the accuracy on the training examples less that on the test examples; at step 0, what a random search drew, such
+    as `optimizer.lr`; and, at the last step of a run that trains, how it ended: `converged`, 1 unless it diverged or
+    did not learn, and `loss_spread`, the standard deviation of the loss over the last fifth of the updates; and what
+    it took: `epochs`, where its record says of how many examples, and seconds, such as `training_seconds`.
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
@@ -45,29 +58,24 @@ def frame(study, scale, results):
     def add(name, value, rows):
         columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), rows))
 
-    for job in study.jobs(scale):
-        file = record.path(results, scale, study, job)
-        if not file.exists():
-            continue
-        recorded = record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
-        for run in job.runs:
-            for metric, series in _with_derived(recorded[run.id], study.tuned).items():
-                shape = series.values.shape
-                rows = series.values.size
-                for axis, label in run.labels.items():
-                    add(axis, axes[axis].index(label), rows)
-                add("seed", run.seed, rows)
-                add("run", run.id, rows)
-                add("status", recorded[run.id].status, rows)
-                add("metric", metric, rows)
-                places = np.indices(shape).reshape(len(shape), -1)
-                add("step", series.steps[places[0]], rows)
-                for dimension, first in record.AXES.items():
-                    if dimension in series.dimensions:
-                        add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
-                    else:
-                        add(dimension, -1, rows)
-                add("value", series.values.reshape(-1).astype(float), rows)
+    for run, recorded in _recorded(study, scale, results):
+        for metric, series in _with_derived(recorded, study.tuned).items():
+            shape = series.values.shape
+            rows = series.values.size
+            for axis, label in run.labels.items():
+                add(axis, axes[axis].index(label), rows)
+            add("seed", run.seed, rows)
+            add("run", run.id, rows)
+            add("status", recorded.status, rows)
+            add("metric", metric, rows)
+            places = np.indices(shape).reshape(len(shape), -1)
+            add("step", series.steps[places[0]], rows)
+            for dimension, first in record.AXES.items():
+                if dimension in series.dimensions:
+                    add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
+                else:
+                    add(dimension, -1, rows)
+            add("value", series.values.reshape(-1).astype(float), rows)
     if not columns:
         mend = f"goodinit train {study.work}/{study.name} --scale {scale}" if runs else "its file has `seeds: 0` there"
         raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {mend}")
@@ -79,6 +87,25 @@ def frame(study, scale, results):
     if "choose" in study.body.get("tune", {}):
         tidy["rank"] = rank(tidy, **study.body["tune"]["choose"])
     return tidy
+
+
+def pictures(study, scale, results, metric):
+    """Return the last picture of each run of a study: a frame with its labels, its seed, and the array.
+
+    Args:
+        metric: the series of pictures; each becomes an object in the column `picture`.
+
+    Raises:
+        NotRun: no job has a record with such a series; InputError: as in `frame`.
+    """
+    rows = [
+        run.labels | {"seed": run.seed, "picture": recorded.series[metric].values[-1]}
+        for run, recorded in _recorded(study, scale, results)
+        if metric in recorded.series
+    ]
+    if not rows:
+        raise NotRun(f"{study.work}/{study.name}: no records with {metric} at scale {scale} in {results}")
+    return pd.DataFrame(rows)
 
 
 def rank(tidy, *, metric, best, at="last"):
@@ -236,15 +263,27 @@ def table(study, tidy):
     return pd.concat(parts, ignore_index=True)
 
 
+def _recorded(study, scale, results):
+    """Yield each run that has a record, with its RunRecord."""
+    for job in study.jobs(scale):
+        file = record.path(results, scale, study, job)
+        if file.exists():
+            recorded = record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
+            yield from ((run, recorded[run.id]) for run in job.runs)
+
+
 def _with_derived(run, tuned):
     """Return {name: Series} of a run, with the metrics that follow from others."""
-    series = dict(run.series)
+    series = {name: one for name, one in run.series.items() if set(one.dimensions) <= set(record.AXES)}
     train, test = (series.get(f"{part}_accuracy") for part in ("train", "test"))
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = record.Series(train.steps, train.values - test.values)
     last = {f"{what}_seconds": seconds for what, seconds in run.seconds.items()}
     if run.steps:
         last["converged"] = float(run.status == "finished")
+        if "loss" in series and run.steps >= 10:
+            with np.errstate(invalid="ignore"):  # of a run that diverged
+                last["loss_spread"] = float(np.std(series["loss"].values[-(run.steps // 5) :], dtype=np.float64))
         if examples := run.provenance.get("train_examples"):
             last["epochs"] = run.steps / max(examples // run.filled["training"]["batch_size"], 1)
     for name, value in last.items():
