@@ -475,6 +475,19 @@ def test_command_without_records_names_the_command_that_is_missing(house, capsys
     assert "goodinit train work/study --scale demo" in capsys.readouterr().err
 
 
+def test_a_study_that_is_not_run_at_a_scale_is_passed_over_unless_it_is_named(house, capsys):
+    house.fill(house.study(), _numbers)
+    house.study("never", scales={"laptop": {"seeds": 0}})
+    places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
+    cli.main(["table", "work", *places])
+    assert capsys.readouterr().out.split() == [f"{house.results}/laptop/tables/work/study.csv"]
+    with pytest.raises(SystemExit):
+        cli.main(["table", "work/never", *places])
+    error = capsys.readouterr().err
+    assert "work/never: no records at scale laptop" in error
+    assert "its file has `seeds: 0` there" in error
+
+
 def test_the_lowest_value_of_a_run(house):
     _, found = house.arms({"loss": {"a": [[3, 1, 2], [5, 6, np.nan]], "b": [[4, 4, 4], [7, 8, 9]]}})
     lowest = tables.measure(found, "loss", "lowest")

@@ -249,14 +249,18 @@ def _studies(options):
 
 
 def _frames(options):
-    """Yield each chosen study with its frame; without a choice, only those that have records."""
+    """Yield each study with its frame; one without records is an error where it, or its work, was chosen.
+
+    A work's study that is not run at the scale is none that was chosen.
+    """
     from goodinit.report import tables
 
     for study in _studies(options):
         try:
             yield study, tables.frame(study, options.scale, options.results)
         except tables.NotRun:
-            if options.studies:
+            named = f"{study.work}/{study.name}" in options.studies
+            if named or (study.work in options.studies and study.runs(options.scale)):
                 raise
 
 

@@ -261,7 +261,7 @@ def draw(study, scale, name, frame):
         single = {axis: label for axis, label in (where or {}).items() if not isinstance(label, list)}
         chosen = "".join(f", {_words(axis)} {label}" for axis, label in single.items())
         seeds = shown["seed"].nunique()
-        note = f"{scale} scale, {seeds} seed{'s' * (seeds > 1)} ({SPREAD[kind]})"
+        note = f"{scale} scale, {seeds} seeds ({SPREAD[kind]})" if seeds > 1 else f"{scale} scale, 1 seed"
         if study.body.get("deterministic"):
             note = f"{scale} scale, nothing random"
         if scale == "demo":
