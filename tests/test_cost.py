@@ -29,6 +29,12 @@ def test_operations_and_memory_are_those_counted_by_hand():
     assert found.memory < weights * 4 + 784 * 1300 + 50 * 4 * 3000  # and what one batch's backward pass needs
 
 
+def test_memory_grows_with_the_batch_but_for_weights_and_images():
+    small, large, larger = (cost.of([spec.Run(PARTS, 0, {})], size).memory for size in (100, 200, 300))
+    assert larger - large == large - small >= 100 * 4 * (784 + 100)
+    assert cost.of([spec.Run(PARTS, 0, {})], 50) == cost.of([spec.Run(PARTS, 0, {})])
+
+
 def test_dropout_costs_nothing():
     assert _of(model=PARTS["model"] | {"dropout": 0.2})[:2] == _of()[:2]
 

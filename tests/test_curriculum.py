@@ -114,6 +114,10 @@ def test_a_batch_of_a_small_stage_has_all_of_it():
         ({"fractions": [0.5, 0.1]}, "not more than 0, at most 1, and growing"),
         ({"fractions": [0.0, 0.1]}, "not more than 0"),
         ({"fractions": [0.5, 1.5]}, "at most 1"),
+        (
+            {"fractions": [0.01, 0.5], "selection": "class_balanced"},
+            "0.01 of 200 examples is 2, fewer than the 4 classes",
+        ),
     ],
 )
 def test_stages_that_cannot_be_are_refused(options, message):

@@ -10,6 +10,7 @@ from goodinit.signatures import InputError, nearest
 
 __all__ = ["main"]
 
+BATCHES = (1, 4, 16)  # mini-batches whose memory is estimated beside the study's own
 EXAMPLES = """\
 examples:
   goodinit list --scale laptop                    what there is, and what has been run
@@ -88,21 +89,30 @@ def estimate(options):
     rate = options.rate * 1e12 if options.rate else cost.rate("cpu")
     origin = "as given" if options.rate else "measured on this CPU"
     print(f"{options.scale} scale, at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches")
-    print(f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'memory of a run':>15}  {'time':>12}")
+    sizes = ", ".join(map(str, BATCHES))
+    print(
+        f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'time':>12}  memory of a run, at batches of {sizes}"
+    )
     total = 0.0
     for study in _studies(options):
         runs = study.runs(options.scale)
         try:
             found = cost.of(runs)
+            memory = [cost.of(_distinct(runs), size).memory for size in BATCHES]
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
         operations = found.operations
         total += operations / rate
         share = f"{found.evaluation / operations:.0%}" if operations else ""
-        name, memory = f"{study.work}/{study.name}", f"{found.memory / 2**20:.0f} MiB"
-        time = cost.words(operations / rate)
-        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {memory:>15}  {time:>12}")
-    print(f"{'all':32}  {'':5}  {'':9}  {'':10}  {'':15}  {cost.words(total):>12}")
+        name, time = f"{study.work}/{study.name}", cost.words(operations / rate)
+        held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(f'{one / 2**20:.0f}' for one in memory)}"
+        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}")
+    print(f"{'all':32}  {'':5}  {total * rate / 1e15:9.3g}  {'':10}  {cost.words(total):>12}")
+
+
+def _distinct(runs):
+    """Return the runs of the first seed."""
+    return [run for run in runs if run.seed == 0]
 
 
 def table(options):

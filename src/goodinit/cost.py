@@ -31,18 +31,20 @@ class Cost(NamedTuple):
         return self.training + self.evaluation
 
 
-def of(runs):
+def of(runs, batch_size=None):
     """Return the Cost of runs, without any data: operations are counted on one batch of nothing.
 
     Not counted are initializers that look at data, diagnostics, and what is not a matrix product or a convolution.
 
     Args:
         runs: of any studies.
+        batch_size: instead of their own.
 
     Raises:
         InputError: a model or its options cannot be used.
     """
-    costs = [_of_one(run.parts) for run in runs]
+    own = {} if batch_size is None else {"batch_size": batch_size}
+    costs = [_of_one(run.parts | {"training": run.parts["training"] | own}) for run in runs]
     return Cost(
         sum(cost.training for cost in costs),
         sum(cost.evaluation for cost in costs),

@@ -95,7 +95,8 @@ def progressive(
         A Course of `steps` batches.
 
     Raises:
-        ValueError: there are not as many `stage_steps` as `fractions`, or an option is out of its range.
+        ValueError: there are not as many `stage_steps` as `fractions`, an option is out of its range, or there are
+            more classes than images in a class-balanced subset.
 
     Reference: Sato & Kimura, Progressive Data Increasing (2019), section 2.2; for `k_center` Gonzalez, Clustering to
         minimize the maximum intercluster distance (1985); for `herding` Welling, Herding dynamical weights to
@@ -109,6 +110,12 @@ def progressive(
         raise ValueError(f"progressive: fractions: {list(fractions)}: not more than 0, at most 1, and growing")
     count = len(train.labels)
     sizes = [max(round(fraction * count), 1) for fraction in fractions]
+    classes = len(train.labels.unique())
+    if selection == "class_balanced" and sizes and sizes[0] < classes:
+        raise ValueError(
+            f"progressive: fractions: {fractions[0]} of {count} examples is {sizes[0]}, fewer than the {classes} "
+            "classes that class_balanced has one of each of"
+        )
     order = SELECTIONS[selection](train, sizes[-1], subset_generator) if sizes else None
     stages = [(order[:size], updates) for size, updates in zip(sizes, stage_steps, strict=True)]
     stages.append((torch.arange(count), steps - sum(stage_steps)))
