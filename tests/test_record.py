@@ -232,11 +232,16 @@ def test_failed_replacement_keeps_the_old_file(tmp_path, monkeypatch):
     assert _list(tmp_path) == ["table.csv"]
 
 
-def test_known_passes_damaged_records_over(tmp_path):
-    for name in ("first", "second", "third"):
-        record.write(tmp_path / f"{name}.json", [_run(f"{name}_a", seed=1), _run(f"{name}_b", seed=2)])
-    _flip(tmp_path / "second.json")
-    found = record.known(tmp_path)
-    assert sorted(found) == ["first_a", "first_b", "third_a", "third_b"]
+def test_known_are_those_beside_and_the_same_job_s_elsewhere_but_for_damaged_ones(tmp_path):
+    study = tmp_path / "runs" / "work" / "study"
+    for name in ("first-0a", "second-0b", "third-0c"):
+        record.write(study / f"{name}.json", [_run(f"{name}_a", seed=1), _run(f"{name}_b", seed=2)])
+    _flip(study / "second-0b.json")
+    for place in ("work/other/other-0d", "other/study/same-0d", "other/study/different-0e"):
+        record.write(tmp_path / "runs" / f"{place}.json", [_run(f"{place}_a", seed=1)])
+    found = record.known(study / "mine-0d.json")
+    assert sorted(found) == sorted(
+        ["first-0a_a", "first-0a_b", "third-0c_a", "third-0c_b", "other/study/same-0d_a", "work/other/other-0d_a"]
+    )
     assert all(run.id == name for name, run in found.items())
-    assert record.known(tmp_path / "nowhere") == {}
+    assert record.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json") == {}

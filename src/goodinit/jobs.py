@@ -52,9 +52,9 @@ def train(jobs, scale, data_root, device, threads):
 
 
 def _execute(file, job, data_root, device):
-    """Return the job's RunRecords: those that another record of the study holds already, and new ones."""
+    """Return the job's RunRecords: those that another record holds already, and new ones."""
     found = {}
-    for run_id, run in record.known(file.parent).items():
+    for run_id, run in record.known(file).items():
         try:
             record.verify(file, run, spec.fill(run.parts))
             found[run_id] = run

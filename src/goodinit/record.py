@@ -180,12 +180,17 @@ def read_current(file, filled):
     return recorded
 
 
-def known(folder):
-    """Return {id: RunRecord} of every whole record in a folder; damaged ones are passed over."""
+def known(file):
+    """Return {id: RunRecord} of the whole records beside a job's, and of those of the same runs in other studies.
+
+    Damaged ones are passed over.
+    """
+    file = Path(file)
+    same = file.name.rpartition("-")[2]  # a job's name ends with the hash of its runs
     found = {}
-    for file in sorted(Path(folder).glob("*.json")):
+    for other in sorted({*file.parent.glob("*.json"), *file.parents[2].glob(f"*/*/*-{same}")}):
         try:
-            found |= {run.id: run for run in read(file)}
+            found |= {run.id: run for run in read(other)}
         except InputError:
             continue
     return found
