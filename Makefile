@@ -3,7 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint format figures bench clean
+comma := ,
+
+.PHONY: demo test lint format figures report reproduce bench clean
 
 demo: .venv/installed  ## the demonstration: everything, on embedded stand-in data
 	snakemake --cores all
@@ -16,22 +18,33 @@ lint: .venv/installed  ## what the code must pass
 	ruff format --check
 	snakefmt --check Snakefile workflow
 	snakemake --lint
+	goodinit readme --check
 
 format: .venv/installed  ## mend what `lint` says of form
 	ruff check --fix
 	ruff format
 	snakefmt Snakefile workflow
 
-figures: .venv/installed  ## tables, figures and verdicts of the committed records; trains nothing
-	for scale in $(notdir $(patsubst %/runs,%,$(wildcard results/*/runs))); do \
-	  goodinit table --scale $$scale && goodinit figure --scale $$scale && goodinit claims --scale $$scale || exit 1; \
+figures: .venv/installed  ## tables, figures, verdicts and pages of the committed records; trains nothing
+	for scale in $(notdir $(patsubst %/runs,%,$(wildcard results/laptop/runs results/paper/runs))); do \
+	  goodinit report --scale $$scale || exit 1; \
 	done
+	goodinit readme
+
+report: .venv/installed  ## report.html: everything at laptop scale as one page that needs no network
+	snakemake --cores all --config scale=laptop
+	snakemake --cores all --config scale=laptop --report report.html
+
+WORKS ?= xavier_he,textbook
+reproduce: .venv/installed  ## train works anew at laptop scale, and compare with the committed records
+	snakemake --cores all --config scale=laptop works=$(WORKS) results=reproduced figures=reproduced/figures
+	goodinit compare results/laptop reproduced/laptop $(subst $(comma), ,$(WORKS))
 
 bench: .venv/installed  ## speed, as ratios
 	for benchmark in benchmarks/*.py; do python $$benchmark || exit 1; done
 
 clean:  ## what the demonstration wrote
-	rm -rf results/demo figures/demo logs/demo
+	rm -rf results/demo figures/demo logs/demo reproduced report.html
 
 # The stamp comes last, so an installation that broke off is begun again.
 .venv/installed: requirements.lock pyproject.toml

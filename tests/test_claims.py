@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from goodinit import cli
-from goodinit.report import claims, tables
+from goodinit.report import claims, pages, tables
 from goodinit.signatures import InputError
 
 LOSS = {"metric": "loss"}
@@ -331,7 +331,7 @@ def test_judge_names_the_claim_that_it_cannot_test(house):
 def test_page_shows_every_claim(house, scale):
     deviations = ["They draw one net.", "We draw five."]
     study, found = _judged(house, scale, deviations=deviations)
-    page = claims.page([study], found.reset_index(), scale)
+    page = pages.verdicts([study], found.reset_index(), scale)
     assert page.startswith(f"# Verdicts at {scale} scale\n")
     assert ("demonstration" in page) == ("not a replication" in page) == (scale == "demo")
     assert "## work/study: A title" in page
@@ -350,7 +350,7 @@ def test_page_shows_every_claim(house, scale):
 def test_page_passes_studies_without_claims_over(house):
     study, found = _judged(house)
     other = house.study("other", title="Another title")
-    page = claims.page([other, study], found.reset_index(), "laptop")
+    page = pages.verdicts([other, study], found.reset_index(), "laptop")
     assert "Another title" not in page
     assert "Deviations" not in page
 

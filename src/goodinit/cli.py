@@ -10,6 +10,7 @@ from goodinit.signatures import InputError, nearest
 
 __all__ = ["main"]
 
+MARKS = ("<!-- verdicts: written by make figures -->", "<!-- end of verdicts -->")
 BATCHES = (1, 4, 16)  # mini-batches whose memory is estimated beside the study's own
 EXAMPLES = """\
 examples:
@@ -18,6 +19,8 @@ examples:
   goodinit estimate --scale paper --rate 20       what that would cost, at 20 TFLOP/s
   goodinit table xavier_he/mnist --scale laptop   its table, from the records
   goodinit claims --scale laptop                  the verdicts
+  goodinit report --scale laptop                  tables, figures, verdicts and pages, of everything
+  goodinit compare results/laptop mine/laptop     did another machine reproduce them?
   goodinit show c3fe                              a run, by the beginning of its id
 """
 
@@ -117,18 +120,15 @@ def _distinct(runs):
 
 def table(options):
     """Write each study's table as CSV."""
-    from goodinit.report import tables
+    from goodinit.report import build
 
     for study, frame in _frames(options):
-        file = Path(options.results) / options.scale / "tables" / study.work / f"{study.name}.csv"
-        text = tables.table(study, frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        record.replace(file, text.encode())
-        print(file)
+        print(build.write_table(study, options.scale, options.results, frame))
 
 
 def figure(options):
     """Draw each study's figures as SVG and PNG."""
-    from goodinit.report import figures, tables
+    from goodinit.report import build
 
     for study, frame in _frames(options):
         known = study.figures()
@@ -136,22 +136,16 @@ def figure(options):
             raise InputError(
                 f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}"
             )
-        for name in [options.figure] if options.figure else known:
-            shown = frame
-            if known[name]["kind"] == "images":
-                shown = tables.pictures(study, options.scale, options.results, known[name]["metric"])
-            drawn = figures.draw(study, options.scale, name, shown)
-            for kind in ("svg", "png"):
-                file = Path(options.figures) / options.scale / study.work / f"{study.name}-{name}.{kind}"
-                record.replace(file, figures.render(drawn, kind))
-                print(file)
+        names = [options.figure] if options.figure else None
+        for file in build.write_figures(study, options.scale, options.results, options.figures, frame, names):
+            print(file)
 
 
 def claims(options):
     """Write the verdicts on every claim as CSV and as a page."""
     import pandas as pd
 
-    from goodinit.report import claims, tables
+    from goodinit.report import build, claims, tables
 
     studies = _studies(options)
     found = []
@@ -165,12 +159,71 @@ def claims(options):
     if not found:
         raise InputError("claims: the chosen studies make none: add them to a study's file under claims")
     verdicts = pd.concat(found, ignore_index=True)
-    folder = Path(options.results) / options.scale
-    text = verdicts.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    record.replace(folder / "claims.csv", text.encode())
-    record.replace(folder / "claims.md", claims.page(studies, verdicts, options.scale).encode())
+    _, page = build.write_verdicts(studies, verdicts, options.scale, options.results)
     counts = verdicts["verdict"].value_counts()
-    print(f"{folder}/claims.md: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+    print(f"{page}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+
+
+def report(options):
+    """Write everything that is made of a scale's records: tables, figures, verdicts and pages."""
+    from goodinit.report import build
+
+    made = build.everything(_studies(options), options.scale, options.results, options.figures, options.processes)
+    print(f"{options.scale} scale: {len(made)} files, {made[-1]} among them")
+
+
+def readme(options):
+    """Write the README's table of verdicts anew, or say that it is stale."""
+    import pandas as pd
+
+    from goodinit.report import pages
+
+    scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
+    found = {scale: pd.read_csv(Path(options.results) / scale / "claims.csv") for scale in scales}
+    text = Path(options.file).read_text(encoding="utf-8")
+    try:
+        before, rest = text.split(MARKS[0])
+        _, after = rest.split(MARKS[1])
+    except ValueError:
+        raise InputError(f"{options.file}: the lines {MARKS[0]} and {MARKS[1]} must stand in it once each") from None
+    new = f"{before}{MARKS[0]}\n\n{pages.summary(found)}\n\n{MARKS[1]}{after}"
+    if options.check and new != text:
+        raise InputError(f"{options.file}: its table of verdicts is stale: make figures")
+    if not options.check:
+        record.replace(Path(options.file), new.encode())
+
+
+def compare(options):
+    """Compare two folders of records, number by number; exit with 1 where they differ by more than the seeds do."""
+    import pandas as pd
+
+    from goodinit.report import compare, tables
+
+    roots = [_root(folder, options.scale) for folder in (options.one, options.other)]
+    found = []
+    for study in _studies(options):
+        try:
+            found.append(compare.compare(study, options.scale, *roots).assign(study=f"{study.work}/{study.name}"))
+        except tables.NotRun:
+            continue
+    if not found:
+        raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
+    for rows in found:
+        counts = rows["found"].value_counts()
+        print(f"{rows['study'].iloc[0]}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+        for row in rows[rows["found"] == "different"].to_dict("records"):
+            labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
+            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['one']:.6g} and {row['other']:.6g}, "
+                  f"spread {row['spread']:.3g}, n {row['n']}")  # fmt: skip
+    every = pd.concat(found)["found"].value_counts()
+    print(f"all: {', '.join(f'{count} {what}' for what, count in every.items())}")
+    sys.exit(int("different" in every))
+
+
+def _root(folder, scale):
+    """Return the results folder of which this is, or whose scale's folder this is."""
+    folder = Path(folder)
+    return folder.parent if folder.name == scale and (folder / "runs").is_dir() else folder
 
 
 def show(options):
@@ -241,6 +294,18 @@ def _parser():
     added.add_argument("--figure", help="only the figure of this name")
     added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
     command("claims", claims)
+    added = command("report", report)
+    added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
+    added.add_argument("--processes", type=int, help="how many (default: one for each processor)")
+    added = command("readme", readme, many=False)
+    added.add_argument("--file", default="README.md", help="the page (default: README.md)")
+    added.add_argument("--check", action="store_true", help="write nothing; fail where the table is stale")
+    added = command("compare", compare, many=False)
+    added.add_argument("one", help="a folder of results, such as results or results/laptop")
+    added.add_argument("other", help="another")
+    added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")
+    added.add_argument("--scale", default="laptop", help="demo, laptop or paper (default: laptop)")
+    added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
     added = command("show", show, many=False)
     added.add_argument("run", help="the beginning of a run's id")
     return parser

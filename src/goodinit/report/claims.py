@@ -177,39 +177,6 @@ def judge(study, scale, frame):
     return pd.DataFrame(rows)
 
 
-def page(studies, verdicts, scale):
-    """Return the verdicts as a Markdown page."""
-    lines = [f"# Verdicts at {scale} scale", ""]
-    if scale == "demo":
-        lines += ["**A demonstration at a small scale, on stand-in data: not a replication.**", ""]
-    lines += [
-        "Each claim with our estimate, its 95 % interval and the number of seeds n. What the estimate is",
-        "depends on the test: `within` a mean, `beats` and `ranks` a paired difference (more than 0: as",
-        "claimed), `trend` a ratio, `agrees` a mean with the interval in which one more run would lie.",
-        "",
-    ]
-    for study in studies:
-        mine = verdicts[(verdicts["work"] == study.work) & (verdicts["study"] == study.name)]
-        if mine.empty:
-            continue
-        lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
-        lines += ["| claim | in the source | reported | test | ours | n | verdict |", "|---|---|---|---|---|---|---|"]
-        for row in mine.itertuples():
-            note = f" *{row.note}*" if row.note else ""
-            said = (
-                ""
-                if math.isnan(row.reported)
-                else f"{row.reported:g}{'' if row.verified == 'yes' else ' (unverified)'}"
-            )
-            ours = "" if not row.n else f"{row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}]"
-            lines.append(
-                f"| {row.says}{note} | {row.source} | {said} | {row.test} | {ours} | {row.n} | **{row.verdict}** |"
-            )
-        lines += ["", "Deviations from the source:", ""] if study.body.get("deviations") else []
-        lines += [f"- {deviation}" for deviation in study.body.get("deviations", [])] + [""]
-    return "\n".join(lines)
-
-
 def _bounded(values, above=None, below=None):
     """Judge whether the mean of one value a seed lies between the bounds; an infinite value counts."""
     values = np.asarray(values, dtype=float)

@@ -1,0 +1,93 @@
+"""What is made of a scale's records: each study's table and figures, all verdicts, and the pages around them."""
+
+import concurrent.futures
+import functools
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from goodinit import record, spec
+from goodinit.report import claims, figures, glance, pages, tables
+
+__all__ = ["everything", "write_figures", "write_table", "write_verdicts"]
+
+
+def everything(studies, scale, results, drawings, processes=None):
+    """Write the tables, figures, verdicts and pages of a scale, the studies in several processes.
+
+    Args:
+        studies: of all works, or of some.
+        scale: of the records.
+        results, drawings: the folders of records and tables, and of figures.
+        processes: how many; as many as there are processors where there is none.
+
+    Returns:
+        The files written.
+
+    Raises:
+        InputError: a record is damaged or stale.
+    """
+    one = functools.partial(_one, scale=scale, results=results, drawings=drawings)
+    with concurrent.futures.ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
+        made = list(pool.map(one, [study.path for study in studies]))
+    written = [file for files, _ in made for file in files]
+    found = pd.concat([verdicts for _, verdicts in made if len(verdicts)], ignore_index=True)
+    written += write_verdicts(studies, found, scale, results)
+    ran = [study for study, (files, _) in zip(studies, made, strict=True) if files]
+    named = {(study.work, study.name): list(study.figures()) for study in ran}
+    for work in dict.fromkeys(study.work for study in ran):
+        drawn = glance.verdicts(found[found["work"] == work], scale)
+        written += _draw(drawn, Path(drawings) / scale / work / "verdicts")
+    folder = Path(results) / scale
+    where = os.path.relpath(Path(drawings) / scale, folder)
+    record.replace(folder / "README.md", pages.gallery(ran, found, scale, named, where).encode())
+    return [*written, folder / "README.md"]
+
+
+def write_table(study, scale, results, frame):
+    """Write a study's table as CSV; return the file."""
+    file = Path(results) / scale / "tables" / study.work / f"{study.name}.csv"
+    text = tables.table(study, frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    record.replace(file, text.encode())
+    return file
+
+
+def write_figures(study, scale, results, drawings, frame, names=None):
+    """Draw some of a study's figures, or all, as SVG and PNG; return the files."""
+    written = []
+    for name in names or study.figures():
+        options = study.figures()[name]
+        shown = frame
+        if options["kind"] == "images":
+            shown = tables.pictures(study, scale, results, options["metric"])
+        drawn = figures.draw(study, scale, name, shown)
+        written += _draw(drawn, Path(drawings) / scale / study.work / f"{study.name}-{name}")
+    return written
+
+
+def write_verdicts(studies, found, scale, results):
+    """Write the verdicts as CSV and as a page; return the files."""
+    folder = Path(results) / scale
+    text = found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    record.replace(folder / "claims.csv", text.encode())
+    record.replace(folder / "claims.md", pages.verdicts(studies, found, scale).encode())
+    return [folder / "claims.csv", folder / "claims.md"]
+
+
+def _one(path, scale, results, drawings):
+    """Write a study's table and figures; return the files, and the verdicts on its claims."""
+    study = spec.load(path)
+    try:
+        frame = tables.frame(study, scale, results)
+    except tables.NotRun:
+        return [], claims.judge(study, scale, None)
+    written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
+    return written, claims.judge(study, scale, frame)
+
+
+def _draw(figure, stem):
+    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
+    for file in files:
+        record.replace(file, figures.render(figure, file.suffix[1:]))
+    return files

@@ -1,0 +1,69 @@
+"""Two roots of records, number by number: did another machine reproduce them?"""
+
+import numpy as np
+import pandas as pd
+
+from goodinit import record
+from goodinit.report import tables
+from goodinit.signatures import InputError
+
+__all__ = ["compare"]
+
+COLUMNS = ("study", "metric", "at", "one", "other", "n", "spread", "found")  # what is no label
+ROUNDING = 1e-5  # relative; what other processors make of the same sums, before training has grown it
+ERRORS = 2  # standard errors of the difference between two means of so many seeds
+
+
+def compare(study, scale, one, other):
+    r"""Return a frame with a row for each measure of the study's table and each condition.
+
+    Args:
+        study: a Study.
+        scale: of both.
+        one, other: the results folders.
+
+    Returns:
+        A frame with the labels, `metric`, `at`, `one` and `other` (means over the seeds that both have), `spread`
+        (the larger standard deviation between seeds), `n` and `found`: `same`, every number to the bit; `within
+        spread`, means that differ by no more than two sets of seeds might, :math:`2 s \sqrt{2 / n}`, or by rounding;
+        or `different`.  Seconds are left out.
+
+    Raises:
+        NotRun: one of the folders has no records of the study; InputError: as in `tables.frame`.
+    """
+    frames = [tables.frame(study, scale, results) for results in (one, other)]
+    parts = []
+    for item in study.body["table"]:
+        if item["metric"].endswith("_seconds"):
+            continue
+        try:
+            found = [tables.select(tables.measure(tidy, item["metric"], item.get("at", "last")), item.get("where"))
+                     for tidy in frames]  # fmt: skip
+        except tables.NotRun:
+            continue
+        except InputError as error:
+            raise InputError(f"{study.path}: table: {error}") from None
+        by = [name for name in ("rank", *study.axes, *record.AXES) if name in found[0]]
+        keys = [*by, "seed"]
+        pair = found[0][[*keys, "value"]].merge(found[1][[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
+        rows = [_row(key, group, by) for key, group in pair.groupby(by, observed=True)]
+        part = pd.DataFrame(rows)
+        part.insert(len(by), "metric", item["metric"])
+        part.insert(len(by) + 1, "at", str(item.get("at", "last")))
+        parts.append(part)
+    if not parts:
+        raise tables.NotRun(f"{study.path}: table: no measure that both have at this scale")
+    return pd.concat(parts, ignore_index=True)
+
+
+def _row(key, group, by):
+    one, other = group["value_one"].to_numpy(), group["value_other"].to_numpy()
+    row = dict(zip(by, key, strict=True)) | {"one": one.mean(), "other": other.mean(), "n": len(group)}
+    row["spread"] = max(one.std(ddof=1), other.std(ddof=1)) if len(group) > 1 else 0.0
+    error = np.nan_to_num(row["spread"]) * np.sqrt(2 / len(group))
+    close = np.isclose(row["one"], row["other"], rtol=ROUNDING, atol=ERRORS * error)
+    if np.array_equal(one, other, equal_nan=True):
+        row["found"] = "same"
+    else:
+        row["found"] = "within spread" if close else "different"
+    return row

@@ -1,0 +1,104 @@
+"""Pages for people: the verdicts of a scale, its figures, and the table of the README."""
+
+import math
+
+import pandas as pd
+
+__all__ = ["gallery", "summary", "verdicts"]
+
+VERDICTS = ("replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run")
+DEMONSTRATION = "**A demonstration at a small scale, on stand-in data: not a replication.**"
+
+
+def verdicts(studies, found, scale):
+    """Return the verdicts of a scale as a Markdown page.
+
+    Args:
+        studies: in the order of the page.
+        found: from `claims.judge`, of all studies.
+        scale: of the verdicts.
+    """
+    lines = [f"# Verdicts at {scale} scale", ""]
+    lines += [DEMONSTRATION, ""] if scale == "demo" else []
+    lines += [
+        "Each claim with our estimate, its 95 % interval and the number of seeds n. What the estimate is",
+        "depends on the test: `within` a mean, `beats` and `ranks` a paired difference (more than 0: as",
+        "claimed), `trend` a ratio, `agrees` a mean with the interval in which one more run would lie.",
+        "",
+    ]
+    for study in studies:
+        mine = _of(found, study)
+        if not mine.empty:
+            lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
+            lines += _claims(mine) + _deviations(study)
+    return "\n".join(lines)
+
+
+def gallery(studies, found, scale, figures, where):
+    """Return everything that was made at a scale as a Markdown page: questions, figures, verdicts, deviations.
+
+    Args:
+        studies, found, scale: as in `verdicts`; studies that were not run are left out.
+        figures: {(work, study): names of its figures}.
+        where: the way from the page to the folder of the scale's figures.
+    """
+    lines = [f"# Goodinit at {scale} scale", ""]
+    lines += [DEMONSTRATION, ""] if scale == "demo" else []
+    lines += ["All verdicts: [claims.md](claims.md); all numbers: [tables](tables); all records: [runs](runs).", ""]
+    for study in studies:
+        names = figures.get((study.work, study.name))
+        if names is None:
+            continue
+        lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
+        lines += [
+            f"Source: {study.body['source']['where']}. Numbers: [table](tables/{study.work}/{study.name}.csv).",
+            "",
+        ]
+        for name in names:
+            lines += [f"![{study.name}: {name}]({where}/{study.work}/{study.name}-{name}.png)", ""]
+        mine = _of(found, study)
+        lines += ([] if mine.empty else _claims(mine)) + _deviations(study)
+    return "\n".join(lines)
+
+
+def summary(found):
+    """Return the README's table: how many claims of each work have which verdict, at the largest scale that was run.
+
+    Args:
+        found: {scale: verdicts of all works}, the largest scale last.
+    """
+    best = pd.concat(found.values())
+    best["ran"] = best["verdict"] != "not run"
+    best = best.sort_values("ran", kind="stable").drop_duplicates(["work", "study", "claim"], keep="last")
+    counts = best.groupby(["work", "verdict"]).size().unstack(fill_value=0).reindex(columns=VERDICTS, fill_value=0)
+    counts = counts.reindex(dict.fromkeys(next(iter(found.values()))["work"]))
+    lines = [f"| work | claims | {' | '.join(VERDICTS)} |", "|---|" + "---:|" * (len(VERDICTS) + 1)]
+    lines += [
+        f"| `{work}` | {row.sum()} | {' | '.join(str(count or '') for count in row)} |"
+        for work, row in counts.iterrows()
+    ]
+    total = counts.sum()
+    lines += [f"| all | {total.sum()} | {' | '.join(str(count or '') for count in total)} |"]
+    return "\n".join(lines)
+
+
+def _of(found, study):
+    return found[(found["work"] == study.work) & (found["study"] == study.name)]
+
+
+def _claims(mine):
+    lines = ["| claim | in the source | reported | test | ours | n | verdict |", "|---|---|---|---|---|---|---|"]
+    for row in mine.itertuples():
+        note = f" *{row.note}*" if row.note else ""
+        unverified = "" if row.verified == "yes" else " (unverified)"
+        said = "" if math.isnan(row.reported) else f"{row.reported:g}{unverified}"
+        ours = f"{row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}]" if row.n else ""
+        lines.append(
+            f"| {row.says}{note} | {row.source} | {said} | {row.test} | {ours} | {row.n} | **{row.verdict}** |"
+        )
+    return [*lines, ""]
+
+
+def _deviations(study):
+    said = study.body.get("deviations", [])
+    return ["Deviations from the source:", "", *(f"- {one}" for one in said), ""] if said else [""]
