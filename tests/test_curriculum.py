@@ -51,11 +51,16 @@ def test_a_selection_follows_from_its_own_stream(selection):
     assert len(first.unique()) == 100
     if selection != "herding":  # which has nothing to draw
         assert not torch.equal(first, _progressive(train, 2, selection=selection).subset)
-    # The order of the batches on everything is that of a course without subsets, whatever was selected.
-    labels = [
-        next(_progressive(train, 1, selection=one, fractions=[0.1], stage_steps=[0])).labels for one in SELECTIONS
-    ]
-    assert all(torch.equal(labels[0], one) for one in labels)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+@pytest.mark.parametrize("fraction", [0.1, 0.5])
+def test_on_everything_the_batches_are_those_of_training_without_a_subset(selection, fraction):
+    train = _examples()
+    course = _progressive(train, 1, selection=selection, fractions=[fraction], stage_steps=[7])
+    plain = curriculum.full(train, batch_size=16, steps=33, generator=_generator(1))
+    for batch, expected in zip(itertools.islice(course, 7, None), plain, strict=True):
+        assert torch.equal(batch.images, expected.images)
 
 
 def test_balanced_subsets_have_as_many_of_each_class_as_there_are():

@@ -21,7 +21,8 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("cost", "runner", "spec", "record", "settings", "signatures")},
     "cost.py": {"torch", "goodinit.runner", "goodinit.prepared", "goodinit.methods"},
-    "cli.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
+    "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
+    "cli.py": {"goodinit.commands", "goodinit.signatures"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torch", "torchvision", "sklearn"},
     "signatures.py": set(),

@@ -113,18 +113,24 @@ def test_the_summary_takes_each_claim_at_the_largest_scale_that_was_run(house, s
     assert rows[-1] == rows[2].replace("`work`", "all")
 
 
-def test_the_readme_s_table_is_written_and_found_stale(house, study, tmp_path, capsys):
+def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path, capsys):
     page = tmp_path / "README.md"
-    page.write_text(f"before\n{cli.MARKS[0]}\n{cli.MARKS[1]}\nafter\n")
+    marks = [f"<!-- {where} of {what}, which make figures writes -->" for what in ("verdicts", "costs")
+             for where in ("begin", "end")]  # fmt: skip
+    page.write_text("before\n" + "\n".join(marks) + "\nafter\n")
     build.everything([study], "laptop", house.results, house.figures, processes=1)
-    words = ["readme", "--results", str(house.results), "--file", str(page)]
+    words = ["readme", "--results", str(house.results), "--configs", str(house.configs), "--file", str(page)]
     with pytest.raises(SystemExit):
         cli.main([*words, "--check"])
     assert "stale: make figures" in capsys.readouterr().err
     cli.main(words)
-    assert page.read_text().startswith("before\n")
-    assert page.read_text().endswith("after\n")
-    assert "| `work` | 4 |" in page.read_text()
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "| `work` | 4 |" in text
+    assert "| laptop | `work` | 18 |" in text
+    assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
+    assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
     cli.main([*words, "--check"])
     page.write_text("nothing")
     with pytest.raises(SystemExit):

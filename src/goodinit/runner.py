@@ -247,7 +247,7 @@ def _record(run, place, history, begun, split, device, together):
         seed=run.seed,
         parts=run.parts,
         filled=spec.fill(run.parts),
-        status=_status(run, diverged_at, series.get("loss"), split.classes),
+        status=_status(run, diverged_at, history.steps, series.get("loss"), course, split.classes),
         diverged_at=diverged_at or None,
         steps=history.steps,
         seconds={"initializing": round(initial.seconds, 3)}
@@ -257,12 +257,14 @@ def _record(run, place, history, begun, split, device, together):
     )
 
 
-def _status(run, diverged_at, loss, classes):
-    """Say how a run ended; one whose training loss never came below that of guessing did not learn."""
+def _status(run, diverged_at, steps, loss, course, classes):
+    """Say how a run ended; one whose loss never came below that of guessing, once it saw everything, did not learn."""
     if diverged_at:
         return "diverged"
-    guessing = run.parts["objective"]["name"] == "cross_entropy" and loss is not None
-    return "did not learn" if guessing and loss.values.min() >= LEARNED_BELOW * math.log(classes) else "finished"
+    start = max(course.starts, default=0)
+    if run.parts["objective"]["name"] != "cross_entropy" or classes < 2 or steps <= start:
+        return "finished"
+    return "did not learn" if loss.values[start:].min() >= LEARNED_BELOW * math.log(classes) else "finished"
 
 
 def call(module, parts, part, *arguments, **more):

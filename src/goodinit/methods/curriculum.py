@@ -17,7 +17,7 @@ class Course:
 
     Args:
         batches: the mini-batches.
-        starts: after how many updates training starts anew, with an optimizer that has forgotten the past.
+        starts: after how many updates the optimizer forgets the past; a schedule of the learning rate goes on.
         subset: the places, int64 (M,), of the training examples seen before the last stage, in the order in which
             they were selected; None where all are seen from the beginning.
     """
@@ -83,7 +83,8 @@ def progressive(
 
     Args:
         train, batch_size, steps, generator: as in `full`; `steps` are those of all stages together.
-        subset_generator: of the selection, so that the order of the batches does not depend on it.
+        subset_generator: draws the selection and the order of its images, so that on everything the batches are those
+            of `full`.
         fractions: of the training examples in each stage but the last, growing, more than 0 and at most 1.
         stage_steps: updates of each of these stages; the last stage, with everything, has what is left of `steps`.
         selection: `random`; `class_balanced`, as many of each class, as far as it goes; `k_center`, always the image
@@ -119,9 +120,10 @@ def progressive(
     order = SELECTIONS[selection](train, sizes[-1], subset_generator) if sizes else None
     stages = [(order[:size], updates) for size, updates in zip(sizes, stage_steps, strict=True)]
     stages.append((torch.arange(count), steps - sum(stage_steps)))
+    streams = [subset_generator] * len(sizes) + [generator]
     batches = itertools.chain.from_iterable(
-        _draw(train, places, min(batch_size, len(places)), updates, generator, replacement=False)
-        for places, updates in stages
+        _draw(train, places, min(batch_size, len(places)), updates, stream, replacement=False)
+        for (places, updates), stream in zip(stages, streams, strict=True)
     )
     starts = () if carry_optimizer else tuple(itertools.accumulate(stage_steps))
     return Course(batches, starts, order)

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 
-__all__ = ["gallery", "summary", "verdicts"]
+__all__ = ["costs", "gallery", "summary", "verdicts"]
 
 VERDICTS = ("replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run")
 DEMONSTRATION = "**A demonstration at a small scale, on stand-in data: not a replication.**"
@@ -79,6 +79,25 @@ def summary(found):
     ]
     total = counts.sum()
     lines += [f"| all | {total.sum()} | {' | '.join(str(count or '') for count in total)} |"]
+    return "\n".join(lines)
+
+
+def costs(rows, rate):
+    """Return the README's table of what each work takes at each scale.
+
+    Args:
+        rows: (scale, work, runs, operations, bytes, seconds that the recorded runs took, how many they are).
+        rate: operations a second of the device that hours are given for.
+    """
+    hours = f"hours at {rate / 1e12:g} TFLOP/s"
+    lines = [
+        f"| scale | work | runs | PFLOP | {hours} | memory of the largest run | recorded, in hours of their devices |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for scale, work, runs, operations, memory, seconds, recorded in rows:
+        took = f"{recorded} of {runs} runs, {seconds / 3600:.2f}" if recorded else ""
+        sizes = f"{operations / 1e15:.3g} | {operations / rate / 3600:.2g} | {memory / 2**30:.2g} GiB"
+        lines.append(f"| {scale} | `{work}` | {runs} | {sizes} | {took} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,289 @@
+"""The subcommands of `goodinit`, each a function of its options; what is heavy is imported inside them."""
+
+import re
+import sys
+from pathlib import Path
+
+from goodinit import record, settings, spec
+from goodinit.signatures import InputError, nearest
+
+__all__ = [
+    "claims",
+    "compare",
+    "estimate",
+    "figure",
+    "list_studies",
+    "prepare",
+    "readme",
+    "report",
+    "show",
+    "table",
+    "train",
+]
+
+GPU = 100e12  # operations a second, what a large one reaches
+BATCHES = (1, 4, 16)  # mini-batches whose memory is estimated beside the study's own
+
+
+def list_studies(options):
+    """Print every study with its runs and how many have a record; or, of one study, every run."""
+    for study in _studies(options):
+        jobs = study.jobs(options.scale)
+        done = [job for job in jobs if record.path(options.results, options.scale, study, job).exists()]
+        runs, recorded = (sum(len(job.runs) for job in some) for some in (jobs, done))
+        print(f"{study.work}/{study.name}: {study.body['title']}")
+        print(f"  {options.scale} scale: {runs} runs in {len(jobs)} jobs; {recorded} recorded")
+        if not options.runs:
+            continue
+        for job in jobs:
+            print(f"  job {job.name}{' (recorded)' if job in done else ''}")
+            for run in job.runs:
+                print(f"    {run.id}  seed {run.seed}  {run.title}")
+
+
+def prepare(options):
+    """Prepare a data set's arrays."""
+    from goodinit import runner
+
+    print(runner.prepare(options.name, settings.data_root(options.data_root)))
+
+
+def train(options):
+    """Train the jobs of the chosen studies that have no record."""
+    jobs = []
+    for study in _studies(options):
+        for job in study.jobs(options.scale):
+            file = record.path(options.results, options.scale, study, job)
+            if options.job in (None, job.name):
+                jobs.append((study, job, file))
+    if options.job and not jobs:
+        names = [job.name for study in _studies(options) for job in study.jobs(options.scale)]
+        raise InputError(f"job: no job {options.job!r} at {options.scale} scale{nearest(options.job, names)}")
+    waiting = [item for item in jobs if not _recorded(item)]
+    print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
+    if waiting:
+        from goodinit import jobs as training
+
+        training.train(waiting, options.scale, options.data_root, options.device, options.threads)
+
+
+def estimate(options):
+    """Print what each study costs at a scale, before anything is run: operations, memory, time on a device."""
+    from goodinit import cost
+
+    if options.rate is not None and options.rate <= 0:
+        raise InputError(f"rate: {options.rate} is not more than 0")
+    rate = options.rate * 1e12 if options.rate else cost.rate("cpu")
+    origin = "as given" if options.rate else "measured on this CPU"
+    print(f"{options.scale} scale, at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches")
+    sizes = ", ".join(map(str, BATCHES))
+    print(
+        f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'time':>12}  memory of a run, at batches of {sizes}"
+    )
+    total = 0.0
+    for study in _studies(options):
+        runs = study.runs(options.scale)
+        try:
+            found = cost.of(runs)
+            memory = [cost.of(_distinct(runs), size).memory for size in BATCHES]
+        except InputError as error:
+            raise InputError(f"{study.path}: {error}") from None
+        operations = found.operations
+        total += operations / rate
+        share = f"{found.evaluation / operations:.0%}" if operations else ""
+        name, time = f"{study.work}/{study.name}", cost.words(operations / rate)
+        held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(f'{one / 2**20:.0f}' for one in memory)}"
+        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}")
+    print(f"{'all':32}  {'':5}  {total * rate / 1e15:9.3g}  {'':10}  {cost.words(total):>12}")
+
+
+def _distinct(runs):
+    """Return the runs of the first seed."""
+    return [run for run in runs if run.seed == 0]
+
+
+def table(options):
+    """Write each study's table as CSV."""
+    from goodinit.report import build
+
+    for study, frame in _frames(options):
+        print(build.write_table(study, options.scale, options.results, frame))
+
+
+def figure(options):
+    """Draw each study's figures as SVG and PNG."""
+    from goodinit.report import build
+
+    for study, frame in _frames(options):
+        known = study.figures()
+        if options.figure and options.figure not in known:
+            raise InputError(
+                f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}"
+            )
+        names = [options.figure] if options.figure else None
+        for file in build.write_figures(study, options.scale, options.results, options.figures, frame, names):
+            print(file)
+
+
+def claims(options):
+    """Write the verdicts on every claim as CSV and as a page."""
+    import pandas as pd
+
+    from goodinit.report import build, claims, tables
+
+    studies = _studies(options)
+    found = []
+    for study in studies:
+        try:
+            frame = tables.frame(study, options.scale, options.results)
+        except tables.NotRun:
+            frame = None
+        found.append(claims.judge(study, options.scale, frame))
+    found = [some for some in found if len(some)]
+    if not found:
+        raise InputError("claims: the chosen studies make none: add them to a study's file under claims")
+    verdicts = pd.concat(found, ignore_index=True)
+    _, page = build.write_verdicts(studies, verdicts, options.scale, options.results)
+    counts = verdicts["verdict"].value_counts()
+    print(f"{page}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+
+
+def report(options):
+    """Write everything that is made of a scale's records: tables, figures, verdicts and pages."""
+    from goodinit.report import build
+
+    made = build.everything(_studies(options), options.scale, options.results, options.figures, options.processes)
+    print(f"{options.scale} scale: {len(made)} files, {made[-1]} among them")
+
+
+def readme(options):
+    """Write the README's tables of verdicts and costs anew, or say that they are stale."""
+    import pandas as pd
+
+    from goodinit.report import pages
+
+    scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
+    found = {scale: pd.read_csv(Path(options.results) / scale / "claims.csv") for scale in scales}
+    file = Path(options.file)
+    text = new = file.read_text(encoding="utf-8")
+    for name, table in (("verdicts", pages.summary(found)), ("costs", pages.costs(_costs(options), GPU))):
+        begin, end = (f"<!-- {where} of {name}, which make figures writes -->" for where in ("begin", "end"))
+        parts = re.split(f"({re.escape(begin)}|{re.escape(end)})", new)
+        if parts[1::2] != [begin, end]:
+            raise InputError(f"{file}: the lines {begin} and {end} must stand in it once each")
+        new = f"{parts[0]}{begin}\n\n{table}\n\n{end}{parts[4]}"
+    if options.check and new != text:
+        raise InputError(f"{file}: its tables are stale: make figures")
+    if not options.check:
+        record.replace(file, new.encode())
+
+
+def _costs(options):
+    """Yield the rows of `pages.costs`, of the scales beyond the demonstration."""
+    from goodinit import cost
+
+    for scale in spec.SCALES[1:]:
+        for work in spec.works(options.configs):
+            studies = spec.studies(options.configs, [work])
+            runs = [run for study in studies for run in study.runs(scale)]
+            files = [record.path(options.results, scale, study, job) for study in studies for job in study.jobs(scale)]
+            recorded = [run for file in files if file.exists() for run in record.read(file)]
+            seconds = sum(sum(run.seconds.values()) for run in recorded)
+            found = cost.of(runs)
+            yield scale, work, len(runs), found.operations, found.memory, seconds, len(recorded)
+
+
+def compare(options):
+    """Compare two folders of records, number by number; exit with 1 where they differ by more than the seeds do."""
+    import pandas as pd
+
+    from goodinit.report import compare, tables
+
+    roots = [_root(folder, options.scale) for folder in (options.one, options.other)]
+    found = []
+    for study in _studies(options):
+        try:
+            found.append(compare.compare(study, options.scale, *roots).assign(study=f"{study.work}/{study.name}"))
+        except tables.NotRun:
+            continue
+    if not found:
+        raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
+    for rows in found:
+        counts = rows["found"].value_counts()
+        print(f"{rows['study'].iloc[0]}: {', '.join(f'{count} {what}' for what, count in counts.items())}")
+        for row in rows[rows["found"] == "different"].to_dict("records"):
+            labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
+            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['one']:.6g} and {row['other']:.6g}, "
+                  f"spread {row['spread']:.3g}, n {row['n']}")  # fmt: skip
+    every = pd.concat(found)["found"].value_counts()
+    print(f"all: {', '.join(f'{count} {what}' for what, count in every.items())}")
+    sys.exit(int("different" in every))
+
+
+def _root(folder, scale):
+    """Return the results folder of which this is, or whose scale's folder this is."""
+    folder = Path(folder)
+    return folder.parent if folder.name == scale and (folder / "runs").is_dir() else folder
+
+
+def show(options):
+    """Print one run's record."""
+    import yaml
+
+    found = {}
+    for file in sorted(Path(options.results).glob("*/runs/*/*/*.json")):
+        for run in record.read(file):
+            if run.id.startswith(options.run):
+                found.setdefault(run.id, (file, run))
+    if not found:
+        raise InputError(f"run: no record in {options.results} has a run {options.run!r}: see goodinit list --runs")
+    if len(found) > 1:
+        raise InputError(
+            f"run: {options.run!r} is the beginning of {len(found)} ids: {', '.join(sorted(found)[:5])} ..."
+        )
+    ((file, run),) = found.values()
+    last = {
+        f"{name} at step {series.steps[-1]}": round(float(series.values[-1]), 6)
+        for name, series in run.series.items()
+        if series.values.ndim == 1 and len(series.steps)
+    }
+    words = {key: value for key, value in vars(run).items() if key not in ("series", "parts")}
+    words = {"record": str(file)} | words | {"last": last, "series": list(run.series)}
+    print(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), end="")
+
+
+def _studies(options):
+    """Load the studies that the command line chooses."""
+    if options.scale not in spec.SCALES:
+        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+    if not options.studies:
+        return spec.studies(options.configs)
+    chosen = []
+    for name in options.studies:
+        chosen += [spec.find(options.configs, name)] if "/" in name else spec.studies(options.configs, [name])
+    return chosen
+
+
+def _frames(options):
+    """Yield each study with its frame; one without records is an error where it, or its work, was chosen.
+
+    A work's study that is not run at the scale is none that was chosen.
+    """
+    from goodinit.report import tables
+
+    for study in _studies(options):
+        try:
+            yield study, tables.frame(study, options.scale, options.results)
+        except tables.NotRun:
+            named = f"{study.work}/{study.name}" in options.studies
+            if named or (study.work in options.studies and study.runs(options.scale)):
+                raise
+
+
+def _recorded(item):
+    """Say whether a job has a record; raise InputError where it is damaged or stale."""
+    _, job, file = item
+    if not file.exists():
+        return False
+    record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
+    return True
