@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from goodinit.methods import data, diagnostics, initialize, models, objectives
+from goodinit.methods import data, diagnostics, initialize, models, objectives, optimizers, updates
 
 
 def _generator(seed=0):
@@ -94,6 +94,34 @@ def test_gradients_of_the_loss_are_those_of_the_parameters():
     functional.cross_entropy(net(batch.images[:30]), labels[:30]).backward()
     expected = [net[place].weight.grad.square().mean().item() for place in (1, 3, 5)]
     np.testing.assert_allclose(found["weight_gradient_variance"], expected, rtol=1e-5)
+
+
+def test_gradients_are_those_before_a_non_linearity_that_works_in_place():
+    batch = data.Examples(torch.randn(20, 3, 8, 8, generator=_generator(1)), torch.arange(20) % 10)
+    nets = [models.convnet3((3, 8, 8), 10, channels=[4, 5, 6]) for _ in range(2)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    for layer in nets[1]:
+        if isinstance(layer, nn.ReLU):
+            layer.inplace = False
+    found = []
+    for net in nets:
+        with diagnostics.gradients(net, batch, _generator(), source="cross_entropy") as observe:
+            found.append(observe(0)["gradient_variance"])
+    np.testing.assert_array_equal(*found)
+
+
+def test_a_look_at_neurons_that_take_turns_sees_all_of_them():
+    net = _net("tanh", 0.2, units=49)
+    batch = data.Examples(torch.randn(40, 49, generator=_generator(1)), torch.arange(40))
+    with diagnostics.gradients(net, batch, _generator()) as observe:
+        expected = observe(0)["weight_gradient_variance"]
+    optimizer = optimizers.momentum(net.named_parameters(), lr=0.1)
+    updates.semi_synchronous(net, optimizer, _generator(), members="shuffled")
+    with diagnostics.gradients(net, batch, _generator()) as observe:
+        np.testing.assert_allclose(observe(0)["weight_gradient_variance"], expected, rtol=1e-5)
+    assert net[1].groups.shape == (7, 7)
+    with diagnostics.gradient_check(net, batch, _generator(), coordinates=3) as observe:
+        assert observe(0)["gradient_error"].max() < 1e-6
 
 
 def test_zero_weights_stop_every_gradient_but_the_last_layer_s():

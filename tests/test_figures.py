@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 
 from goodinit import cli, record
 from goodinit.report import figures, tables
+from goodinit.signatures import InputError
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
@@ -361,6 +362,9 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
         assert (shown[[0, 6]] == 255).all()
     svg = figures.render(drawn, "svg")
     assert figures.render(figures.draw(study, "laptop", "seen", found), "svg") == svg
+    other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
+    with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of pictures"):
+        figures.draw(other, "laptop", "seen", found)
     with pytest.raises(tables.NotRun, match="no records with pictures"):
         tables.pictures(study, "laptop", house.results, "pictures")
     places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]

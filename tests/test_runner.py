@@ -8,6 +8,7 @@ import yaml
 from goodinit import cli, record, runner, spec
 from goodinit.methods import data, initialize, models
 from goodinit.report import tables
+from goodinit.signatures import InputError
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -201,6 +202,75 @@ def test_a_loss_that_never_comes_below_that_of_guessing_is_a_result(study, data_
     none = spec.Run(run.parts | {"training": run.parts["training"] | {"steps": 0}}, 0, {})
     statuses = [_execute([one], data_root)[0].status for one in (still, run, none)]
     assert statuses == ["did not learn", "finished", "finished"]
+
+
+def test_learning_is_judged_by_what_came_after_the_subset(study, data_root):
+    parts = study.runs("paper")[-1].parts | {
+        "curriculum": {"name": "progressive", "fractions": [0.01], "stage_steps": [100]},
+        "schedule": {"name": "step", "at": [100], "factor": 1e-9},
+        "optimizer": {"name": "sgd", "lr": 0.1},
+        "training": {"steps": 103, "batch_size": 50},
+    }
+    (found,) = _execute([spec.Run(parts, 0, {})], data_root)
+    assert found.series["loss"].values[:100].min() < 0.1
+    assert found.series["loss"].values[100:].min() > 2.2
+    assert found.status == "did not learn"
+
+
+@pytest.mark.parametrize("objective", ["cross_entropy", "hinge"])
+@pytest.mark.parametrize("update", ["synchronous", "semi_synchronous"])
+def test_low_precision_learns(study, data_root, objective, update):
+    parts = study.runs("paper")[-1].parts | {
+        "model": {"name": "mlp", "hidden": [64]},
+        "objective": {"name": objective},
+        "optimizer": {"name": "momentum", "lr": 0.005},
+        "update": {"name": update},
+    }
+    training = {"steps": 200, "batch_size": 50, "evaluate_on": ["test"], "precision": "bf16"}
+    (found,) = _execute([spec.Run(parts | {"training": training}, 0, {})], data_root)
+    losses = found.series["loss"].values
+    assert losses[-10:].mean() < 0.6 * losses[:10].mean()
+    assert found.series["test_accuracy"].values[-1] > 0.7
+
+
+def test_large_images_are_looked_at_in_smaller_batches():
+    small, large = torch.Size((3, 32, 32)), torch.Size((3, 1024, 1024))
+    assert [runner.evaluation_batch("cpu", shape, 16) for shape in (small, large)] == [500, 16]
+    assert [runner.evaluation_batch("cuda", shape, 1) for shape in (small, large)] == [5000, 4]
+    assert runner.evaluation_batch("cpu", torch.Size((784,)), 16) == 500
+    assert runner.evaluation_batch("cpu", torch.Size((1, 28, 28)), 16) == 500
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"objective": {"name": "elbo"}}, "model mlp with objective elbo with data digits: "),
+        ({"objective": {"name": "elbo", "beta": -1.0}}, "beta must be at least 0"),
+        (
+            {"data": {"name": "shapes"}, "model": {"name": "resnet_vae", "blocks": 3, "width": 4}},
+            "model resnet_vae with objective cross_entropy with data shapes: ",
+        ),
+        ({"data": {"name": "gaussian"}, "model": {"name": "convnet3"}}, "convnet3: takes images of at least 8 x 8"),
+        (
+            {"model": {"name": "mlp", "hidden": [20]}, "update": {"name": "semi_synchronous"}},
+            "the nearest are 16 and 25",
+        ),
+        ({"diagnostics": [{"name": "reconstructions"}]}, "needs a variational auto-encoder"),
+        ({"diagnostics": [{"name": "gradients", "examples": 0}]}, "examples must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_before_anything_is_trained(study, data_root, parts, message):
+    run = spec.Run(study.runs("paper")[-1].parts | parts, 0, {})
+    with pytest.raises(InputError, match=message) as raised:
+        _execute([run], data_root)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_net_without_classes_may_be_trained(data_root):
+    parts = {"data": {"name": "gaussian"}, "model": {"name": "mlp", "hidden": [10]}, "init": {"name": "he_normal"},
+             "optimizer": {"name": "sgd", "lr": 0.1}, "training": {"steps": 3, "batch_size": 10}}  # fmt: skip
+    (found,) = _execute([spec.Run(spec.DEFAULTS | parts, 0, {})], data_root)
+    assert found.status == "finished"
 
 
 def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root, tmp_path, capsys, monkeypatch):

@@ -85,21 +85,26 @@ def estimate(options):
         runs = study.runs(options.scale)
         try:
             found = cost.of(runs)
-            memory = [cost.of(_distinct(runs), size).memory for size in BATCHES]
+            memory = [_memory(runs, size) for size in BATCHES]
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
         operations = found.operations
         total += operations / rate
         share = f"{found.evaluation / operations:.0%}" if operations else ""
         name, time = f"{study.work}/{study.name}", cost.words(operations / rate)
-        held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(f'{one / 2**20:.0f}' for one in memory)}"
+        held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(memory)}"
         print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}")
     print(f"{'all':32}  {'':5}  {total * rate / 1e15:9.3g}  {'':10}  {cost.words(total):>12}")
 
 
-def _distinct(runs):
-    """Return the runs of the first seed."""
-    return [run for run in runs if run.seed == 0]
+def _memory(runs, batch_size):
+    """Return what the largest run of the first seed needs in MiB, as text; - where it cannot have so small a batch."""
+    from goodinit import cost
+
+    try:
+        return f"{cost.of([run for run in runs if run.seed == 0], batch_size).memory / 2**20:.0f}"
+    except InputError:
+        return "-"
 
 
 def table(options):

@@ -83,13 +83,15 @@ def _of_one(parts):
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
-    points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
-    evaluated = sum(sizes[part] for part in training.evaluate_on) * points if classes else 0
-    evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
+        points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
+        evaluated = sum(sizes[part] for part in training.evaluate_on) * points if classes else 0
+        evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
+        largest = min(runner.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
+        looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
     return Cost(
         steps * (both.operations + forward.operations * training.loss_after_update),
         evaluated * forward.operations // training.batch_size,
-        forward.weights * (1 + slots) + max(both.memory, forward.memory) + pixels * sum(sizes.values()),
+        forward.weights * (1 + slots) + max(both.memory, looking.memory) + pixels * sum(sizes.values()),
     )
 
 
@@ -126,7 +128,8 @@ def _count(net, shape, classes, size, *, backward):
     with torch.device("meta"):
         model = runner.call(models, parts, "model", shape, classes)
         batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
-        with _Peak() as memory, FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
+        inputs = [*model.parameters(), *model.buffers(), batch.images, batch.labels]
+        with _Peak(inputs) as memory, FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
             loss, _ = runner.objective(parts)(model, batch)
             if backward:
                 loss.backward()
@@ -134,11 +137,13 @@ def _count(net, shape, classes, size, *, backward):
 
 
 class _Peak(TorchDispatchMode):
-    """The most bytes of storage, made in the block, that live at once."""
+    """The most bytes of storage, made in the block and not of tensors that were there before, that live at once."""
 
-    def __init__(self):
+    def __init__(self, there):
         super().__init__()
-        self.living, self.now, self.peak = set(), 0, 0
+        self.there = [tensor.untyped_storage() for tensor in there]  # kept, so that their names stay theirs
+        self.living = {storage._cdata for storage in self.there}
+        self.now = self.peak = 0
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         result = function(*arguments, **options or {})

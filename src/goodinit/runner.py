@@ -28,12 +28,13 @@ from goodinit.methods import (
 )
 from goodinit.signatures import InputError, nearest
 
-__all__ = ["call", "choose_device", "execute", "input_errors", "objective", "options", "prepare"]
+__all__ = ["call", "choose_device", "evaluation_batch", "execute", "input_errors", "objective", "options", "prepare"]
 
-EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # what fits a cache, and what keeps a GPU busy
+EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # of images of 32 x 32: what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
 LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
-PROBE_EXAMPLES = 1024  # the first training examples are what data-dependent initializers and diagnostics see
+PROBE_EXAMPLES = 1024  # of 32 x 32, the first of training: what data-dependent initializers and diagnostics see
+FEWEST_EXAMPLES = 16  # of a probe of large images
 
 
 def prepare(name, data_root):
@@ -63,6 +64,16 @@ def choose_device(name):
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(f"device: {name}: there are {torch.cuda.device_count()} GPUs; use cpu or auto")
     return device
+
+
+def evaluation_batch(device, shape, batch_size):
+    """Return how many inputs of a shape are evaluated at once on a kind of device, `cpu` or `cuda`."""
+    return max(_as_many(EVALUATION_BATCH[device], shape), batch_size)
+
+
+def _as_many(count, shape):
+    """Return how many inputs of a shape have as many pixels as so many images of 32 x 32; no more than these."""
+    return count * 1024 // max(math.prod(shape[1:]), 1024)
 
 
 def execute(runs, *, data_root, device, progress=None):
@@ -100,10 +111,11 @@ def _train(runs, data_root, device, progress):
         training = train.Training(**runs[0].parts["training"])
         splits = [_load(run, data_root).to(device) for run in runs]
         steps = training.total_steps(len(splits[0].train.labels))
-        nets, initial = zip(*(_model(run, split) for run, split in zip(runs, splits, strict=True)), strict=True)
-        stacked = _stackable(runs[0], nets[0])
+        shape = splits[0].preprocessing.shape(splits[0].train.images)
+        stacked = _stackable(runs[0], shape, splits[0].classes)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress)]
+        nets, initial = zip(*(_model(run, split) for run, split in zip(runs, splits, strict=True)), strict=True)
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
         run = runs[0]  # of what follows all have the same options
@@ -115,16 +127,20 @@ def _train(runs, data_root, device, progress):
         courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
         orders = [_augmented(run, split, course) for run, split, course in zip(runs, splits, courses, strict=True)]
     objective_of = objective(run.parts)
+    at_once = evaluation_batch(device.type, shape, training.batch_size)
 
     def join(parts):
         """Make one batch, with float images, of one batch for each net."""
         return splits[0].preprocessing.normalize(data.stack(parts) if stacked else parts[0])
 
+    if steps:
+        _rehearse(run, model, objective_of, join([next(data.batches(split.train, 2)) for split in splits]))
+
     def evaluate(model, names):
         found = {}
         for part in names:
             if len(getattr(splits[0], part).labels):
-                parts = [data.batches(getattr(split, part), EVALUATION_BATCH[device.type]) for split in splits]
+                parts = [data.batches(getattr(split, part), at_once) for split in splits]
                 metrics = train.evaluate(model, objective_of, map(join, zip(*parts, strict=True)))
                 found |= {f"{part}_{name}": value for name, value in metrics.items()}
         return found
@@ -140,10 +156,10 @@ def _train(runs, data_root, device, progress):
                 )
                 for part in run.parts["diagnostics"]
             ]
-        context.enter_context(torch.random.fork_rng())
+        context.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         torch.manual_seed(spec.stream(run.seed, "dropout"))
-        if training.precision == "bf16":
-            context.enter_context(torch.autocast(device.type, torch.bfloat16))
+        if training.precision == "bf16":  # a cache would keep the first weights' casts for the whole of training
+            context.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
         history = train.fit(
             model,
             objective_of,
@@ -180,11 +196,23 @@ def _model(run, split):
     return model, _Initial(rescalings, time.perf_counter() - start)
 
 
-def _stackable(run, net):
+def _stackable(run, shape, classes):
     """Say whether runs like this one can be trained as a stack: small nets that nothing looks at as one."""
+    with torch.random.fork_rng([]), torch.device("meta"):
+        net = call(models, run.parts, "model", shape, classes)
     names = run.parts["update"]["name"], run.parts["curriculum"]["name"]
     whole = run.parts["diagnostics"] or names != ("synchronous", "full")
     return stack.stackable(net) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
+
+
+def _rehearse(run, model, objective_of, batch):
+    """Evaluate the objective on a batch, so that what does not fit is said before there is anything to lose."""
+    try:
+        with train.evaluating(model):
+            objective_of(model, batch)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        names = " with ".join(f"{part} {run.parts[part]['name']}" for part in ("model", "objective", "data"))
+        raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
 
 
 def _course(run, split, size):
@@ -225,7 +253,8 @@ def _schedule(run, optimizer):
 
 def _probe(split):
     """Return the examples that data-dependent initializers and diagnostics look at."""
-    return split.preprocessing.normalize(next(data.batches(split.train, PROBE_EXAMPLES)))
+    count = max(_as_many(PROBE_EXAMPLES, split.preprocessing.shape(split.train.images)), FEWEST_EXAMPLES)
+    return split.preprocessing.normalize(next(data.batches(split.train, count)))
 
 
 def _record(run, place, history, begun, split, device, together):

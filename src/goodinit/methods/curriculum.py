@@ -185,7 +185,9 @@ def _herding(train, size, generator):
 
 
 def _reduced(images):
-    """Return images (N, C, H, W) as float rows (N, features), of at most 8 x 8 pixels."""
+    """Return images (N, C, H, W) as float rows (N, features), of 8 x 8 pixels."""
+    if images.ndim != 4:
+        raise ValueError("progressive: selection: k_center and herding compare images, and these are none")
     parts = [functional.adaptive_avg_pool2d(part.float() / 255, 8).flatten(1) for part in images.split(1000)]
     return torch.cat(parts)
 

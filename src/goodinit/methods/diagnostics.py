@@ -142,6 +142,8 @@ def gradients(
     Reference: Glorot & Bengio (2010), section 4.2.1, equations 6 and 7, and figure 7; Mishkin & Matas, All you
         need is a good init (2016), appendix A.3.
     """
+    if examples is not None and examples < 1:
+        raise ValueError(f"gradients: examples must be at least 1, not {examples}")
     images, labels = batch.images[:examples], batch.labels[:examples]
     with torch.no_grad(), _probe(model) as twin:
         shape = twin(images).shape
@@ -160,7 +162,7 @@ def gradients(
         return _stack(
             {
                 "gradient_variance": float(output.grad.square().mean()),
-                "weight_gradient_variance": float(weight.grad.square().mean()),
+                "weight_gradient_variance": float(weight.grad.to_dense().square().mean()),
             }
             for output, weight in zip(before, weights, strict=True)
         )
@@ -216,7 +218,7 @@ def gradient_check(model, batch, generator, *, step_size: float = 1e-4, coordina
             def loss():
                 return functional.cross_entropy(twin(images), batch.labels)
 
-            gradients = torch.autograd.grad(loss(), list(twin.parameters()))
+            gradients = [one.to_dense() for one in torch.autograd.grad(loss(), list(twin.parameters()))]
             with torch.no_grad():
                 return _stack(
                     _compare(parameter.view(-1), gradient.reshape(-1), places, loss, step_size)
@@ -341,11 +343,13 @@ def reconstructions(model, batch, generator, *, images: int = 6, size: int = 32)
         their reconstructions, and samples.
 
     Raises:
-        ValueError: the model draws no samples.
+        ValueError: the model draws no samples, or an option is less than 1.
     """
     if not hasattr(model, "sample"):
         raise ValueError("reconstructions: needs a variational auto-encoder, such as resnet_vae")
-    originals, state = batch.images[:images], generator.get_state()
+    if min(images, size) < 1:
+        raise ValueError("reconstructions: images and size must be at least 1")
+    originals, state = batch.images[:images].clone(), generator.get_state()
 
     def observe(step):
         generator.set_state(state)
@@ -396,6 +400,9 @@ def _probe(model):
     with torch.random.fork_rng(devices):
         twin = copy.deepcopy(model)
         twin.zero_grad()
+        for module in twin.modules():
+            if hasattr(module, "all_at_once"):  # a layer whose neurons take turns
+                module.all_at_once()
         yield twin
 
 
@@ -410,6 +417,7 @@ def _outputs(model, kinds, images, propagate=None, keep=lambda output: output):
         if propagate is not None:
             output.retain_grad()
         outputs.append(keep(output))
+        return output.clone() if propagate is not None else None  # a non-linearity may work in place
 
     for module in model.modules():
         if isinstance(module, kinds):

@@ -178,7 +178,8 @@ def _collect(history, pending, diverged_above, progress):
     first = history.steps + 1
     history.steps += len(pending)
     for name in pending[0]:
-        values = torch.stack([metrics[name] for metrics in pending]).cpu().numpy()
+        values = torch.stack([metrics[name] for metrics in pending]).cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
         steps, past = history.series.setdefault(name, ([], []))
         steps.extend(range(first, history.steps + 1))
         past.extend(values)

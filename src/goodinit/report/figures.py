@@ -163,6 +163,9 @@ def images(frame, *, metric: str, row: str, kinds: list[str]):
         kinds: what the kinds are called, over the columns.
     """
     frame = frame[frame["seed"] == frame["seed"].min()]
+    there = len(frame["picture"].iloc[0])
+    if len(kinds) != there:
+        raise InputError(f"kinds: {len(kinds)} names for {there} kinds of pictures")
     figure, axes = _grid(len(frame), len(kinds), width=3.6, height=0.75)
     for line, (label, picture) in zip(axes, zip(frame[row], frame["picture"], strict=True), strict=True):
         for axis, shown in zip(line, picture, strict=True):
