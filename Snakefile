@@ -4,6 +4,9 @@
 configfile: "configs/config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/common.smk"
 include: "workflow/data.smk"
 include: "workflow/train.smk"

@@ -1,0 +1,43 @@
+"""The HTML report, opened in a browser without a network."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from test_workflow import _snakemake, project  # noqa: F401
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+# Loads every picture of the report, and says in the page how many there are and how many could be shown.
+LOOK = """
+<pre id="seen"></pre>
+<script>
+  const pictures = Object.values(results).filter((result) => result.mime_type.startsWith("image"));
+  const seen = {pictures: pictures.length, shown: 0, captions: 0, categories: Object.keys(categories).sort()};
+  const say = () => (document.getElementById("seen").textContent = JSON.stringify(seen));
+  for (const result of Object.values(results)) seen.captions += Boolean(result.caption);
+  for (const result of pictures) {
+    const image = new Image();
+    image.onload = () => { seen.shown += image.naturalWidth > 100; say(); };
+    image.src = result.data_uri;
+  }
+  say();
+</script>
+"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
+def test_every_picture_of_the_report_is_shown_and_nothing_goes_wrong(project, tmp_path):  # noqa: F811
+    status, output = _snakemake(project, "--report", str(tmp_path / "report.html"))
+    assert status == 0, output
+    page = (tmp_path / "report.html").read_text()
+    assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?://""", page)  # works without a network
+    (tmp_path / "report.html").write_text(f"{LOOK}</body>".join(page.rsplit("</body>", 1)))
+    browser = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000"]
+    browser += ["--enable-logging=stderr", "--dump-dom", f"--user-data-dir={tmp_path}/profile"]
+    done = subprocess.run(
+        [*browser, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, check=True, timeout=120
+    )
+    assert not re.findall(r":ERROR:CONSOLE.*|.*Uncaught.*", done.stderr)
+    seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)[1]
+    assert seen == '{"pictures":1,"shown":1,"captions":4,"categories":["Verdicts","work"]}'
