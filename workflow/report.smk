@@ -63,8 +63,8 @@ rule claims:
         all_records(),
         [study.path for study in STUDIES.values()],
     output:
-        report(f"{RESULTS}/claims.md", caption="report/claims.rst", category="Verdicts", labels={"what": "page"}),
-        report(f"{RESULTS}/claims.csv", caption="report/claims.rst", category="Verdicts", labels={"what": "table"}),
+        report(f"{RESULTS}/claims.md", caption="report/claims.rst", category="All verdicts", labels={"what": "page"}),
+        report(f"{RESULTS}/claims.csv", caption="report/claims.rst", category="All verdicts", labels={"what": "table"}),
     log:
         f"logs/{SCALE}/claims.log",
     conda:
