@@ -85,6 +85,16 @@ def test_a_demonstration_says_so_on_every_page(house, study):
         assert "not a replication" in (house.results / "demo" / name).read_text()
 
 
+def test_studies_without_claims_have_pages_too(house, capsys):
+    house.fill(house.study(), _numbers)
+    _command(house, "report", "--figures", str(house.figures), "--processes", "1")
+    assert (house.results / "laptop" / "README.md").exists()
+    assert not list(house.figures.rglob("verdicts*"))
+    with pytest.raises(SystemExit):
+        _command(house, "report", "--figures", str(house.figures), "--processes", "0")
+    assert "processes: 0 is not at least 1" in capsys.readouterr().err
+
+
 def _judged(house, study, scale="laptop"):
     return claims.judge(study, scale, house.frame(study, _numbers, scale))
 

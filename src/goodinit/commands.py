@@ -157,6 +157,8 @@ def report(options):
     """Write everything that is made of a scale's records: tables, figures, verdicts and pages."""
     from goodinit.report import build
 
+    if options.processes is not None and options.processes < 1:
+        raise InputError(f"processes: {options.processes} is not at least 1")
     made = build.everything(_studies(options), options.scale, options.results, options.figures, options.processes)
     print(f"{options.scale} scale: {len(made)} files, {made[-1]} among them")
 

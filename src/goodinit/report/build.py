@@ -29,16 +29,17 @@ def everything(studies, scale, results, drawings, processes=None):
         InputError: a record is damaged or stale.
     """
     one = functools.partial(_one, scale=scale, results=results, drawings=drawings)
-    with concurrent.futures.ProcessPoolExecutor(processes or len(os.sched_getaffinity(0))) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes) as pool:
         made = list(pool.map(one, [study.path for study in studies]))
     written = [file for files, _ in made for file in files]
-    found = pd.concat([verdicts for _, verdicts in made if len(verdicts)], ignore_index=True)
+    every = [verdicts for _, verdicts in made]
+    found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
     written += write_verdicts(studies, found, scale, results)
     ran = [study for study, (files, _) in zip(studies, made, strict=True) if files]
     named = {(study.work, study.name): list(study.figures()) for study in ran}
     for work in dict.fromkeys(study.work for study in ran):
-        drawn = glance.verdicts(found[found["work"] == work], scale)
-        written += _draw(drawn, Path(drawings) / scale / work / "verdicts")
+        if len(mine := found[found["work"] == work]):
+            written += _draw(glance.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
     folder = Path(results) / scale
     where = os.path.relpath(Path(drawings) / scale, folder)
     record.replace(folder / "README.md", pages.gallery(ran, found, scale, named, where).encode())

@@ -15,6 +15,23 @@ from goodinit.spec import SCALES
 
 __all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name
 
+COLUMNS = (
+    "work",
+    "study",
+    "claim",
+    "says",
+    "source",
+    "scale",
+    "test",
+    "reported",
+    "verified",
+    "estimate",
+    "low",
+    "high",
+    "n",
+    "verdict",
+    "note",
+)
 FEWEST_SEEDS = 3  # with fewer, nothing is concluded about a mean; where nothing is random, one is enough
 
 
@@ -174,7 +191,7 @@ def judge(study, scale, frame):
                 "note": claim.get("note", ""),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def _bounded(values, above=None, below=None):
