@@ -23,7 +23,7 @@ FIGURES = {"loss": {"kind": "curves", "y": "loss", "hue": "init", "col": "model.
 
 def _numbers(run, factor=1.0):
     place = ["zeta", "alpha", "Mu"].index(run.labels["init"])
-    return {"loss": record.Series(np.arange(1, 5), factor * (2.0 + place + 0.1 * run.seed + np.arange(4.0)[::-1]))}
+    return {"loss": record.Series(np.arange(1, 5), factor * (2.0 + place + 0.02 * run.seed + np.arange(4.0)[::-1]))}
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ def test_the_same_records_are_the_same(house, study, capsys):
 
 
 def test_seeds_that_fall_otherwise_are_within_the_spread(house, study, capsys):
-    code, said = _compare(house, _other(house, study, lambda run: _numbers(run, 1.01)), capsys)
+    code, said = _compare(house, _other(house, study, lambda run: _numbers(run, 1.003)), capsys)
     assert code == 0
     assert "6 within spread" in said
 
@@ -184,7 +184,7 @@ def test_a_number_changed_by_five_percent_is_found(house, study, capsys):
     code, said = _compare(house, other / "laptop", capsys)
     assert code == 1
     assert "5 same, 1 different" in said
-    assert "different: loss at last, model.activation tanh, init Mu: 4.1 and 4.305, spread 0.105, n 3" in said
+    assert "different: loss at last, model.activation tanh, init Mu: 4.02 and 4.221, spread 0.021, n 3" in said
 
 
 def test_rounding_alone_is_no_difference_also_with_one_seed(house):

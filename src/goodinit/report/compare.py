@@ -11,7 +11,7 @@ __all__ = ["compare"]
 
 COLUMNS = ("study", "metric", "at", "one", "other", "n", "spread", "found")  # what is no label
 ROUNDING = 1e-5  # relative; what other processors make of the same sums, before training has grown it
-ERRORS = 2  # standard errors of the difference between two means of so many seeds
+ERRORS = 3  # standard errors of the difference between two means of so many seeds; hundreds are compared
 
 
 def compare(study, scale, one, other):
@@ -25,7 +25,7 @@ def compare(study, scale, one, other):
     Returns:
         A frame with the labels, `metric`, `at`, `one` and `other` (means over the seeds that both have), `spread`
         (the larger standard deviation between seeds), `n` and `found`: `same`, every number to the bit; `within
-        spread`, means that differ by no more than two sets of seeds might, :math:`2 s \sqrt{2 / n}`, or by rounding;
+        spread`, means that differ by no more than two sets of seeds might, :math:`3 s \sqrt{2 / n}`, or by rounding;
         or `different`.  Seconds are left out.
 
     Raises:
