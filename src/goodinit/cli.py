@@ -52,10 +52,12 @@ def _parser():
     )
     subparsers = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name, function, many=True):
+    def command(name, function, many=True, results=True):
         added = subparsers.add_parser(name, help=function.__doc__.splitlines()[0], description=function.__doc__)
         added.set_defaults(command=function)
-        added.add_argument("--results", default="results", help="the folder of records and tables (default: results)")
+        if results:
+            folder = "the folder of records and tables (default: results)"
+            added.add_argument("--results", default="results", help=folder)
         if many:
             added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")
             added.add_argument("--scale", default="demo", help="demo, laptop or paper (default: demo)")
@@ -65,7 +67,7 @@ def _parser():
     data_root = {"default": None, "help": "the data folder (default: $GOODINIT_DATA, else data)"}
     added = command("list", commands.list_studies)
     added.add_argument("--runs", action="store_true", help="list every job and run with its id")
-    added = command("prepare", commands.prepare, many=False)
+    added = command("prepare", commands.prepare, many=False, results=False)
     added.add_argument("name", help="mnist, cifar10, digits or shapes")
     added.add_argument("--data-root", **data_root)
     added = command("train", commands.train)
@@ -87,7 +89,7 @@ def _parser():
     added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
     added.add_argument("--file", default="README.md", help="the page (default: README.md)")
     added.add_argument("--check", action="store_true", help="write nothing; fail where a table is stale")
-    added = command("compare", commands.compare, many=False)
+    added = command("compare", commands.compare, many=False, results=False)
     added.add_argument("one", help="a folder of results, such as results or results/laptop")
     added.add_argument("other", help="another")
     added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")

@@ -1,4 +1,4 @@
-r"""Updates: which neurons an optimizer's step moves."""
+"""Updates: which neurons an optimizer's step moves."""
 
 import math
 from typing import Literal
