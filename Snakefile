@@ -19,3 +19,4 @@ rule all:
         all_tables(),
         all_figures(),
         f"{RESULTS}/claims.md",
+        f"{RESULTS}/README.md",

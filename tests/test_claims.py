@@ -358,6 +358,7 @@ def test_page_passes_studies_without_claims_over(house):
 def test_command_writes_the_same_verdicts_twice(house, capsys):
     house.arms({"loss": ARMS}, claims=CLAIMS, reported=REPORTED)
     arguments = ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+    arguments += ["--figures", str(house.figures)]
     written = []
     for _ in range(2):
         cli.main(["claims", *arguments])

@@ -1,5 +1,6 @@
 """What runs cost, against operations counted by hand."""
 
+import gc
 import re
 
 import pytest
@@ -86,6 +87,24 @@ def test_parameters_are_counted_once(capsys):
                                                                         "test_examples": 1}}  # fmt: skip
     weights = 4 * (784 * 2000 + 2000 + 2000 * 10 + 10)
     assert weights < cost.of([spec.Run(parts, 0, {})], 1).memory < 1.01 * weights
+
+
+def test_memory_does_not_depend_on_when_garbage_is_collected():
+    """Recomputing activations makes cycles, which hold tensors until the next collection."""
+    model = {"name": "resnet_vae", "blocks": 6, "width": 8, "latent": 8, "checkpointing": True}
+    data = {"name": "cifar10", "size": 64}
+    parts = PARTS | {"model": model, "objective": {"name": "elbo"}, "data": data}
+    run = spec.Run(parts | {"training": {"steps": 1, "batch_size": 50, "evaluate_on": []}}, 0, {})
+    found = []
+    for threshold in (0, 50, 2000):
+        before = gc.get_threshold()
+        gc.set_threshold(threshold)
+        try:
+            cost._count.cache_clear()
+            found.append(cost.of([run]).memory)
+        finally:
+            gc.set_threshold(*before)
+    assert len(set(found)) == 1
 
 
 def test_a_batch_too_small_for_a_net_is_a_dash(capsys):

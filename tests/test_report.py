@@ -44,7 +44,7 @@ def _files(folder):
 def test_everything_is_what_the_single_commands_write_and_the_same_twice(house, study, capsys):
     _command(house, "report", "--figures", str(house.figures), "--processes", "2")
     together = _files(house.results) | _files(house.figures)
-    for words in (["table"], ["figure", "--figures", str(house.figures)], ["claims"]):
+    for words in (["table"], ["figure", "--figures", str(house.figures)], ["claims", "--figures", str(house.figures)]):
         _command(house, *words)
     assert _files(house.results) | _files(house.figures) == together
     names = sorted(file.relative_to(house.results.parent).as_posix() for file in together)
@@ -125,20 +125,26 @@ def test_the_summary_takes_each_claim_at_the_largest_scale_that_was_run(house, s
 
 def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path, capsys):
     page = tmp_path / "README.md"
-    marks = [f"<!-- {where} of {what}, which make figures writes -->" for what in ("verdicts", "costs")
+    marks = [f"<!-- {where} of {what}, which make figures writes -->" for what in ("verdicts", "works", "costs")
              for where in ("begin", "end")]  # fmt: skip
     page.write_text("before\n" + "\n".join(marks) + "\nafter\n")
     build.everything([study], "laptop", house.results, house.figures, processes=1)
+    (house.configs / "works.yaml").write_text(
+        "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss}"
+    )
     words = ["readme", "--results", str(house.results), "--configs", str(house.configs), "--file", str(page)]
     with pytest.raises(SystemExit):
         cli.main([*words, "--check"])
-    assert "stale: make figures" in capsys.readouterr().err
+    assert "it is stale: make figures" in capsys.readouterr().err
     cli.main(words)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| `work` | 4 |" in text
     assert "| laptop | `work` | 18 |" in text
+    assert "Somebody, *On Works* (2020)." in text
+    assert "![work/study: loss](figures/laptop/work/study-loss.png)" in text
+    assert "*Why?* Of its claims: 2 replicated, 1 contradicted, 1 indicative: for." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
     cli.main([*words, "--check"])

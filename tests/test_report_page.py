@@ -40,4 +40,4 @@ def test_every_picture_of_the_report_is_shown_and_nothing_goes_wrong(project, tm
     )
     assert not re.findall(r":ERROR:CONSOLE.*|.*Uncaught.*", done.stderr)
     seen = re.search(r'<pre id="seen">(.*?)</pre>', done.stdout)[1]
-    assert seen == '{"pictures":1,"shown":1,"captions":4,"categories":["All verdicts","work"]}'
+    assert seen == '{"pictures":2,"shown":2,"captions":5,"categories":["All verdicts","work"]}'

@@ -10,7 +10,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from goodinit import settings, spec
+from goodinit import protocol, settings, spec
 from goodinit.signatures import InputError
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
@@ -80,3 +80,16 @@ def all_figures():
         for figure in study.figures()
         for kind in ("svg", "png")
     ]
+
+
+def all_verdicts():
+    """Return the works that have records and claims: each has a figure of its verdicts."""
+    ran = dict.fromkeys(study.work for name, study in STUDIES.items() if records(name))
+    claiming = {study.work for study in STUDIES.values() if study.body.get("claims")}
+    return [work for work in ran if work in claiming]
+
+
+def caption(wildcards):
+    """Return what the caption of a study's figures and table says beside the study's own words."""
+    study = study_of(wildcards)
+    return {"scale": SCALE, "protocol": protocol.lines(study, SCALE)}

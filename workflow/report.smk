@@ -24,6 +24,7 @@ rule table:
     params:
         place=PLACE,
         body=lambda wildcards: study_of(wildcards).body,
+        caption=caption,
     shell:
         "python -m goodinit table {wildcards.work}/{wildcards.study} {params.place} > {log} 2>&1"
 
@@ -53,6 +54,7 @@ rule figure:
         place=PLACE,
         figures=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
         body=lambda wildcards: study_of(wildcards).body,
+        caption=caption,
     shell:
         "python -m goodinit figure {wildcards.work}/{wildcards.study} --figure {wildcards.figure} {params.place} "
         "--figures {params.figures} > {log} 2>&1"
@@ -65,6 +67,17 @@ rule claims:
     output:
         report(f"{RESULTS}/claims.md", caption="report/claims.rst", category="All verdicts", labels={"what": "page"}),
         report(f"{RESULTS}/claims.csv", caption="report/claims.rst", category="All verdicts", labels={"what": "table"}),
+        f"{RESULTS}/README.md",
+        [
+            report(
+                f"{FIGURES}/{work}/verdicts.svg",
+                caption="report/claims.rst",
+                category="All verdicts",
+                labels={"what": work},
+            )
+            for work in all_verdicts()
+        ],
+        [f"{FIGURES}/{work}/verdicts.png" for work in all_verdicts()],
     log:
         f"logs/{SCALE}/claims.log",
     conda:
@@ -75,5 +88,6 @@ rule claims:
         gpu=0,
     params:
         place=PLACE,
+        figures=lambda wildcards: shlex.quote(config["figures"]),
     shell:
-        "python -m goodinit claims {params.place} > {log} 2>&1"
+        "python -m goodinit claims {params.place} --figures {params.figures} > {log} 2>&1"

@@ -131,26 +131,17 @@ def figure(options):
 
 
 def claims(options):
-    """Write the verdicts on every claim as CSV and as a page."""
+    """Write the verdicts on every claim: as CSV, as a page, as a figure for each work; and the page of the scale."""
     import pandas as pd
 
-    from goodinit.report import build, claims, tables
+    from goodinit.report import build
 
     studies = _studies(options)
-    found = []
-    for study in studies:
-        try:
-            frame = tables.frame(study, options.scale, options.results)
-        except tables.NotRun:
-            frame = None
-        found.append(claims.judge(study, options.scale, frame))
-    found = [some for some in found if len(some)]
-    if not found:
-        raise InputError("claims: the chosen studies make none: add them to a study's file under claims")
-    verdicts = pd.concat(found, ignore_index=True)
-    _, page = build.write_verdicts(studies, verdicts, options.scale, options.results)
-    counts = verdicts["verdict"].value_counts()
-    print(f"{page}: {', '.join(f'{count} {verdict}' for verdict, count in counts.items())}")
+    judged = [build.judge(study, options.scale, options.results) for study in studies]
+    for file in build.write_verdicts(studies, judged, options.scale, options.results, options.figures):
+        print(file)
+    counts = pd.concat([verdicts for _, verdicts in judged])["verdict"].value_counts()
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no claims")
 
 
 def report(options):
@@ -160,27 +151,36 @@ def report(options):
     if options.processes is not None and options.processes < 1:
         raise InputError(f"processes: {options.processes} is not at least 1")
     made = build.everything(_studies(options), options.scale, options.results, options.figures, options.processes)
-    print(f"{options.scale} scale: {len(made)} files, {made[-1]} among them")
+    page = Path(options.results) / options.scale / "README.md"
+    print(f"{options.scale} scale: {len(made)} files, {page} among them")
 
 
 def readme(options):
-    """Write the README's tables of verdicts and costs anew, or say that they are stale."""
+    """Write the README's generated parts anew (verdicts, works, costs), or say that they are stale."""
     import pandas as pd
 
+    from goodinit import documents
     from goodinit.report import pages
 
     scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
     found = {scale: pd.read_csv(Path(options.results) / scale / "claims.csv") for scale in scales}
     file = Path(options.file)
     text = new = file.read_text(encoding="utf-8")
-    for name, table in (("verdicts", pages.summary(found)), ("costs", pages.costs(_costs(options), GPU))):
+    parts = {
+        "verdicts": pages.summary(found),
+        "works": pages.works(
+            documents.read(Path(options.configs) / "works.yaml"), spec.studies(options.configs), found
+        ),
+        "costs": pages.costs(_costs(options), GPU),
+    }
+    for name, part in parts.items():
         begin, end = (f"<!-- {where} of {name}, which make figures writes -->" for where in ("begin", "end"))
-        parts = re.split(f"({re.escape(begin)}|{re.escape(end)})", new)
-        if parts[1::2] != [begin, end]:
+        pieces = re.split(f"({re.escape(begin)}|{re.escape(end)})", new)
+        if pieces[1::2] != [begin, end]:
             raise InputError(f"{file}: the lines {begin} and {end} must stand in it once each")
-        new = f"{parts[0]}{begin}\n\n{table}\n\n{end}{parts[4]}"
+        new = f"{pieces[0]}{begin}\n\n{part}\n\n{end}{pieces[4]}"
     if options.check and new != text:
-        raise InputError(f"{file}: its tables are stale: make figures")
+        raise InputError(f"{file}: it is stale: make figures")
     if not options.check:
         record.replace(file, new.encode())
 

@@ -1,13 +1,14 @@
 """What runs will cost, before anything is run: floating-point operations, memory, time."""
 
 import functools
+import gc
 import json
 import math
 import time
-import weakref
 from typing import NamedTuple
 
 import torch
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
@@ -125,6 +126,7 @@ class _Count(NamedTuple):
 def _count(net, shape, classes, size, *, backward):
     """Return a _Count of a model and an objective, given as text, on a batch of so many inputs."""
     parts = json.loads(net)
+    gc.freeze()  # what there was before need not be looked at in each collection
     with torch.device("meta"):
         model = runner.call(models, parts, "model", shape, classes)
         batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
@@ -133,6 +135,7 @@ def _count(net, shape, classes, size, *, backward):
             loss, _ = runner.objective(parts)(model, batch)
             if backward:
                 loss.backward()
+    gc.unfreeze()
     return _Count(counter.get_total_flops(), memory.peak, sum(parameter.nbytes for parameter in model.parameters()))
 
 
@@ -141,20 +144,32 @@ class _Peak(TorchDispatchMode):
 
     def __init__(self, there):
         super().__init__()
-        self.there = [tensor.untyped_storage() for tensor in there]  # kept, so that their names stay theirs
-        self.living = {storage._cdata for storage in self.there}
-        self.now = self.peak = 0
+        self.there = {storage.cdata: storage for storage in map(_storage, there)}
+        self.living, self.now, self.peak = {}, 0, 0
 
     def __torch_dispatch__(self, function, types, arguments=(), options=None):
         result = function(*arguments, **options or {})
         for tensor in tree_leaves((result,)):
-            if isinstance(tensor, torch.Tensor) and (storage := tensor.untyped_storage())._cdata not in self.living:
-                self.living.add(storage._cdata)
-                self.now += storage.nbytes()
-                self.peak = max(self.peak, self.now)
-                weakref.finalize(storage, self._end, storage._cdata, storage.nbytes())
+            if isinstance(tensor, torch.Tensor):
+                storage = _storage(tensor)
+                if storage.cdata not in self.there and storage.cdata not in self.living:
+                    self.living[storage.cdata] = storage, tensor.untyped_storage().nbytes()
+                    self.now += self.living[storage.cdata][1]
+        if self.now > self.peak and self._sweep() > self.peak:
+            # Recomputed activations lie in cycles; when these are collected, and in how many turns, is chance.
+            before = None
+            while before != self.now:
+                before = self.now
+                gc.collect()
+                self._sweep()
+            self.peak = max(self.peak, self.now)
         return result
 
-    def _end(self, storage, size):
-        self.living.discard(storage)
-        self.now -= size
+    def _sweep(self):
+        self.living = {name: one for name, one in self.living.items() if not one[0].expired()}
+        self.now = sum(size for _, size in self.living.values())
+        return self.now
+
+
+def _storage(tensor):
+    return StorageWeakRef(tensor.untyped_storage())

@@ -10,7 +10,7 @@ import pandas as pd
 from goodinit import record, spec
 from goodinit.report import claims, figures, glance, pages, tables
 
-__all__ = ["everything", "write_figures", "write_table", "write_verdicts"]
+__all__ = ["everything", "judge", "write_figures", "write_table", "write_verdicts"]
 
 
 def everything(studies, scale, results, drawings, processes=None):
@@ -32,18 +32,7 @@ def everything(studies, scale, results, drawings, processes=None):
     with concurrent.futures.ProcessPoolExecutor(processes) as pool:
         made = list(pool.map(one, [study.path for study in studies]))
     written = [file for files, _ in made for file in files]
-    every = [verdicts for _, verdicts in made]
-    found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
-    written += write_verdicts(studies, found, scale, results)
-    ran = [study for study, (files, _) in zip(studies, made, strict=True) if files]
-    named = {(study.work, study.name): list(study.figures()) for study in ran}
-    for work in dict.fromkeys(study.work for study in ran):
-        if len(mine := found[found["work"] == work]):
-            written += _draw(glance.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
-    folder = Path(results) / scale
-    where = os.path.relpath(Path(drawings) / scale, folder)
-    record.replace(folder / "README.md", pages.gallery(ran, found, scale, named, where).encode())
-    return [*written, folder / "README.md"]
+    return written + write_verdicts(studies, [judged for _, judged in made], scale, results, drawings)
 
 
 def write_table(study, scale, results, frame):
@@ -67,24 +56,57 @@ def write_figures(study, scale, results, drawings, frame, names=None):
     return written
 
 
-def write_verdicts(studies, found, scale, results):
-    """Write the verdicts as CSV and as a page; return the files."""
+def write_verdicts(studies, judged, scale, results, drawings):
+    """Write the verdicts as CSV, as a page and as a figure for each work, and the page of the scale.
+
+    Args:
+        studies, scale, results, drawings: as in `everything`.
+        judged: for each study whether it was run, and its verdicts.
+
+    Returns:
+        The files written.
+    """
     folder = Path(results) / scale
-    text = found.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    record.replace(folder / "claims.csv", text.encode())
-    record.replace(folder / "claims.md", pages.verdicts(studies, found, scale).encode())
-    return [folder / "claims.csv", folder / "claims.md"]
+    every = [verdicts for _, verdicts in judged]
+    found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
+    ran = [study for study, (was_run, _) in zip(studies, judged, strict=True) if was_run]
+    figures_of = {(study.work, study.name): list(study.figures()) for study in ran}
+    where = os.path.relpath(Path(drawings) / scale, folder)
+    texts = {
+        "claims.csv": found.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
+        "claims.md": pages.verdicts(studies, found, scale),
+        "README.md": pages.gallery(ran, found, scale, figures_of, where),
+    }
+    for name, text in texts.items():
+        record.replace(folder / name, text.encode())
+    written = [folder / name for name in texts]
+    for work in dict.fromkeys(study.work for study in ran):
+        if len(mine := found[found["work"] == work]):
+            written += _draw(glance.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
+    return written
+
+
+def judge(study, scale, results):
+    """Return whether a study was run at a scale, and the verdicts on its claims."""
+    frame = _frame(study, scale, results)
+    return frame is not None, claims.judge(study, scale, frame)
+
+
+def _frame(study, scale, results):
+    """Return the study's frame, None where it was not run."""
+    try:
+        return tables.frame(study, scale, results)
+    except tables.NotRun:
+        return None
 
 
 def _one(path, scale, results, drawings):
-    """Write a study's table and figures; return the files, and the verdicts on its claims."""
-    study = spec.load(path)
-    try:
-        frame = tables.frame(study, scale, results)
-    except tables.NotRun:
-        return [], claims.judge(study, scale, None)
-    written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
-    return written, claims.judge(study, scale, frame)
+    """Write a study's table and figures; return the files, and what `judge` does."""
+    study, written = spec.load(path), []
+    frame = _frame(study, scale, results)
+    if frame is not None:
+        written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
+    return written, (frame is not None, claims.judge(study, scale, frame))
 
 
 def _draw(figure, stem):

@@ -7,7 +7,6 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from goodinit.report import tables
 from goodinit.signatures import InputError
@@ -133,6 +132,8 @@ def agrees(frame, *, where: dict, metric: str, at: int, window: int = 1, reporte
     are those of all runs at the last `window` steps up to `at`: the loss of one mini-batch varies more from
     batch to batch than from seed to seed.
     """
+    from scipy import stats  # half a second, which a table or a figure need not wait for
+
     rows = tables.select(frame, where)
     found = pd.concat([tables.measure(rows, metric, step) for step in range(at - window + 1, at + 1)])
     values = found["value"].to_numpy()

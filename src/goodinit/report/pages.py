@@ -4,7 +4,9 @@ import math
 
 import pandas as pd
 
-__all__ = ["costs", "gallery", "summary", "verdicts"]
+from goodinit import protocol
+
+__all__ = ["costs", "gallery", "summary", "verdicts", "works"]
 
 VERDICTS = ("replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run")
 DEMONSTRATION = "**A demonstration at a small scale, on stand-in data: not a replication.**"
@@ -57,7 +59,7 @@ def gallery(studies, found, scale, figures, where):
         for name in names:
             lines += [f"![{study.name}: {name}]({where}/{study.work}/{study.name}-{name}.png)", ""]
         mine = _of(found, study)
-        lines += ([] if mine.empty else _claims(mine)) + _deviations(study)
+        lines += ([] if mine.empty else _claims(mine)) + _deviations(study) + _protocol(study, scale)
     return "\n".join(lines)
 
 
@@ -82,6 +84,35 @@ def summary(found):
     return "\n".join(lines)
 
 
+def works(cited, studies, found):
+    """Return the README's section of each work: what it is, its studies, and one figure with its question.
+
+    Args:
+        cited: {work: its entry in configs/works.yaml}, in the order of the page.
+        studies: of all works.
+        found: as in `summary`.
+    """
+    lines = []
+    for work, entry in cited.items():
+        mine = [study for study in studies if study.work == work]
+        name, _, figure = entry["figure"].partition("-")
+        shown = next(study for study in mine if study.name == name)
+        scale = next((scale for scale in reversed(found) if _was_run(found[scale], shown)), None)
+        lines += [
+            f"### `{work}`: {entry['about']}",
+            "",
+            f"{entry['author']}, *{entry['title']}* ({entry['year']}).",
+            "",
+        ]
+        lines += [f"Studies: {', '.join(f'`{study.name}`' for study in mine)}.", ""]
+        if scale is not None:
+            counts = _of(found[scale], shown)["verdict"].value_counts()
+            verdict = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
+            lines += [f"![{work}/{name}: {figure}](figures/{scale}/{work}/{entry['figure']}.png)", ""]
+            lines += [f"*{shown.body['question']}* Of its claims: {verdict}.", ""]
+    return "\n".join(lines).rstrip()
+
+
 def costs(rows, rate):
     """Return the README's table of what each work takes at each scale.
 
@@ -99,6 +130,10 @@ def costs(rows, rate):
         sizes = f"{operations / 1e15:.3g} | {operations / rate / 3600:.2g} | {memory / 2**30:.2g} GiB"
         lines.append(f"| {scale} | `{work}` | {runs} | {sizes} | {took} |")
     return "\n".join(lines)
+
+
+def _was_run(found, study):
+    return (_of(found, study)["verdict"] != "not run").any()
 
 
 def _of(found, study):
@@ -121,3 +156,15 @@ def _claims(mine):
 def _deviations(study):
     said = study.body.get("deviations", [])
     return ["Deviations from the source:", "", *(f"- {one}" for one in said), ""] if said else [""]
+
+
+def _protocol(study, scale):
+    said = protocol.lines(study, scale)
+    return [
+        f"<details><summary>Protocol at {scale} scale</summary>",
+        "",
+        *(f"- {one}" for one in said),
+        "",
+        "</details>",
+        "",
+    ]
