@@ -33,7 +33,7 @@ figures: .venv/installed  ## tables, figures, verdicts and pages of the committe
 
 report: .venv/installed  ## report.html: everything at laptop scale as one page that needs no network
 	snakemake --cores all --config scale=laptop
-	snakemake --cores all --config scale=laptop --report report.html
+	snakemake --cores all --config scale=laptop --report report.html --quiet all
 
 WORKS ?= xavier_he,textbook
 reproduce: .venv/installed  ## train works anew at laptop scale, and compare with the committed records

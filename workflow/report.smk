@@ -65,8 +65,18 @@ rule claims:
         all_records(),
         [study.path for study in STUDIES.values()],
     output:
-        report(f"{RESULTS}/claims.md", caption="report/claims.rst", category="All verdicts", labels={"what": "page"}),
-        report(f"{RESULTS}/claims.csv", caption="report/claims.rst", category="All verdicts", labels={"what": "table"}),
+        report(
+            f"{RESULTS}/claims.md",
+            caption="report/claims.rst",
+            category="All verdicts",
+            labels={"what": "all works, as a page"},
+        ),
+        report(
+            f"{RESULTS}/claims.csv",
+            caption="report/claims.rst",
+            category="All verdicts",
+            labels={"what": "all works, as a table"},
+        ),
         f"{RESULTS}/README.md",
         [
             report(
