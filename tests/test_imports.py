@@ -18,8 +18,9 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "report/*.py": REPORT | {f"goodinit.{name}" for name in ("report", "spec", "record", "signatures", "protocol")},
     "runner.py": {"torch", "numpy"}
     | {f"goodinit.{name}" for name in ("methods", "spec", "record", "prepared", "signatures")},
+    "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
-    | {f"goodinit.{name}" for name in ("cost", "runner", "spec", "record", "settings", "signatures")},
+    | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "signatures")},
     "cost.py": {"torch", "goodinit.runner", "goodinit.prepared", "goodinit.methods"},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "cli.py": {"goodinit.commands", "goodinit.signatures"},

@@ -75,6 +75,8 @@ def _parser():
     added.add_argument("--data-root", **data_root)
     added.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     added.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
+    minutes = "from one checkpoint of a long run to the next (default: 5)"
+    added.add_argument("--checkpoint-minutes", type=float, default=5.0, help=minutes)
     added = command("estimate", commands.estimate)
     added.add_argument("--rate", type=float, help="TFLOP/s of the device (default: measured on this CPU)")
     command("table", commands.table)

@@ -64,7 +64,9 @@ def train(options):
     if waiting:
         from goodinit import jobs as training
 
-        training.train(waiting, options.scale, options.data_root, options.device, options.threads)
+        training.train(
+            waiting, options.scale, options.data_root, options.device, options.threads, options.checkpoint_minutes
+        )
 
 
 def estimate(options):

@@ -1,5 +1,7 @@
 """Jobs trained here and now: what another record holds is kept, progress is shown, records are written."""
 
+import contextlib
+import signal
 import sys
 import time
 
@@ -7,12 +9,13 @@ import torch
 from tqdm import tqdm
 
 from goodinit import record, runner, settings, spec
+from goodinit.checkpoint import Checkpoint, Stopped
 from goodinit.signatures import InputError
 
 __all__ = ["train"]
 
 
-def train(jobs, scale, data_root, device, threads):
+def train(jobs, scale, data_root, device, threads, minutes):
     """Train jobs one after the other and write their records.
 
     Args:
@@ -21,11 +24,15 @@ def train(jobs, scale, data_root, device, threads):
         data_root: the data folder, or None for the usual one.
         device: auto, cpu, cuda or cuda:N.
         threads: of the CPU.
+        minutes: from one checkpoint of a long run to the next.
 
     Raises:
         InputError: an argument, the data or an option of a run cannot be used.
         OSError: a record cannot be written.
+        SystemExit: a signal asked the process to end; what was done is kept.
     """
+    if minutes <= 0:
+        raise InputError(f"checkpoint-minutes: {minutes} is not more than 0")
     if threads < 1:
         raise InputError(f"threads: {threads} is not at least 1")
     data_root = settings.data_root(data_root)
@@ -40,18 +47,45 @@ def train(jobs, scale, data_root, device, threads):
             f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
             "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
         )
-    for study, job, file in jobs:
-        file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
-        start = time.perf_counter()
-        try:
-            runs = _execute(file, job, data_root, device)
-        except InputError as error:
-            raise InputError(f"{study.work}/{study.name}: {error}") from None
-        record.write(file, runs)
-        print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
+    with _stoppable() as asked:
+        for study, job, file in jobs:
+            file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
+            start = time.perf_counter()
+            checkpoint = Checkpoint(file, minutes, lambda: bool(asked))
+            try:
+                runs = _execute(file, job, data_root, device, checkpoint)
+            except InputError as error:
+                raise InputError(f"{study.work}/{study.name}: {error}") from None
+            except Stopped:
+                print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
+                sys.exit(128 + asked[0])
+            record.write(file, runs)
+            checkpoint.clear()
+            print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
 
-def _execute(file, job, data_root, device):
+@contextlib.contextmanager
+def _stoppable():
+    """Yield a list in which the first signal to end is put; the second ends the process as it always does."""
+    asked = []
+
+    def ask(number, frame):
+        asked.append(number)
+        print("goodinit: asked to end: after the next update", file=sys.stderr)
+        restore()
+
+    def restore():
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    before = {one: signal.signal(one, ask) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        restore()
+
+
+def _execute(file, job, data_root, device, checkpoint):
     """Return the job's RunRecords: those that another record holds already, and new ones."""
     found = {}
     for run_id, run in record.known(file).items():
@@ -61,10 +95,10 @@ def _execute(file, job, data_root, device):
         except InputError:
             continue
     missing = [run for run in job.runs if run.id not in found]
+    checkpoint.ended += [found[run.id] for run in job.runs if run.id in found]
     with _Progress(job) as progress:
-        for run, trained in zip(
-            missing, runner.execute(missing, data_root=data_root, device=device, progress=progress.step), strict=True
-        ):
+        options = {"data_root": data_root, "device": device, "progress": progress.step, "checkpoint": checkpoint}
+        for run, trained in zip(missing, runner.execute(missing, **options), strict=True):
             found[run.id] = trained
             progress.end(run, trained)
     return [found[run.id] for run in job.runs]

@@ -76,7 +76,7 @@ def _as_many(count, shape):
     return count * 1024 // max(math.prod(shape[1:]), 1024)
 
 
-def execute(runs, *, data_root, device, progress=None):
+def execute(runs, *, data_root, device, progress=None, checkpoint=None):
     """Train the runs; neighbors that differ in seed and initializer alone are trained together.
 
     How many are together changes no bit on one CPU thread: each net of a stack is computed as if alone.
@@ -86,6 +86,7 @@ def execute(runs, *, data_root, device, progress=None):
         data_root: the data folder.
         device: a torch device.
         progress: called as (runs, step, steps, losses), or None.
+        checkpoint: a Checkpoint, from which what was begun goes on, or None.
 
     Yields:
         A RunRecord for each run, in order.
@@ -102,10 +103,10 @@ def execute(runs, *, data_root, device, progress=None):
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
         group = list(group)
         for start in range(0, len(group), TOGETHER):
-            yield from _train(group[start : start + TOGETHER], data_root, device, progress)
+            yield from _train(group[start : start + TOGETHER], data_root, device, progress, checkpoint)
 
 
-def _train(runs, data_root, device, progress):
+def _train(runs, data_root, device, progress, checkpoint):
     """Return the RunRecords of runs that differ in seed and initializer alone."""
     with input_errors():
         training = train.Training(**runs[0].parts["training"])
@@ -114,7 +115,7 @@ def _train(runs, data_root, device, progress):
         shape = splits[0].preprocessing.shape(splits[0].train.images)
         stacked = _stackable(runs[0], shape, splits[0].classes)
         if not stacked and len(runs) > 1:
-            return [one for run in runs for one in _train([run], data_root, device, progress)]
+            return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
         nets, initial = zip(*(_model(run, split) for run, split in zip(runs, splits, strict=True)), strict=True)
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
@@ -125,7 +126,8 @@ def _train(runs, data_root, device, progress):
         size = {"batch_size": training.batch_size, "steps": steps}
         schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
         courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
-        orders = [_augmented(run, split, course) for run, split, course in zip(runs, splits, courses, strict=True)]
+        streams = [_generator(run, "augment") for run in runs]
+        orders = [_augmented(*one) for one in zip(splits, courses, streams, strict=True)]
     objective_of = objective(run.parts)
     at_once = evaluation_batch(device.type, shape, training.batch_size)
 
@@ -135,15 +137,6 @@ def _train(runs, data_root, device, progress):
 
     if steps:
         _rehearse(run, model, objective_of, join([next(data.batches(split.train, 2)) for split in splits]))
-
-    def evaluate(model, names):
-        found = {}
-        for part in names:
-            if len(getattr(splits[0], part).labels):
-                parts = [data.batches(getattr(split, part), at_once) for split in splits]
-                metrics = train.evaluate(model, objective_of, map(join, zip(*parts, strict=True)))
-                found |= {f"{part}_{name}": value for name, value in metrics.items()}
-        return found
 
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     with contextlib.ExitStack() as context:
@@ -160,21 +153,78 @@ def _train(runs, data_root, device, progress):
         torch.manual_seed(spec.stream(run.seed, "dropout"))
         if training.precision == "bf16":  # a cache would keep the first weights' casts for the whole of training
             context.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
+        resume = checkpoint and checkpoint.load(runs)
+        if resume:
+            _restore(resume, model, optimizer, courses, streams, device)
+
+        def keep(state):
+            if checkpoint.due():
+                checkpoint.save(runs, {"loop": state(), **_state(model, optimizer, streams, device)})
+
+        seen = _steps(resume["loop"]) if resume else 0
         history = train.fit(
             model,
             objective_of,
-            _forgetting(map(join, zip(*orders, strict=True)), courses[0].starts, optimizer),
+            _forgetting(map(join, zip(*orders, strict=True)), courses[0].starts, optimizer, seen),
             update,
             training,
             schedule=schedule,
-            evaluate=evaluate if splits[0].classes else None,
+            evaluate=_evaluation(splits, objective_of, join, at_once) if splits[0].classes else None,
             diagnostics=watched,
             progress=progress and (lambda step, losses: progress(runs, step, steps, losses)),
+            checkpoint=checkpoint and keep,
+            resume=resume and resume["loop"],
         )
-    return [
+    records = [
         _record(run, i if stacked else ..., history, (initial[i], courses[i]), splits[i], device, len(runs))
         for i, run in enumerate(runs)
     ]
+    if checkpoint:
+        checkpoint.end(records)
+    return records
+
+
+def _evaluation(splits, objective_of, join, at_once):
+    """Return a function (model, names of parts) -> {metric: mean over the part's examples}."""
+
+    def evaluate(model, names):
+        found = {}
+        for part in names:
+            if len(getattr(splits[0], part).labels):
+                parts = [data.batches(getattr(split, part), at_once) for split in splits]
+                metrics = train.evaluate(model, objective_of, map(join, zip(*parts, strict=True)))
+                found |= {f"{part}_{name}": value for name, value in metrics.items()}
+        return found
+
+    return evaluate
+
+
+def _state(model, optimizer, streams, device):
+    """Return what training changes beside the loop's own state; how far the order of examples is follows from that."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "augment": [generator.get_state() for generator in streams],
+        "random": torch.get_rng_state(),
+        "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def _restore(state, model, optimizer, courses, streams, device):
+    """Put everything where it was when this state was kept."""
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    for course in courses:
+        course.skip(_steps(state["loop"]))
+    for generator, past in zip(streams, state["augment"], strict=True):
+        generator.set_state(past)
+    torch.set_rng_state(state["random"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["random on the device"], device)
+
+
+def _steps(loop):
+    return loop["history"]["steps"] + len(loop["pending"])
 
 
 class _Initial(NamedTuple):
@@ -221,17 +271,16 @@ def _course(run, split, size):
     return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
 
 
-def _augmented(run, split, course):
+def _augmented(split, course, generator):
     """Return an iterator over the batches of a Course, augmented where the data are."""
     if split.preprocessing.pad is None:
         return course
-    generator = _generator(run, "augment")
     return (split.preprocessing.augment(batch, generator) for batch in course)
 
 
-def _forgetting(batches, starts, optimizer):
-    """Yield the batches; before those at the starts the optimizer forgets the past."""
-    for step, batch in enumerate(batches):
+def _forgetting(batches, starts, optimizer, first):
+    """Yield the batches, those after the first so many; before those at the starts the optimizer forgets the past."""
+    for step, batch in enumerate(batches, first):
         if step in starts:
             optimizer.state.clear()
             for group in optimizer.param_groups:

@@ -1,5 +1,6 @@
 """Curricula: which training examples each mini-batch is made of, in order."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ class Course:
     """An iterator over mini-batches, with what is to be known of them.
 
     Args:
-        batches: the mini-batches.
+        batches: functions that make the mini-batches, so that those that are skipped are not made.
         starts: after how many updates the optimizer forgets the past; a schedule of the learning rate goes on.
         subset: the places, int64 (M,), of the training examples seen before the last stage, in the order in which
             they were selected; None where all are seen from the beginning.
@@ -27,10 +28,15 @@ class Course:
     subset: torch.Tensor | None = None
 
     def __iter__(self):
-        return self.batches
+        return self
 
     def __next__(self):
-        return next(self.batches)
+        return next(self.batches)()
+
+    def skip(self, steps):
+        """Leave out the next mini-batches: so many were seen before."""
+        for _ in itertools.islice(self.batches, steps):
+            pass
 
 
 def full(train, *, batch_size, steps, generator, subset_generator=None, replacement: bool = False):
@@ -130,7 +136,7 @@ def progressive(
 
 
 def _draw(train, places, batch_size, steps, generator, replacement):
-    """Yield batches of the examples at these places."""
+    """Yield functions that make batches of the examples at these places."""
     count, order = len(places), torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         if replacement:
@@ -139,8 +145,12 @@ def _draw(train, places, batch_size, steps, generator, replacement):
             if len(order) < batch_size:
                 order = torch.randperm(count, generator=generator)
             chosen, order = order[:batch_size], order[batch_size:]
-        chosen = places[chosen].to(train.labels.device, non_blocking=True)
-        yield type(train)(train.images.index_select(0, chosen), train.labels.index_select(0, chosen))
+        yield functools.partial(_gather, train, places[chosen])
+
+
+def _gather(train, chosen):
+    chosen = chosen.to(train.labels.device, non_blocking=True)
+    return type(train)(train.images.index_select(0, chosen), train.labels.index_select(0, chosen))
 
 
 def _random(train, size, generator):

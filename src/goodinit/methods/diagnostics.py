@@ -305,6 +305,7 @@ def update_size(model, batch, generator):
                 then.copy_(now)
         return {"update_size": np.array(sizes), "mean_update_size": float(np.mean(sizes))}
 
+    observe.state = last
     yield observe
 
 

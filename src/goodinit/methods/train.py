@@ -83,8 +83,36 @@ class History:
             steps.append(step)
             past.append(value)
 
+    def state(self):
+        """Return the same as tensors and plain data."""
+        series = {
+            name: (torch.tensor(at), torch.from_numpy(np.array(past))) for name, (at, past) in self.series.items()
+        }
+        diverged_at = None if self.diverged_at is None else torch.from_numpy(self.diverged_at)
+        return {"steps": self.steps, "diverged_at": diverged_at, "series": series, "seconds": dict(self.seconds)}
 
-def fit(model, objective, batches, update, training, *, schedule=None, evaluate=None, diagnostics=(), progress=None):
+    @classmethod
+    def of(cls, state):
+        """Return the History whose state this is."""
+        series = {name: (at.tolist(), list(past.numpy())) for name, (at, past) in state["series"].items()}
+        diverged_at = None if state["diverged_at"] is None else state["diverged_at"].numpy()
+        return cls(state["steps"], diverged_at, series, dict(state["seconds"]))
+
+
+def fit(
+    model,
+    objective,
+    batches,
+    update,
+    training,
+    *,
+    schedule=None,
+    evaluate=None,
+    diagnostics=(),
+    progress=None,
+    checkpoint=None,
+    resume=None,
+):
     """Train `model` in place: one update for every batch, until they end or the loss diverges.
 
     Args:
@@ -95,20 +123,24 @@ def fit(model, objective, batches, update, training, *, schedule=None, evaluate=
         training: a Training; of it, everything but the length and the batch size is used here.
         schedule: called before every update with the number of those done, to set the learning rate; or None.
         evaluate: (model, parts) -> {metric: number}, of the parts of the data so called, or None.
-        diagnostics: functions (step) -> {name: array}.
+        diagnostics: functions (step) -> {name: array}; one that remembers has a `state`, a list of tensors.
         progress: called as (step, losses), (S,), after every 100 steps and at the end, or None.
+        checkpoint: called after every step with a function that returns the state of this loop, or None.  With the
+            states of the model, of the optimizer and of the random streams, training can go on from there.
+        resume: such a state, or None; `batches` are those that follow.
 
     Returns:
         A History, with the series `loss` and the objective's metrics at every step, and what
         `evaluate` and the diagnostics gave.
     """
-    history = History()
+    history = History() if resume is None else History.of(resume["history"])
     observers = [(training.diagnose_every, 0, "diagnosing", diagnose) for diagnose in diagnostics]
     if evaluate is not None:
         when = training.evaluate_every, training.evaluate_from
         observers.append((*when, "evaluating", lambda step: evaluate(model, training.evaluate_on)))
 
-    seen = {}
+    seen = {} if resume is None else dict(resume["seen"])
+    remembering = [diagnose.state for diagnose in diagnostics if hasattr(diagnose, "state")]
 
     def look(step, what, observer):
         start = time.perf_counter()
@@ -121,9 +153,25 @@ def fit(model, objective, batches, update, training, *, schedule=None, evaluate=
                 seen[index] = step
                 look(step, what, observer)
 
+    def state():
+        return {
+            "history": history.state(),
+            "pending": [{name: value.cpu() for name, value in metrics.items()} for metrics in pending],
+            "seen": dict(seen),
+            "remembered": [[tensor.cpu() for tensor in tensors] for tensors in remembering],
+            "elapsed": time.perf_counter() - start,
+        }
+
     start = time.perf_counter()
     pending = []
-    observe(0, always=True)
+    if resume is None:
+        observe(0, always=True)
+    else:
+        start -= resume["elapsed"]
+        pending = [dict(metrics) for metrics in resume["pending"]]
+        for tensors, past in zip(remembering, resume["remembered"], strict=True):
+            for tensor, value in zip(tensors, past, strict=True):
+                tensor.copy_(value)
     for batch in batches:
         loss, metrics = objective(model, batch)
         loss.sum().backward()
@@ -139,6 +187,8 @@ def fit(model, objective, batches, update, training, *, schedule=None, evaluate=
             if training.stop_when_diverged and history.diverged_at.all():
                 break
         observe(history.steps + len(pending))
+        if checkpoint is not None:
+            checkpoint(state)
     _collect(history, pending, training.diverged_above, progress)
     observe(history.steps, always=True)
     further = [part for part in training.evaluate_at_end_on if part not in training.evaluate_on]
@@ -178,7 +228,8 @@ def _collect(history, pending, diverged_above, progress):
     first = history.steps + 1
     history.steps += len(pending)
     for name in pending[0]:
-        values = torch.stack([metrics[name] for metrics in pending]).cpu()
+        values = [metrics[name] for metrics in pending]
+        values = torch.stack([value.to(values[-1].device) for value in values]).cpu()
         values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
         steps, past = history.series.setdefault(name, ([], []))
         steps.extend(range(first, history.steps + 1))

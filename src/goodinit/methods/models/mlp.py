@@ -128,3 +128,12 @@ class Dropout(nn.Module):
         shape = inputs.shape[-2:]
         drawn = [torch.rand(shape, generator=generator, device="cpu") for generator in self.generators]
         return inputs * (torch.stack(drawn) > self.ratio).view(inputs.shape).to(inputs.device)
+
+    def get_extra_state(self):
+        """Return the states of the generators."""
+        return [generator.get_state() for generator in self.generators]
+
+    def set_extra_state(self, states):
+        """Put the generators where they were."""
+        for generator, state in zip(self.generators, states, strict=True):
+            generator.set_state(state)

@@ -1,0 +1,192 @@
+"""Training that was stopped, or killed, goes on and ends as if it had not been."""
+
+import copy
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from goodinit import checkpoint, record, runner, spec
+from goodinit.checkpoint import Checkpoint, Stopped
+
+CPU = torch.device("cpu")
+MLP = {
+    "data": {"name": "digits", "train_examples": 200, "test_examples": 50},
+    "model": {"name": "mlp", "hidden": [16, 16], "dropout": 0.2, "batch_norm": True},
+    "init": {"name": "he_normal"},
+    "objective": {"name": "cross_entropy"},
+    "optimizer": {"name": "adam", "lr": 0.01},
+    "update": {"name": "synchronous"},
+    "curriculum": {"name": "full"},
+    "training": {"steps": 130, "batch_size": 30, "evaluate_every": 7, "evaluate_on": ["train", "test"],
+                 "evaluate_at_end_on": ["test"]},
+    "diagnostics": [],
+}  # fmt: skip
+SHORT = {"steps": 9, "batch_size": 10, "evaluate_every": 4, "diagnose_every": 2}
+SHAPES = {"name": "shapes", "train_examples": 60, "test_examples": 20}
+CASES = {
+    "a stack with dropout and batch normalization": {},
+    "momentum, schedule, augmentation, diagnostics": {
+        "data": SHAPES | {"pad": 2},
+        "model": {"name": "fitnet4", "batch_norm": "after", "activation": "relu"},
+        "optimizer": {"name": "momentum", "lr": 0.01},
+        "schedule": {"name": "step", "at": [3, 6], "factor": 0.1},
+        "training": SHORT,
+        "diagnostics": [{"name": "update_size"}, {"name": "weight_variance"}],
+    },
+    "semi-synchronous": {
+        "model": {"name": "mlp", "hidden": [16, 16]},
+        "optimizer": {"name": "momentum", "lr": 0.01},
+        "update": {"name": "semi_synchronous"},
+        "training": SHORT,
+    },
+    "progressive, with the noise of an auto-encoder": {
+        "data": SHAPES,
+        "model": {"name": "resnet_vae", "blocks": 6, "width": 4, "latent": 4},
+        "objective": {"name": "elbo"},
+        "optimizer": {"name": "adam", "lr": 0.01},
+        "curriculum": {"name": "progressive", "fractions": [0.2], "stage_steps": [4]},
+        "training": SHORT,
+        "diagnostics": [{"name": "reconstructions", "images": 2, "size": 8}],
+    },
+    "diverging": {"optimizer": {"name": "sgd", "lr": 1e9}, "model": {"name": "mlp", "hidden": [16]}},
+}
+
+
+def _runs(changes, seeds=2):
+    parts = copy.deepcopy(MLP) | changes
+    return [spec.Run(parts, seed, {}) for seed in range(seeds)]
+
+
+class _Patience:
+    """Asked so many times, it wants the process to end; then it is asked anew."""
+
+    def __init__(self, times):
+        self.times, self.left = times, times
+
+    def __call__(self):
+        self.left -= 1
+        return self.left < 0
+
+
+def _interrupted(runs, data_root, file, times):
+    """Return the records of runs that were stopped every so many updates, and how often they were."""
+    for stops in itertools.count():
+        kept = Checkpoint(file, minutes=1e9, asked=_Patience(times))
+        found = record.known(file)
+        kept.ended += [found[run.id] for run in runs if run.id in found]
+        missing = [run for run in runs if run.id not in found]
+        try:
+            trained = runner.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
+            found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
+        except Stopped:
+            continue
+        kept.clear()
+        return [found[run.id] for run in runs], stops
+
+
+def _same(one, other):
+    assert (one.status, one.diverged_at, one.steps, one.id) == (other.status, other.diverged_at, other.steps, other.id)
+    assert one.series.keys() == other.series.keys()
+    for name, series in one.series.items():
+        assert series.values.dtype == other.series[name].values.dtype
+        np.testing.assert_array_equal(series.steps, other.series[name].steps, name)
+        np.testing.assert_array_equal(series.values, other.series[name].values, name)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_run_that_was_stopped_again_and_again_ends_bit_equal(case, data_root, tmp_path):
+    runs = _runs(CASES[case])
+    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    steps = whole[0].steps
+    found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 41 if steps > 20 else 2)
+    assert stops >= 2
+    for one, other in zip(whole, found, strict=True):
+        _same(one, other)
+    assert not list(tmp_path.iterdir())
+
+
+def _stopped(runs, data_root, file, times=5):
+    with pytest.raises(Stopped):
+        list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _Patience(times))))
+
+
+def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(Checkpoint, "save", lambda self, runs, state: saved.append(state["loop"]["pending"]))
+    runs = _runs({"training": SHORT})
+    list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
+    assert [len(pending) for pending in saved] == list(range(1, 10))
+
+
+def _other_id(runs):
+    return [spec.Run(runs[0].parts, 7, {})]
+
+
+@pytest.mark.parametrize(
+    ("damage", "other", "why"),
+    [
+        (lambda content: content[: len(content) // 2], None, "damaged"),
+        (lambda content: content[:-9] + b"123456789", None, "damaged"),
+        (lambda content: b"", None, "damaged"),
+        (lambda content: b"[]\n", None, "damaged"),
+        (lambda content: content.replace(b'"format": 1', b'"format": 2'), None, "format is another"),
+        (None, _other_id, "runs is another"),
+        (lambda content: content.replace(torch.__version__.encode(), b"0.1"), None, "torch is another"),
+    ],
+)
+def test_a_checkpoint_that_cannot_be_used_is_said_and_training_starts_over(
+    damage, other, why, data_root, tmp_path, capsys
+):
+    runs = _runs({"training": SHORT}, seeds=1)
+    _stopped(runs, data_root, tmp_path / "job.json")
+    (file,) = tmp_path.iterdir()
+    if damage:
+        file.write_bytes(damage(file.read_bytes()))
+    runs = other(runs) if other else runs
+    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    found, _ = _interrupted(runs, data_root, tmp_path / "job.json", 1000)
+    said = capsys.readouterr().err
+    assert why in said
+    assert "training starts over" in said
+    _same(whole[0], found[0])
+
+
+def test_other_sources_make_a_checkpoint_another_s(data_root, tmp_path, monkeypatch, capsys):
+    runs = _runs({"training": SHORT}, seeds=1)
+    _stopped(runs, data_root, tmp_path / "job.json")
+    monkeypatch.setattr(checkpoint, "_code", lambda: "other")
+    assert Checkpoint(tmp_path / "job.json").load(runs) is None
+    assert "code is another" in capsys.readouterr().err
+
+
+def test_a_checkpoint_holds_no_code(data_root, tmp_path, capsys):
+    """A pickle that would run something when it is read is refused, however well its checksum fits."""
+    runs = _runs({"training": SHORT}, seeds=1)
+    kept = Checkpoint(tmp_path / "job.json", 1e9, lambda: False)
+    kept.save(runs, {"loop": _Harmful()})
+    assert kept.load(runs) is None
+    assert not (tmp_path / "harm").exists()
+    assert "damaged (UnpicklingError" in capsys.readouterr().err
+
+
+class _Harmful:
+    def __reduce__(self):
+        return (open, ("harm", "w"))
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(data_root, tmp_path, monkeypatch):
+    runs = _runs({"training": SHORT}, seeds=1)
+    _stopped(runs, data_root, tmp_path / "job.json")
+    (file,) = tmp_path.iterdir()
+    before = file.read_bytes()
+
+    def full(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(OSError, match="No space"):
+        Checkpoint(tmp_path / "job.json").save(runs, {})
+    assert [one.name for one in tmp_path.iterdir()] == [file.name]
+    assert file.read_bytes() == before
