@@ -1,6 +1,7 @@
 """A user's mistake ends with one line that says where, what and how to mend it, and leaves nothing behind."""
 
 import errno
+import json
 import re
 import shlex
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import settings
+from goodinit import record, settings
 from goodinit.cli import main
 from goodinit.signatures import InputError
 
@@ -268,8 +269,18 @@ def swap(old, new):
     return lambda content: re.sub(old, new, content, count=1)
 
 
-LOST = swap(rb'"id": "\w+"', b'"id": "0"')
-OTHER = swap(b'"diverged_above": [0-9.]+', b'"diverged_above": 5.0')
+def sealed(change):
+    """Give a changed record the checksum of what it says now."""
+
+    def changed(content):
+        text = json.loads(change(content))
+        return json.dumps(text | {"sha256": record._checksum(text)}).encode()
+
+    return changed
+
+
+LOST = sealed(swap(rb'"id": "\w+"', b'"id": "0"'))
+OTHER = sealed(swap(b'"diverged_above": [0-9.]+', b'"diverged_above": 5.0'))
 RECORD = "demo/runs/work/study/*.json"
 ARRAYS = "demo/runs/work/study/*.npz"
 DIGITS = "prepared/digits"
@@ -389,9 +400,11 @@ ELSEWHERE = [
     ("record-truncated", "train", copied("results", RECORD, half), ".json: damaged record", AGAIN),
     ("record-empty", "table work/study", copied("results", RECORD, lambda content: b""),
      ".json: damaged record", AGAIN),
-    ("record-format", "show zzz", copied("results", RECORD, swap(b'"format": 1', b'"format": 2')),
-     "record of format 2, not 1", AGAIN),
-    ("record-key", "claims", copied("results", RECORD, swap(b'"status"', b'"staus"')),
+    ("record-format", "show zzz", copied("results", RECORD, swap(b'"format": 2', b'"format": 3')),
+     "record of format 3, not 2", AGAIN),
+    ("record-edited", "claims", copied("results", RECORD, swap(b'"steps": 2', b'"steps": 3')),
+     ".json: damaged or edited", AGAIN),
+    ("record-key", "claims", copied("results", RECORD, sealed(swap(b'"status"', b'"staus"'))),
      "damaged record (KeyError: 'status')", AGAIN),
     ("record-lost-run", "train", copied("results", RECORD, LOST), "damaged record: run ", " is missing"),
     ("record-lost-run-table", "table", copied("results", RECORD, LOST), "damaged record: run ",

@@ -95,7 +95,7 @@ def test_same_bytes_whenever_written(tmp_path, monkeypatch):
 def test_text_is_strict_with_one_run_a_line(tmp_path):
     lines = _written(tmp_path).read_text().splitlines()
     text = json.loads("\n".join(lines))
-    assert text["format"] == 1
+    assert text["format"] == 2
     assert len(text["provenance"]) == 2  # each origin once
     start = lines.index(' "runs": [') + 1
     assert [json.loads(line.rstrip(",")) for line in lines[start : start + 4]] == text["runs"]
@@ -135,11 +135,14 @@ def _cut(file):
     file.write_bytes(file.read_bytes()[:-20])
 
 
-def _edit(old, new):
+def _edit(old, new, seal=True):
+    """Change the text of a record, and, so that it is read further, its checksum."""
+
     def damage(file):
-        text = file.read_text()
-        assert old in text
-        file.write_text(text.replace(old, new))
+        before = file.read_text()
+        assert old in before
+        text = json.loads(before.replace(old, new))
+        file.write_text(json.dumps(text | {"sha256": record._checksum(text)} if seal else text))
 
     return damage
 
@@ -151,8 +154,10 @@ DAMAGES = {
     "empty text": (lambda file: file.write_text(""), ".json", "damaged"),
     "a list": (lambda file: file.write_text("[]"), ".json", "damaged"),
     "not UTF-8": (lambda file: file.write_bytes(b"\xff\xfe\x00"), ".json", "damaged"),
-    "other format": (_edit('"format": 1', '"format": 2'), ".json", "record of format 2, not 1"),
-    "no format": (_edit('"format": 1', '"shape": 1'), ".json", "damaged"),
+    "other format": (_edit('"format": 2', '"format": 3'), ".json", "record of format 3, not 2"),
+    "no format": (_edit('"format": 2', '"shape": 2'), ".json", "damaged"),
+    "another seed": (_edit('"seed": 7', '"seed": 8', seal=False), ".json", "damaged or edited"),
+    "no checksum": (_edit('"sha256"', '"sha"', seal=False), ".json", "damaged"),
     "too many rows": (_edit('"rows": [3, 4]', '"rows": [3, 44]'), ".json", "damaged"),
     "unknown array": (_edit('"array": "accuracy"', '"array": "precision"'), ".json", "damaged"),
     "unknown end": (_edit('"diverged",', '"gave up",'), ".json", "damaged"),
@@ -189,6 +194,13 @@ def _changed(part, **options):
 def test_stale_record_names_the_option(filled, words):
     with pytest.raises(InputError, match=f"^file.json: stale: {words}"):
         record.verify("file.json", _run(), filled)
+
+
+def test_another_layout_of_the_same_text_is_the_same_record(tmp_path):
+    file = _written(tmp_path)
+    whole = record.read(file)
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=4))
+    assert [run.parts for run in record.read(file)] == [run.parts for run in whole]
 
 
 def test_equal_options_are_not_stale(tmp_path):

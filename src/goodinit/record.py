@@ -1,7 +1,8 @@
 """Records: what a job left behind, written whole or not at all, and refused when damaged or stale.
 
 A record is two files.  `<job>.json` says what was run, on what, and how it ended; `<job>.npz` holds the
-numbers: for each series one array in which the runs' rows follow each other, and one of their steps.
+numbers: for each series one array in which the runs' rows follow each other, and one of their steps.  The text has the
+checksum of the arrays, and its own.
 """
 
 import functools
@@ -35,7 +36,7 @@ __all__ = [
     "write",
 ]
 
-FORMAT = 1
+FORMAT = 2
 AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # of a series, after the steps; where they count from
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
 ENDS = ("finished", "diverged", "did not learn")
@@ -99,12 +100,13 @@ def write(file, runs):
         "arrays_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
         "provenance": origins,
     }
-    lines = []
+    described = []
     for run in runs:
         words = {key: value for key, value in vars(run).items() if key not in ("series", "provenance")}
-        words |= {"provenance": origins.index(run.provenance), "series": index[run.id]}
-        lines.append(json.dumps(words, allow_nan=False))
-    text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + ",\n".join(lines) + "\n ]\n}\n"
+        described.append(words | {"provenance": origins.index(run.provenance), "series": index[run.id]})
+    head["sha256"] = _checksum(head | {"runs": described})
+    lines = ",\n".join(json.dumps(words, allow_nan=False) for words in described)
+    text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + lines + "\n ]\n}\n"
     replace(file.with_suffix(".npz"), buffer.getvalue())
     try:
         replace(file, text.encode())
@@ -125,6 +127,8 @@ def read(file):
         text = json.loads(file.read_text(encoding="utf-8"))
         if text["format"] != FORMAT:
             raise InputError(f"{file}: record of format {text['format']}, not {FORMAT}: {mend}")
+        if _checksum(text) != text["sha256"]:
+            raise InputError(f"{file}: damaged or edited: its text does not have the checksum that it names: {mend}")
         packed = file.with_suffix(".npz").read_bytes()
         if hashlib.sha256(packed).hexdigest() != text["arrays_sha256"]:
             raise InputError(f"{file.with_suffix('.npz')}: damaged: not the arrays that the record names: {mend}")
@@ -243,6 +247,12 @@ def _git(*words):
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def _checksum(text):
+    """Return the SHA-256 of what a record says, but for that checksum, however it is laid out."""
+    said = {key: value for key, value in text.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(said, allow_nan=False).encode()).hexdigest()
 
 
 def _pack(runs):
