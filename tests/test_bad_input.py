@@ -402,7 +402,7 @@ ELSEWHERE = [
      ".json: damaged record", AGAIN),
     ("record-format", "show zzz", copied("results", RECORD, swap(b'"format": 2', b'"format": 3')),
      "record of format 3, not 2", AGAIN),
-    ("record-edited", "claims", copied("results", RECORD, swap(b'"steps": 2', b'"steps": 3')),
+    ("record-edited", "claims", copied("results", RECORD, swap(b'"seed": 0', b'"seed": 1')),
      ".json: damaged or edited", AGAIN),
     ("record-key", "claims", copied("results", RECORD, sealed(swap(b'"status"', b'"staus"'))),
      "damaged record (KeyError: 'status')", AGAIN),

@@ -1,6 +1,8 @@
 """The command `goodinit`."""
 
 import argparse
+import errno
+import io
 import os
 import sys
 
@@ -8,6 +10,8 @@ from goodinit import commands
 from goodinit.signatures import InputError
 
 __all__ = ["main"]
+
+NO_MEMORY = "memory ran out: end other processes, or ask for more; what was done is kept"
 
 EXAMPLES = """\
 examples:
@@ -24,6 +28,9 @@ examples:
 
 def main(arguments=None):
     """Run one subcommand; a user's mistake ends with one line on standard error and exit status 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # where the locale has not all letters
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -31,7 +38,11 @@ def main(arguments=None):
         sys.exit(_fail(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except MemoryError:
+        sys.exit(_fail(NO_MEMORY))
     except OSError as error:
+        if error.errno == errno.ENOMEM:
+            sys.exit(_fail(NO_MEMORY))
         sys.exit(_fail(f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"))
     except KeyboardInterrupt:
         print("goodinit: interrupted; what was not finished is not recorded", file=sys.stderr)

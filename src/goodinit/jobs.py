@@ -56,6 +56,10 @@ def train(jobs, scale, data_root, device, threads, minutes):
                 runs = _execute(file, job, data_root, device, checkpoint)
             except InputError as error:
                 raise InputError(f"{study.work}/{study.name}: {error}") from None
+            except (MemoryError, RuntimeError) as error:
+                if not _is_memory(error):
+                    raise
+                raise InputError(f"{study.work}/{study.name}: {_no_memory(job, device)}") from None
             except Stopped:
                 print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
                 sys.exit(128 + asked[0])
@@ -83,6 +87,21 @@ def _stoppable():
         yield asked
     finally:
         restore()
+
+
+def _is_memory(error):
+    """Say whether memory ran out; torch has no exception of its own for that of the CPU."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+
+
+def _no_memory(job, device):
+    from goodinit import cost
+
+    needed = cost.of(job.runs).memory / 2**30
+    return (
+        f"job {job.name}: memory ran out on {device}; it needs about {needed:.2g} GiB beside the libraries: "
+        "end other processes, ask for more, or lower training.batch_size; what was done is kept"
+    )
 
 
 def _execute(file, job, data_root, device, checkpoint):
