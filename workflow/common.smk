@@ -1,6 +1,7 @@
 # What the rules know of the studies, through goodinit.spec, and nothing else.
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from goodinit.signatures import InputError
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
 # conda, `python` is the one that runs Snakemake, whether or not its environment was activated.
 PREFIX = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    if shutil.which("conda") is None:
+        raise WorkflowError("--use-conda: conda is not on the path: install miniforge, or leave --use-conda out")
+else:
     PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)
 
@@ -49,6 +53,15 @@ wildcard_constraints:
 
 def study_of(wildcards):
     return STUDIES[f"{wildcards.work}/{wildcards.study}"]
+
+
+def asked(name, default):
+    """Return how much of a resource a training job asks a cluster for: what its study says, and more if it failed."""
+
+    def amount(wildcards, attempt):
+        return attempt * study_of(wildcards).scaled("resources", SCALE, {}).get(name, default)
+
+    return amount
 
 
 def manifests(wildcards):
