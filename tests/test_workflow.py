@@ -32,15 +32,9 @@ def _snakemake(folder, *words, environment=None):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, project_of):
     """Return a copy of the project with one small study, run once."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    (folder / "configs" / "work").mkdir(parents=True)
-    shutil.copy(ROOT / "configs" / "config.yaml", folder / "configs")
-    (folder / "configs" / "work" / "study.yaml").write_text(STUDY + MORE)
+    folder = project_of(tmp_path_factory.mktemp("project"), STUDY + MORE)
     status, output = _snakemake(folder)
     assert status == 0, output
     return folder
