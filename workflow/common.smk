@@ -40,7 +40,7 @@ except InputError as error:
 SCALE = config["scale"]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
-JOBS = {(name, job.name): job for name, study in STUDIES.items() for job in study.jobs(SCALE)}
+JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}
 # How the commands find the studies: what they are called with, after the subcommand.
 PLACE = f"--configs {shlex.quote(str(ROOT / 'configs'))} --results {shlex.quote(config['results'])} --scale {SCALE}"
 
@@ -65,12 +65,12 @@ def asked(name, default):
 
 
 def manifests(wildcards):
-    job = JOBS[f"{wildcards.work}/{wildcards.study}", wildcards.job]
+    job = JOBS[f"{wildcards.work}/{wildcards.study}"][wildcards.job]
     return [f"{DATA_ROOT}/prepared/{name}/manifest.json" for name in job.data]
 
 
 def records(name):
-    return [f"{RESULTS}/runs/{name}/{job.name}.json" for job in STUDIES[name].jobs(SCALE)]
+    return [f"{RESULTS}/runs/{name}/{job}.json" for job in JOBS[name]]
 
 
 def records_of(wildcards):
