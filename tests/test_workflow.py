@@ -1,6 +1,7 @@
 """The Snakemake workflow: one study from data to verdict, and nothing done twice."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -115,6 +116,15 @@ def test_a_wrong_setting_is_one_clear_line(project, config, words):
     assert status != 0
     assert "Traceback" not in output
     assert all(word in output for word in words), output
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus"), [(["scale=paper"], 1), (["scale=paper", "device=cpu"], 0), (["device=cuda"], 1), ([], 0)]
+)
+def test_a_training_asks_for_a_gpu_where_it_takes_one(project, config, gpus):
+    status, output = _snakemake(project, "--dry-run", "--forcerun", "train", "--config", "works=work", *config)
+    assert status == 0, output
+    assert re.search(r"rule train:.*?resources: [^\n]*\bgpu=(\d)", output, re.DOTALL)[1] == str(gpus)
 
 
 def test_lint(project):
