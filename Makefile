@@ -5,13 +5,16 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 comma := ,
 
-.PHONY: demo test lint format figures report reproduce bench clean
+.PHONY: demo test test-cluster lint format figures report reproduce bench clean
 
 demo: .venv/installed  ## the demonstration: everything, on embedded stand-in data
 	snakemake --cores all
 
 test: .venv/installed  ## the tests; those on real data run where GOODINIT_DATA points to it
 	pytest
+
+test-cluster: .venv/installed  ## the workflow on a throw-away Slurm of one node, where Slurm is installed
+	pytest -rs tests/test_slurm.py
 
 lint: .venv/installed  ## what the code must pass
 	ruff check

@@ -1,6 +1,7 @@
 """Synthetic records: small studies, and numbers that no training made."""
 
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,24 @@ class House:
             "provenance": {"device": "cpu", "commit": None},
         }
         return record.RunRecord(**{"id": run.id, "seed": run.seed, "parts": run.parts} | words | changes, series=series)
+
+
+def _copy_project(folder, study):
+    """Copy what the workflow needs into a folder, with one study, given as text, in place of ours."""
+    root = Path(__file__).parents[1]
+    for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml"):
+        copy = shutil.copytree if (root / name).is_dir() else shutil.copy
+        copy(root / name, folder / name)
+    (folder / "configs" / "work").mkdir(parents=True)
+    shutil.copy(root / "configs" / "config.yaml", folder / "configs")
+    (folder / "configs" / "work" / "study.yaml").write_text(study)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def project_of():
+    """Return the function that copies the project with a study, given as text, in place of ours."""
+    return _copy_project
 
 
 @pytest.fixture

@@ -2,10 +2,11 @@
 
 import gc
 import re
+from pathlib import Path
 
 import pytest
 
-from goodinit import cli, cost, prepared, spec
+from goodinit import cli, commands, cost, prepared, spec
 
 PARTS = {
     "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},
@@ -120,3 +121,17 @@ def test_the_command_prints_a_line_for_each_study(capsys):
         f"textbook/{study.name}" for study in spec.studies("configs", ["textbook"])
     ]
     assert lines[-1].startswith("all")
+
+
+def test_a_cluster_is_asked_for_what_the_published_scale_needs():
+    """Memory, were there no GPU to hold it, and time on a device that reaches a tenth of a large one's rate."""
+    rule = (Path("workflow") / "train.smk").read_text()
+    defaults = {name: int(amount) for name, amount in re.findall(r'asked\("(\w+)", (\d+)\)', rule)}
+    for study in spec.studies("configs"):
+        asked = defaults | study.scaled("resources", "paper", {})
+        for job in study.jobs("paper"):
+            if job.runs[0].seed > 0:
+                continue  # costs what the first seed did
+            found = cost.of(job.runs)
+            assert found.memory / 1e6 + 1000 <= asked["mem_mb"], (study.path, job.name)
+            assert found.operations / (commands.GPU / 10) / 60 <= asked["runtime"], (study.path, job.name)

@@ -73,6 +73,21 @@ def test_product_of_axes_with_labels_first_axis_outermost(tmp_path):
     assert runs[0].parts["objective"] == {"name": "cross_entropy"}
 
 
+def test_what_a_job_asks_a_cluster_for_is_no_part_of_a_run(tmp_path):
+    asked = {"mem_mb": 9000, "runtime": 90}
+    study = _study(tmp_path, resources=asked, scales={"paper": {"resources": {"runtime": 900}}, "laptop": {"pack": 3}})
+    assert study.scaled("resources", "laptop") == asked
+    assert study.scaled("resources", "paper") == {"runtime": 900}
+    assert [run.id for run in study.runs("paper")] == [run.id for run in _study(tmp_path).runs("paper")]
+
+
+@pytest.mark.parametrize("wrong", [{"mem_mb": 0}, {"runtime": 1.5}, {"memory": 1}, {}])
+def test_a_resource_is_a_number_that_the_cluster_knows(tmp_path, wrong):
+    for changes in ({"resources": wrong}, {"scales": {"paper": {"resources": wrong}}}):
+        with pytest.raises(signatures.InputError, match="resources"):
+            _study(tmp_path, **changes)
+
+
 def test_scales_change_budget_and_axes(tmp_path):
     study = _study(tmp_path)
     assert [run.parts["training"]["steps"] for run in study.runs("demo")] == [1] * 4

@@ -1,6 +1,7 @@
 """The Snakemake workflow: one study from data to verdict, and nothing done twice."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -32,15 +33,9 @@ def _snakemake(folder, *words, environment=None):
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def project(tmp_path_factory, project_of):
     """Return a copy of the project with one small study, run once."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml"):
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    (folder / "configs" / "work").mkdir(parents=True)
-    shutil.copy(ROOT / "configs" / "config.yaml", folder / "configs")
-    (folder / "configs" / "work" / "study.yaml").write_text(STUDY + MORE)
+    folder = project_of(tmp_path_factory.mktemp("project"), STUDY + MORE)
     status, output = _snakemake(folder)
     assert status == 0, output
     return folder
@@ -121,6 +116,15 @@ def test_a_wrong_setting_is_one_clear_line(project, config, words):
     assert status != 0
     assert "Traceback" not in output
     assert all(word in output for word in words), output
+
+
+@pytest.mark.parametrize(
+    ("config", "gpus"), [(["scale=paper"], 1), (["scale=paper", "device=cpu"], 0), (["device=cuda"], 1), ([], 0)]
+)
+def test_a_training_asks_for_a_gpu_where_it_takes_one(project, config, gpus):
+    status, output = _snakemake(project, "--dry-run", "--forcerun", "train", "--config", "works=work", *config)
+    assert status == 0, output
+    assert re.search(r"rule train:.*?resources: [^\n]*\bgpu=(\d)", output, re.DOTALL)[1] == str(gpus)
 
 
 def test_lint(project):

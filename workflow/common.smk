@@ -1,6 +1,7 @@
 # What the rules know of the studies, through goodinit.spec, and nothing else.
 
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,7 +17,10 @@ from goodinit.signatures import InputError
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
 # conda, `python` is the one that runs Snakemake, whether or not its environment was activated.
 PREFIX = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; "
-if DeploymentMethod.CONDA not in workflow.deployment_settings.deployment_method:
+if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
+    if shutil.which("conda") is None:
+        raise WorkflowError("--use-conda: conda is not on the path: install miniforge, or leave --use-conda out")
+else:
     PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)
 
@@ -36,7 +40,7 @@ except InputError as error:
 SCALE = config["scale"]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
-JOBS = {(name, job.name): job for name, study in STUDIES.items() for job in study.jobs(SCALE)}
+JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}
 # How the commands find the studies: what they are called with, after the subcommand.
 PLACE = f"--configs {shlex.quote(str(ROOT / 'configs'))} --results {shlex.quote(config['results'])} --scale {SCALE}"
 
@@ -51,13 +55,22 @@ def study_of(wildcards):
     return STUDIES[f"{wildcards.work}/{wildcards.study}"]
 
 
+def asked(name, default):
+    """Return how much of a resource a training job asks a cluster for: what its study says, and more if it failed."""
+
+    def amount(wildcards, attempt):
+        return attempt * study_of(wildcards).scaled("resources", SCALE, {}).get(name, default)
+
+    return amount
+
+
 def manifests(wildcards):
-    job = JOBS[f"{wildcards.work}/{wildcards.study}", wildcards.job]
+    job = JOBS[f"{wildcards.work}/{wildcards.study}"][wildcards.job]
     return [f"{DATA_ROOT}/prepared/{name}/manifest.json" for name in job.data]
 
 
 def records(name):
-    return [f"{RESULTS}/runs/{name}/{job.name}.json" for job in STUDIES[name].jobs(SCALE)]
+    return [f"{RESULTS}/runs/{name}/{job}.json" for job in JOBS[name]]
 
 
 def records_of(wildcards):

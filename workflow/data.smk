@@ -1,6 +1,11 @@
 # Data sets: downloaded and checked by torchvision, or embedded; prepared once as arrays.
 
 
+# On a cluster the nodes that compute seldom reach the internet; the one that submits the jobs does.
+localrules:
+    dataset,
+
+
 rule dataset:
     output:
         f"{DATA_ROOT}/prepared/{{name}}/manifest.json",
@@ -9,8 +14,8 @@ rule dataset:
     conda:
         "../environment.yml"
     resources:
-        mem_mb=4000,
-        runtime=60,
+        mem_mb=lambda wildcards, attempt: attempt * 4000,
+        runtime=lambda wildcards, attempt: attempt * 60,
         gpu=0,
     params:
         data_root=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),

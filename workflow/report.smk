@@ -18,8 +18,8 @@ rule table:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        runtime=lambda wildcards, attempt: attempt * 10,
         gpu=0,
     params:
         place=PLACE,
@@ -47,8 +47,8 @@ rule figure:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        runtime=lambda wildcards, attempt: attempt * 10,
         gpu=0,
     params:
         place=PLACE,
@@ -93,8 +93,8 @@ rule claims:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=2000,
-        runtime=10,
+        mem_mb=lambda wildcards, attempt: attempt * 2000,
+        runtime=lambda wildcards, attempt: attempt * 10,
         gpu=0,
     params:
         place=PLACE,

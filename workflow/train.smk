@@ -17,9 +17,9 @@ rule train:
         "../environment.yml"
     threads: 1
     resources:
-        mem_mb=4000,
-        runtime=240,
-        gpu=int(SCALE == "paper" and config["device"] != "cpu"),
+        mem_mb=asked("mem_mb", 6000),
+        runtime=asked("runtime", 240),
+        gpu=int(config["device"].startswith("cuda") or (SCALE == "paper" and config["device"] == "auto")),
     params:
         place=PLACE,
         data_root=shlex.quote(str(DATA_ROOT)),

@@ -72,6 +72,7 @@ def fill(part, options):
     return {key: default for key, (_, default) in signature.items() if default is not _REQUIRED} | options
 
 
+@functools.cache
 def constant(file, name):
     """Return the literal that a module, named by its file in the package, gives to a constant."""
     return next(

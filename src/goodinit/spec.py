@@ -98,13 +98,13 @@ class Study:
         return tuple(self.body.get("tune", {}).get("draw", {}))
 
     def scaled(self, key, scale, default=None):
-        """Return a setting of the study (`seeds`, `pack`) at a scale."""
+        """Return a setting of the study (`seeds`, `pack`, `resources`) at a scale."""
         return self.body.get("scales", {}).get(scale, {}).get(key, self.body.get(key, default))
 
     def runs(self, scale):
         """Return the runs at a scale, the first axis outermost and the seeds innermost."""
         override = self.body.get("scales", {}).get(scale, {})
-        known = ["seeds", "pack", *(f"compare.{axis}" for axis in self.body.get("compare", {}))]
+        known = ["seeds", "pack", "resources", *(f"compare.{axis}" for axis in self.body.get("compare", {}))]
         known += [f"conditions.{label}" for label in self.body.get("conditions", {})]
         known += ["tune.trials"] if self.tuned else []
         base = copy.deepcopy(DEFAULTS | self.body["fixed"])
