@@ -21,6 +21,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "signatures")},
+    "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.signatures"},
     "cost.py": {"torch", "goodinit.runner", "goodinit.prepared", "goodinit.methods"},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "cli.py": {"goodinit.commands", "goodinit.signatures"},

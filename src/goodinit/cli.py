@@ -24,6 +24,16 @@ examples:
   goodinit compare results/laptop mine/laptop     did another machine reproduce them?
   goodinit show c3fe                              a run, by the beginning of its id
 """
+FLAG = {"action": "store_true"}
+SHARED = {
+    "studies": {"nargs": "*", "metavar": "work[/study]", "help": "which studies (default: all)"},
+    "--scale": {"default": "demo", "help": "demo, laptop or paper (default: demo)"},
+    "--configs": {"default": "configs", "help": "the folder of studies (default: configs)"},
+    "--results": {"default": "results", "help": "the folder of records and tables (default: results)"},
+    "--figures": {"default": "figures", "help": "the folder of figures (default: figures)"},
+    "--data-root": {"help": "the data folder (default: $GOODINIT_DATA, else data)"},
+}
+STUDIES = ("studies", "--scale", "--configs", "--results")
 
 
 def main(arguments=None):
@@ -63,54 +73,61 @@ def _parser():
     )
     subparsers = parser.add_subparsers(required=True, metavar="command")
 
-    def command(name, function, many=True, results=True):
+    def command(function, name=None, shared=STUDIES, **own):
+        """Add a subcommand with some of the shared options, and its own: argument=what argparse needs to know."""
+        name = name or function.__name__
         added = subparsers.add_parser(name, help=function.__doc__.splitlines()[0], description=function.__doc__)
         added.set_defaults(command=function)
-        if results:
-            folder = "the folder of records and tables (default: results)"
-            added.add_argument("--results", default="results", help=folder)
-        if many:
-            added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")
-            added.add_argument("--scale", default="demo", help="demo, laptop or paper (default: demo)")
-            added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
-        return added
+        for option, known in {one: SHARED[one] for one in shared}.items():
+            added.add_argument(option, **known)
+        for option, known in own.items():
+            added.add_argument(option if known.pop("positional", False) else f"--{option.replace('_', '-')}", **known)
 
-    data_root = {"default": None, "help": "the data folder (default: $GOODINIT_DATA, else data)"}
-    added = command("list", commands.list_studies)
-    added.add_argument("--runs", action="store_true", help="list every job and run with its id")
-    added = command("prepare", commands.prepare, many=False, results=False)
-    added.add_argument("name", help="mnist, cifar10, digits or shapes")
-    added.add_argument("--data-root", **data_root)
-    added = command("train", commands.train)
-    added.add_argument("--job", help="only the job of this name")
-    added.add_argument("--data-root", **data_root)
-    added.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    added.add_argument("--threads", type=int, default=1, help="CPU threads (default: 1)")
-    minutes = "from one checkpoint of a long run to the next (default: 5)"
-    added.add_argument("--checkpoint-minutes", type=float, default=5.0, help=minutes)
-    added = command("estimate", commands.estimate)
-    added.add_argument("--rate", type=float, help="TFLOP/s of the device (default: measured on this CPU)")
-    command("table", commands.table)
-    added = command("figure", commands.figure)
-    added.add_argument("--figure", help="only the figure of this name")
-    added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
-    added = command("claims", commands.claims)
-    added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
-    added = command("report", commands.report)
-    added.add_argument("--figures", default="figures", help="the folder of figures (default: figures)")
-    added.add_argument("--processes", type=int, help="how many (default: one for each processor)")
-    added = command("readme", commands.readme, many=False)
-    added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
-    added.add_argument("--file", default="README.md", help="the page (default: README.md)")
-    added.add_argument("--check", action="store_true", help="write nothing; fail where a table is stale")
-    added = command("compare", commands.compare, many=False, results=False)
-    added.add_argument("one", help="a folder of results, such as results or results/laptop")
-    added.add_argument("other", help="another")
-    added.add_argument("studies", nargs="*", metavar="work[/study]", help="which studies (default: all)")
-    added.add_argument("--scale", default="laptop", help="demo, laptop or paper (default: laptop)")
-    added.add_argument("--configs", default="configs", help="the folder of studies (default: configs)")
-    added = command("show", commands.show, many=False)
-    added.add_argument("run", help="the beginning of a run's id")
+    number = {"type": float}
+    command(commands.list_studies, "list", runs=FLAG | {"help": "list every job and run with its id"})
+    command(
+        commands.prepare,
+        shared=["--data-root"],
+        data={"positional": True, "metavar": "name", "help": "mnist, cifar10, digits or shapes"},
+    )
+    command(
+        commands.train,
+        shared=[*STUDIES, "--data-root"],
+        job={"help": "only the job of this name"},
+        device={"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
+        threads={"type": int, "default": 1, "help": "CPU threads (default: 1)"},
+        checkpoint_minutes=number
+        | {"default": 5.0, "help": "from one checkpoint of a long run to the next (default: 5)"},
+    )
+    command(commands.estimate, rate=number | {"help": "TFLOP/s of the device (default: measured on this CPU)"})
+    command(commands.table)
+    command(commands.figure, shared=[*STUDIES, "--figures"], figure={"help": "only the figure of this name"})
+    command(commands.claims, shared=[*STUDIES, "--figures"])
+    command(
+        commands.report,
+        shared=[*STUDIES, "--figures"],
+        processes={"type": int, "help": "how many (default: one for each processor)"},
+    )
+    command(
+        commands.readme,
+        shared=["--results", "--configs"],
+        file={"default": "README.md", "help": "the page (default: README.md)"},
+        check=FLAG | {"help": "write nothing; fail where it is stale"},
+    )
+    command(
+        commands.compare,
+        shared=["--configs"],
+        one={"positional": True, "help": "a folder of results, such as results or results/laptop"},
+        other={"positional": True, "help": "another"},
+        studies=SHARED["studies"] | {"positional": True},
+        scale=SHARED["--scale"] | {"default": "laptop", "help": "demo, laptop or paper (default: laptop)"},
+    )
+    command(
+        commands.export,
+        shared=["--scale", "--configs", "--results", "--figures"],
+        file={"help": "to be written (default: goodinit-<scale>.crate.zip)"},
+    )
+    command(commands.show, shared=["--results"], run={"positional": True, "help": "the beginning of a run's id"})
     return parser
 
 

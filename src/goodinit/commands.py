@@ -11,6 +11,7 @@ __all__ = [
     "claims",
     "compare",
     "estimate",
+    "export",
     "figure",
     "list_studies",
     "prepare",
@@ -45,7 +46,7 @@ def prepare(options):
     """Prepare a data set's arrays."""
     from goodinit import runner
 
-    print(runner.prepare(options.name, settings.data_root(options.data_root)))
+    print(runner.prepare(options.data, settings.data_root(options.data_root)))
 
 
 def train(options):
@@ -233,6 +234,17 @@ def _root(folder, scale):
     """Return the results folder of which this is, or whose scale's folder this is."""
     folder = Path(folder)
     return folder.parent if folder.name == scale and (folder / "runs").is_dir() else folder
+
+
+def export(options):
+    """Write everything at a scale as a zipped RO-Crate: results, figures, studies, and what made them."""
+    from goodinit import export
+
+    if options.scale not in spec.SCALES:
+        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+    file = options.file or f"goodinit-{options.scale}.crate.zip"
+    count = export.export(options.scale, options.configs, options.results, options.figures, file)
+    print(f"{file}: {count} files")
 
 
 def show(options):
