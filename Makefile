@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 comma := ,
 
-.PHONY: demo test test-cluster lint format figures report reproduce bench clean
+.PHONY: demo test test-cluster test-faults lint format figures report reproduce bench clean
 
 demo: .venv/installed  ## the demonstration: everything, on embedded stand-in data
 	snakemake --cores all
@@ -15,6 +15,9 @@ test: .venv/installed  ## the tests; those on real data run where GOODINIT_DATA 
 
 test-cluster: .venv/installed  ## the workflow on a throw-away Slurm of one node, where Slurm is installed
 	pytest -rs tests/test_slurm.py
+
+test-faults: .venv/installed  ## kills, full disks, damaged files: what was tried goes into docs/reliability.md
+	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/test_faults.py
 
 lint: .venv/installed  ## what the code must pass
 	ruff check

@@ -44,7 +44,7 @@ def test_everything_is_in_it_and_can_be_read(crate, house, tmp_path, capsys):
             {f"results/{hidden.relative_to(house.results).as_posix()}"} if kind == "results" else set()
         )
     assert found.mainEntity.id == "Snakefile"
-    assert found.root_dataset["license"].id == "https://spdx.org/licenses/MIT"
+    assert found.license == "https://spdx.org/licenses/MIT"
 
 
 def test_each_record_names_what_made_it(crate, house, tmp_path):

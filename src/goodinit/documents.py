@@ -26,6 +26,8 @@ def read(path):
         body = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
         raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply") from None
     except ValueError as error:  # ours, of the encoding, or of a value with an explicit tag
         raise InputError(f"{path}: {error}") from None
     except OSError as error:
@@ -35,6 +37,8 @@ def read(path):
         raise InputError(f"{path}: expected keys and values, found {found}")
     try:
         _refuse_text_numbers(body)
+    except RecursionError:
+        raise InputError(f"{path}: something in it holds itself: write it out") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return body
@@ -82,6 +86,11 @@ def _refuse_text_numbers(value, key=""):
     """YAML reads 1e-3 as text, and JSON has no infinity: say so before it becomes a riddle."""
     if isinstance(value, dict):
         for name, item in value.items():
+            label = (
+                isinstance(name, int | float) and not isinstance(name, bool) and re.search("compare|conditions", key)
+            )
+            if not isinstance(name, str) and not label:
+                raise InputError(f"{key}: the key {name!r} is not text: write it in quotes".lstrip(": "))
             _refuse_text_numbers(item, f"{key}.{name}".lstrip("."))
     elif isinstance(value, list):
         for index, item in enumerate(value):

@@ -139,7 +139,16 @@ def read(file):
         raise
     except FileNotFoundError as error:
         raise InputError(f"{error.filename}: this file of the record is missing: {mend}") from None
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        IndexError,
+        AttributeError,
+        EOFError,
+        RecursionError,
+        zipfile.BadZipFile,
+    ) as error:
         raise InputError(f"{file}: damaged record ({type(error).__name__}: {error}): {mend}") from None
 
 

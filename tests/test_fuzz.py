@@ -1,0 +1,205 @@
+"""Whatever a study, the configuration or a record says, the answer is a valid plan or one clear line."""
+
+import copy
+import json
+import string
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from goodinit import record, spec
+from goodinit import settings as config
+from goodinit.signatures import InputError
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]
+FUZZ = settings(
+    max_examples=1500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much],
+)
+
+# What people, and those who mean harm, write where something else was meant.
+HOSTILE = st.sampled_from([
+    "../../etc/passwd", "/tmp/x", "..", "", " ", "a/b", "{0.__class__}", "%s%n", "$(touch x)", "__import__('os')",
+    "1e-3", "nan", "yes", "null", "\x00", "é", "猫", "\u202e", "a" * 5000, "model", "training.steps", "init..name",
+])  # fmt: skip
+NUMBERS = st.one_of(
+    st.integers(), st.floats(), st.booleans(), st.sampled_from([0, -1, 1, 2**63, 10**400, 1e308, -0.0, 0.5, 2])
+)
+WORDS = st.one_of(HOSTILE, st.text(string.printable, max_size=12))
+VALUES = st.recursive(
+    st.one_of(st.none(), NUMBERS, WORDS),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.one_of(WORDS, NUMBERS), inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+def _places(value, path=()):
+    """Return the paths of everything in a document."""
+    found = [path]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        found += _places(item, (*path, key))
+    return found
+
+
+@st.composite
+def changed(draw, documents):
+    """Draw a document in which one to three things are changed, removed, doubled or added."""
+    body = copy.deepcopy(draw(documents))
+    for _ in range(draw(st.integers(1, 3))):
+        places = [path for path in _places(body) if path]
+        if not places:
+            return draw(VALUES)
+        *way, last = draw(st.sampled_from(places))
+        holder = body
+        for key in way:
+            holder = holder[key]
+        kind = draw(st.sampled_from(["value", "remove", "add", "swap"]))
+        if kind == "value":
+            holder[last] = draw(VALUES)
+        elif kind == "remove":
+            del holder[last]
+        elif kind == "add" and isinstance(holder, dict):
+            holder[draw(st.one_of(WORDS, NUMBERS))] = draw(VALUES)
+        else:
+            *other_way, other = draw(st.sampled_from(places))
+            try:
+                value = body
+                for key in (*other_way, other):
+                    value = value[key]
+            except (KeyError, IndexError, TypeError):
+                continue
+            holder[last] = copy.deepcopy(value)
+    return body
+
+
+def _assert_one_line(error):
+    message = str(error)
+    assert message.strip()
+    assert len(message) < 20_000
+    assert "Traceback" not in message
+
+
+def _plan(file):
+    """Do with a study's file what Snakemake does when it parses, and what a run begins with."""
+    try:
+        study = spec.load(file)
+    except InputError as error:
+        _assert_one_line(error)
+        return
+    for scale in spec.SCALES:
+        for job in study.jobs(scale)[:3]:
+            place = record.path("results", scale, study, job)
+            assert place.parent == Path("results", scale, "runs", study.work, study.name)
+            assert ".." not in place.parts
+            assert json.dumps([spec.fill(run.parts) for run in job.runs], allow_nan=False)
+    for name in study.figures():
+        assert Path(name).name == name
+
+
+@FUZZ
+@given(body=changed(st.sampled_from(BODIES)))
+def test_a_study_is_planned_or_refused(body, tmp_path):
+    file = tmp_path / (body["source"]["work"] if _has_work(body) else "work") / "study.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(body, allow_unicode=True), encoding="utf-8")
+    _plan(file)
+
+
+def _has_work(body):
+    try:
+        return body["source"]["work"] in ("lsuv", "pdi", "semisync", "textbook", "xavier_he")
+    except (KeyError, TypeError, IndexError):
+        return False
+
+
+@FUZZ
+@given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
+def test_any_bytes_are_refused_as_a_study(content, tmp_path):
+    file = tmp_path / "work" / "study.yaml"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    _plan(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: !!python/object/apply:os.system ['touch harm']",
+        "!!python/name:os.system",
+        "a: &a [*a]",
+        "a: &a {b: *a}",
+        "&a [*a, *a]",
+        "x: &x [" + "y, " * 9 + "y]\nz: [*x, *x]",
+        "[" * 3000,
+        "{a: " * 3000,
+    ],
+)
+def test_documents_that_mean_harm_are_refused(text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "work" / "study.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    with pytest.raises(InputError) as refused:
+        spec.load(file)
+    _assert_one_line(refused.value)
+    assert not (tmp_path / "harm").exists()
+
+
+@FUZZ
+@given(settings_=st.dictionaries(st.one_of(st.sampled_from(["scale", "works", "results", "device"]), WORDS), VALUES))
+def test_settings_are_taken_or_refused(settings_):
+    try:
+        found = config.check(settings_)
+    except InputError as error:
+        _assert_one_line(error)
+    else:
+        assert found["scale"] in spec.SCALES
+
+
+def test_a_record_that_is_nested_too_deeply_is_refused(tmp_path):
+    (tmp_path / "job.json").write_text('{"format": ' + "[" * 100_000)
+    with pytest.raises(InputError, match="damaged record"):
+        record.read(tmp_path / "job.json")
+
+
+SERIES = {"loss": record.Series(np.arange(1, 4), np.arange(3.0)), "seen": record.Series(np.array([0]), np.ones((1, 2)))}
+RUN = {
+    "seed": 1, "parts": {"a": {"name": "b"}}, "filled": {"a": {"name": "b", "c": 1}}, "status": "finished",
+    "diverged_at": None, "steps": 3, "seconds": {"training": 1.0}, "provenance": {"device": "cpu"},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    file = tmp_path_factory.mktemp("records") / "work" / "study" / "job.json"
+    record.write(file, [record.RunRecord(id=name, series=SERIES, **RUN) for name in ("0a", "0b")])
+    return file, json.loads(file.read_text())
+
+
+@FUZZ
+@given(data=st.data())
+def test_a_record_is_read_or_refused(recorded, data):
+    """Also one whose checksum was made to fit."""
+    file, text = recorded
+    body = data.draw(changed(st.just(text)))
+    try:
+        body = body | {"sha256": record._checksum(body)}
+        content = json.dumps(body)
+    except (TypeError, ValueError, AttributeError):
+        content = repr(body)
+    file.write_text(content, encoding="utf-8", errors="backslashreplace")
+    try:
+        runs = record.read(file)
+    except InputError as error:
+        _assert_one_line(error)
+    else:
+        assert all(isinstance(run, record.RunRecord) for run in runs)
