@@ -68,8 +68,13 @@ def _parser():
     added = command("list", commands.list_studies)
     added.add_argument("--runs", action="store_true", help="list every job and run with its id")
     added = command("prepare", commands.prepare, many=False, results=False)
-    added.add_argument("name", help="mnist, cifar10, digits or shapes")
+    added.add_argument(
+        "name", help="mnist, cifar10, cifar100, digits, shapes; imagenette-SIZE, pictures-SIZE, folder-NAME-SIZE"
+    )
     added.add_argument("--data-root", **data_root)
+    added.add_argument("--processes", type=int, help="that decode pictures (default: one for each processor)")
+    share = "the share of pictures that may be unreadable (default: 0.01)"
+    added.add_argument("--allowed-bad", type=float, default=0.01, help=share)
     added = command("train", commands.train)
     added.add_argument("--job", help="only the job of this name")
     added.add_argument("--data-root", **data_root)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-__all__ = ["full", "progressive"]
+__all__ = ["full", "progressive", "streamed"]
 
 
 @dataclass
@@ -55,6 +55,34 @@ def full(train, *, batch_size, steps, generator, subset_generator=None, replacem
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
     return Course(_draw(train, torch.arange(count), batch_size, steps, generator, replacement))
+
+
+def streamed(train, *, batch_size, steps, generator, subset_generator=None, chunk: int = 64, buffer: int = 64):
+    """All training examples, read from where they lie chunk by chunk: for a set larger than memory.
+
+    Chunks of neighbors are drawn in random order; some are read at once, and their examples shuffled.  Memory is needed
+    for twice as many.  An epoch has every example once, and what is left over comes first in the next.
+
+    Deviation: an order is less random than that of `full`: batches near each other are of the same chunks.  Pictures
+    are prepared in random order, so that the chunks are random, too.
+
+    Args:
+        train, batch_size, steps, generator, subset_generator: as in `full`.
+        chunk: neighbors that are read together.
+        buffer: how many chunks are shuffled together.
+
+    Returns:
+        A Course of `steps` batches of `batch_size` examples.
+
+    Raises:
+        ValueError: an option is less than 1, or `batch_size` is larger than the number of examples.
+    """
+    count = len(train.labels)
+    if chunk < 1 or buffer < 1:
+        raise ValueError(f"streamed: chunk and buffer must be at least 1, not {chunk}, {buffer}")
+    if batch_size > count:
+        raise ValueError(f"streamed: batch_size: {batch_size} is more than the {count} training examples")
+    return Course(_stream(train, batch_size, steps, generator, chunk, buffer))
 
 
 def progressive(
@@ -141,6 +169,37 @@ def _draw(train, places, batch_size, steps, generator, replacement):
             chosen, order = order[:batch_size], order[batch_size:]
         chosen = places[chosen].to(train.labels.device, non_blocking=True)
         yield type(train)(train.images.index_select(0, chosen), train.labels.index_select(0, chosen))
+
+
+def _stream(train, batch_size, steps, generator, chunk, buffer):
+    """Yield batches, which are views of buffers."""
+    starts = torch.empty(0, dtype=torch.int64)
+    images, labels = train.images[:0], train.labels[:0]
+    for _ in range(steps):
+        while len(labels) < batch_size:
+            if not len(starts):
+                starts = torch.randperm(-(-len(train.labels) // chunk), generator=generator) * chunk
+            now, starts = starts[:buffer].tolist(), starts[buffer:]
+            images, labels = _shuffled(train, [slice(one, one + chunk) for one in now], (images, labels), generator)
+        yield type(train)(images[:batch_size], labels[:batch_size])
+        images, labels = images[batch_size:], labels[batch_size:]
+
+
+def _shuffled(train, chunks, left, generator):
+    """Return what was left, and after it the examples of the chunks in random order; each is copied once."""
+    new = sum(len(train.labels[one]) for one in chunks)
+    order = len(left[1]) + torch.randperm(new, generator=generator).to(train.labels.device)
+    buffers = []
+    for whole, first in zip(train, left, strict=True):
+        joined = whole.new_empty(len(first) + new, *whole.shape[1:])
+        joined[: len(first)] = first
+        places = order
+        for one in chunks:
+            part = whole[one]
+            joined.index_copy_(0, places[: len(part)], part)
+            places = places[len(part) :]
+        buffers.append(joined)
+    return buffers
 
 
 def _random(train, size, generator):
