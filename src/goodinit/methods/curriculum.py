@@ -60,8 +60,8 @@ def full(train, *, batch_size, steps, generator, subset_generator=None, replacem
 def streamed(train, *, batch_size, steps, generator, subset_generator=None, chunk: int = 64, buffer: int = 64):
     """All training examples, read from where they lie chunk by chunk: for a set larger than memory.
 
-    Chunks of neighbors are drawn in random order; some are read at once, and their examples shuffled.  Memory is needed
-    for twice as many.  An epoch has every example once, and what is left over comes first in the next.
+    Chunks of neighbors are drawn in random order; so many are read into a buffer, one after the other, and their
+    examples shuffled.  An epoch has every example once, and what is left over comes first in the next.
 
     Deviation: an order is less random than that of `full`: batches near each other are of the same chunks.  Pictures
     are prepared in random order, so that the chunks are random, too.
@@ -69,7 +69,7 @@ def streamed(train, *, batch_size, steps, generator, subset_generator=None, chun
     Args:
         train, batch_size, steps, generator, subset_generator: as in `full`.
         chunk: neighbors that are read together.
-        buffer: how many chunks are shuffled together.
+        buffer: how many chunks are shuffled together; memory is needed for these, and for two batches.
 
     Returns:
         A Course of `steps` batches of `batch_size` examples.
@@ -172,34 +172,31 @@ def _draw(train, places, batch_size, steps, generator, replacement):
 
 
 def _stream(train, batch_size, steps, generator, chunk, buffer):
-    """Yield batches, which are views of buffers."""
-    starts = torch.empty(0, dtype=torch.int64)
-    images, labels = train.images[:0], train.labels[:0]
+    """Yield batches of what is held in one buffer, which is filled again where too little of it is left."""
+    count = len(train.labels)
+    rows = min(chunk * buffer, count) + batch_size
+    held = type(train)(*(whole.new_empty(rows, *whole.shape[1:]) for whole in train))
+    starts = order = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
-        while len(labels) < batch_size:
+        while len(order) < batch_size:
             if not len(starts):
-                starts = torch.randperm(-(-len(train.labels) // chunk), generator=generator) * chunk
-            now, starts = starts[:buffer].tolist(), starts[buffer:]
-            images, labels = _shuffled(train, [slice(one, one + chunk) for one in now], (images, labels), generator)
-        yield type(train)(images[:batch_size], labels[:batch_size])
-        images, labels = images[batch_size:], labels[batch_size:]
+                starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
+            read, starts = starts[:buffer].tolist(), starts[buffer:]
+            order = _fill(held, order, train, [slice(one, one + chunk) for one in read], generator)
+        chosen, order = order[:batch_size].to(train.labels.device), order[batch_size:]
+        yield type(train)(*(one.index_select(0, chosen) for one in held))
 
 
-def _shuffled(train, chunks, left, generator):
-    """Return what was left, and after it the examples of the chunks in random order; each is copied once."""
-    new = sum(len(train.labels[one]) for one in chunks)
-    order = len(left[1]) + torch.randperm(new, generator=generator).to(train.labels.device)
-    buffers = []
-    for whole, first in zip(train, left, strict=True):
-        joined = whole.new_empty(len(first) + new, *whole.shape[1:])
-        joined[: len(first)] = first
-        places = order
+def _fill(held, left, train, chunks, generator):
+    """Keep what is left of a buffer, and read chunks into it; return in which order, what was left comes first."""
+    for buffer, whole in zip(held, train, strict=True):
+        end = len(left)
+        buffer[:end] = buffer.index_select(0, left.to(buffer.device))
         for one in chunks:
             part = whole[one]
-            joined.index_copy_(0, places[: len(part)], part)
-            places = places[len(part) :]
-        buffers.append(joined)
-    return buffers
+            buffer[end : end + len(part)] = part
+            end += len(part)
+    return torch.cat([torch.arange(len(left)), len(left) + torch.randperm(end - len(left), generator=generator)])
 
 
 def _random(train, size, generator):
