@@ -14,7 +14,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/data.py": {"torch", "goodinit.prepared"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/*.py": {"torch", "numpy"},
-    "methods/models/*.py": {"torch"},
+    "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT | {f"goodinit.{name}" for name in ("report", "spec", "record", "signatures", "protocol")},
     "runner.py": {"torch", "numpy"}
     | {f"goodinit.{name}" for name in ("methods", "spec", "record", "pictures", "prepared", "signatures")},

@@ -160,7 +160,7 @@ def _train(runs, data_root, device, progress):
                 context.enter_context(
                     getattr(diagnostics, part["name"])(
                         model,
-                        _probe(splits[0], device),
+                        _probe(splits[0], device, part.get("examples")),
                         _generator(run, f"diagnostics/{part['name']}"),
                         **options(part),
                     )
@@ -201,7 +201,7 @@ def _model(run, split, device):
         torch.manual_seed(spec.stream(run.seed, "model"))
         shape = split.preprocessing.shape(split.train.images)
         model = call(models, run.parts, "model", shape, split.classes)
-        probe = _probe(split, device).to("cpu")
+        probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
         start = time.perf_counter()
         rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
     return model, _Initial(rescalings, time.perf_counter() - start)
@@ -262,9 +262,9 @@ def _schedule(run, optimizer):
     return schedule
 
 
-def _probe(split, device):
-    """Return the examples that data-dependent initializers and diagnostics look at."""
-    count = max(_as_many(PROBE_EXAMPLES, split.preprocessing.shape(split.train.images)), FEWEST_EXAMPLES)
+def _probe(split, device, wanted):
+    """Return the examples that data-dependent initializers and diagnostics look at, at least as many as they want."""
+    count = max(_as_many(PROBE_EXAMPLES, split.preprocessing.shape(split.train.images)), wanted or FEWEST_EXAMPLES)
     return split.preprocessing.normalize(next(data.batches(split.train, count)).to(device))
 
 

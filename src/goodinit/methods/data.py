@@ -173,6 +173,8 @@ def cifar10(
     validation_examples: int = 0,
     contrast: float | None = None,
     standardize: bool = False,
+    scale: float | None = None,
+    center: bool = False,
     pad: int | None = None,
     size: int | None = None,
 ):
@@ -184,18 +186,21 @@ def cifar10(
             of all training images so normalized is subtracted.  With 55 the variance is 0.958.
         standardize: instead, subtract each channel's mean over all training images, and divide by its standard
             deviation.
+        scale: instead, what pixels are multiplied by, as in `mnist`.
+        center: subtract each channel's mean over all training images, so scaled.
         pad: cut each training image at random from itself with so many zeros on each side, and mirror every second.
         size: enlarge the images bicubically to this height and width, batch by batch.
 
     Raises:
         OSError: as in `mnist`.
-        ValueError: as in `mnist`, or `contrast` is not more than 0, or `pad` or `size` is less than 1, or both
-            `contrast` and `standardize` are given.
+        ValueError: as in `mnist`, or `contrast` is not more than 0, or `pad` or `size` is less than 1, or two
+            of `contrast`, `standardize`, and `scale` with `center` are given.
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("cifar10", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
+    pixels = {"contrast": contrast, "standardize": standardize, "scale": scale, "center": center}
+    return _splits("cifar10", root, generator, parts, **pixels, pad=pad, size=size)
 
 
 def cifar100(
@@ -207,6 +212,8 @@ def cifar100(
     validation_examples: int = 0,
     contrast: float | None = None,
     standardize: bool = False,
+    scale: float | None = None,
+    center: bool = False,
     pad: int | None = None,
     size: int | None = None,
 ):
@@ -217,7 +224,8 @@ def cifar100(
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("cifar100", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
+    pixels = {"contrast": contrast, "standardize": standardize, "scale": scale, "center": center}
+    return _splits("cifar100", root, generator, parts, **pixels, pad=pad, size=size)
 
 
 def digits(
@@ -249,6 +257,8 @@ def shapes(
     validation_examples: int = 0,
     contrast: float | None = None,
     standardize: bool = False,
+    scale: float | None = None,
+    center: bool = False,
     pad: int | None = None,
     size: int | None = None,
 ):
@@ -258,7 +268,8 @@ def shapes(
     Arguments and errors are those of `cifar10`.
     """
     parts = train_examples, test_examples, validation_examples
-    return _splits("shapes", root, generator, parts, contrast=contrast, standardize=standardize, pad=pad, size=size)
+    pixels = {"contrast": contrast, "standardize": standardize, "scale": scale, "center": center}
+    return _splits("shapes", root, generator, parts, **pixels, pad=pad, size=size)
 
 
 def folder(
@@ -404,17 +415,21 @@ def stack(parts):
     return Examples(torch.stack([part.images for part in parts]), torch.stack([part.labels for part in parts]))
 
 
-def _splits(name, root, generator, parts, scale=None, contrast=None, standardize=False, pad=None, size=None):
+def _splits(
+    name, root, generator, parts, scale=None, contrast=None, standardize=False, center=False, pad=None, size=None
+):
     for option, value in (("scale", scale), ("contrast", contrast), ("pad", pad), ("size", size)):
         if value is not None and value <= 0:
             raise ValueError(f"{name}: {option}: {value} is not more than 0")
-    if contrast is not None and standardize:
-        raise ValueError(f"{name}: contrast and standardize are two ways of doing the same: give one")
+    if (contrast is not None) + standardize + (center or scale is not None) > 1:
+        raise ValueError(f"{name}: contrast, standardize, and scale or center do the same in three ways: give one")
     train, test, facts = _parts(name, name, root, parts)
     mean = None if contrast is None else _mean_image(name, str(root), contrast)
     sd = None
     if standardize:
         mean, sd = (torch.tensor(facts[what]).view(-1, 1, 1) for what in ("mean", "sd"))
+    if center:
+        mean = torch.tensor(facts["mean"]).view(-1, 1, 1) * (1 if scale is None else 255 * scale)
     if validation_examples := parts[2]:
         order = torch.randperm(len(train.labels), generator=generator)
         held_out, kept = order[:validation_examples], order[validation_examples:]
