@@ -32,7 +32,6 @@ __all__ = ["call", "choose_device", "evaluation_batch", "execute", "input_errors
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # of images of 32 x 32: what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
-LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
 PROBE_EXAMPLES = 1024  # of 32 x 32, the first of training: what data-dependent initializers and diagnostics see
 FEWEST_EXAMPLES = 16  # of a probe of large images
 
@@ -292,7 +291,9 @@ def _record(run, place, history, begun, split, device, together):
         steps=history.steps,
         seconds={"initializing": round(initial.seconds, 3)}
         | {what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
-        provenance=made | {"trained_together": together, "train_examples": len(split.train.labels)},
+        provenance=made
+        | {"trained_together": together, "train_examples": len(split.train.labels)}
+        | ({"classes": split.classes} if split.classes else {}),
         series=series,
     )
 
@@ -304,7 +305,7 @@ def _status(run, diverged_at, steps, loss, course, classes):
     start = max(course.starts, default=0)
     if run.parts["objective"]["name"] != "cross_entropy" or classes < 2 or steps <= start:
         return "finished"
-    return "did not learn" if loss.values[start:].min() >= LEARNED_BELOW * math.log(classes) else "finished"
+    return "did not learn" if loss.values[start:].min() >= record.LEARNED_BELOW * math.log(classes) else "finished"
 
 
 def call(module, parts, part, *arguments, **more):
