@@ -117,7 +117,7 @@ WRITTEN = [
     ("no-kind", "kind: curves, ", "", "figures.loss: 'kind' is a required property"),
     ("no-lr", ", lr: 0.1", "", "optimizer.sgd: lr is missing"),
     ("no-model", "  model: {name: mlp, hidden: [8]}\n", "",
-     "model: the name is missing; allowed: convnet3"),
+     "model: the name is missing; allowed: caffenet"),
     ("schedule-without-optimizer", "  optimizer: {name: sgd, lr: 0.1}\n", "  schedule: {name: step, at: [2]}\n",
      "optimizer is missing; a schedule is of its learning rate"),
     ("no-optimizer", "  optimizer: {name: sgd, lr: 0.1}\n", "",
