@@ -31,7 +31,7 @@ FANS = [(75, 400), (400, 300), (300, 120)]
 
 
 def test_every_initializer_is_tested():
-    assert {*VARIANCE, "as_built", "lsuv"} == set(initialize.__all__)
+    assert {*VARIANCE, "as_built", "lsuv", "published"} == set(initialize.__all__)
 
 
 @pytest.mark.parametrize("name", VARIANCE)

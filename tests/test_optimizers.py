@@ -221,6 +221,20 @@ def test_clipping_by_hand():
     assert bias.tolist() == pytest.approx([2.8 - 0.5 * 0.2 - 0.1 * 2], rel=1e-6)
 
 
+def test_biases_get_their_own_learning_rate_by_hand():
+    named = _weight_and_bias([1.0], [3.0])
+    optimizer = optimizers.momentum(named, lr=0.1, momentum=0.5, weight_decay=0.2, bias_factor=2.0)
+    weight, bias = (parameter for _, parameter in named)
+    for _ in range(2):
+        weight.grad, bias.grad = torch.tensor([1.0]).double(), torch.tensor([1.0]).double()
+        optimizer.step()
+    first = -0.1 * (1 + 0.2)
+    assert weight.item() == pytest.approx(1 + first + 0.5 * first - 0.1 * (1 + 0.2 * (1 + first)))
+    assert bias.item() == pytest.approx(3 - 0.2 - 0.1 - 0.2)
+    with pytest.raises(ValueError, match="momentum: bias_factor must be more than 0"):
+        optimizers.momentum(named, lr=0.1, bias_factor=0.0)
+
+
 def test_below_the_norm_nothing_is_clipped():
     found = []
     for clip_norm in (None, 5.1):

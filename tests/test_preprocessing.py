@@ -106,6 +106,16 @@ def test_standardized_training_images_have_mean_0_and_deviation_1_in_each_channe
     assert splits.preprocessing.normalize(splits.test).images.mean().abs() > 1e-4  # not their own
 
 
+@pytest.mark.parametrize("scale", [None, 1.0, 0.5])
+def test_centered_training_images_have_mean_0_in_each_channel_and_keep_their_scale(data_root, scale):
+    splits = data.shapes(data_root, _generator(), scale=scale, center=True)
+    images = splits.preprocessing.normalize(splits.train).images
+    factor = 1 / 255 if scale is None else scale
+    assert images.mean((0, 2, 3)).abs().max() < 255 * factor * 1e-4
+    expected = splits.train.images.float().std((0, 2, 3), correction=0) * factor
+    torch.testing.assert_close(images.std((0, 2, 3), correction=0), expected, rtol=1e-4, atol=0)
+
+
 def test_enlarged_images_are_smooth_keep_what_is_even_and_hold_the_net_s_shape(data_root):
     splits = data.shapes(data_root, _generator(), standardize=True, size=70)
     small = data.shapes(data_root, _generator(), standardize=True).preprocessing
@@ -137,8 +147,11 @@ def test_a_stack_is_enlarged_as_each_alone():
 
 
 def test_two_ways_of_normalizing_are_refused(data_root):
-    with pytest.raises(ValueError, match="contrast and standardize are two ways"):
+    with pytest.raises(ValueError, match="in three ways: give one"):
         data.shapes(data_root, _generator(), contrast=55.0, standardize=True)
+    for options in ({"contrast": 55.0, "scale": 1.0}, {"standardize": True, "center": True}):
+        with pytest.raises(ValueError, match="in three ways: give one"):
+            data.shapes(data_root, _generator(), **options)
 
 
 def test_a_stack_is_normalized_as_each_alone(data_root):

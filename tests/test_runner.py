@@ -51,6 +51,20 @@ def _same(one, other):
         np.testing.assert_array_equal(series.steps, other.series[name].steps)
 
 
+@pytest.mark.parametrize(("init", "seen"), [({"name": "lsuv", "batch_size": 24}, 24), ({"name": "he_normal"}, 16)])
+def test_what_looks_at_data_gets_as_many_large_images_as_it_names(init, seen, data_root, monkeypatch):
+    found = []
+    monkeypatch.setattr(initialize, init["name"], lambda model, batch, generator, **more: found.append(batch.images))
+    parts = spec.DEFAULTS | {
+        "data": {"name": "shapes", "size": 256},
+        "model": {"name": "convnet3", "channels": [1, 1, 1]},
+        "init": init,
+        "training": {"steps": 0, "evaluate_on": []},
+    }
+    _execute([spec.Run(parts, 0, {})], data_root)
+    assert [images.shape for images in found] == [(seen, 3, 256, 256)]
+
+
 def test_what_a_run_leaves_behind(study, data_root):
     runs = study.runs("paper")
     found = _execute(runs, data_root)

@@ -19,6 +19,18 @@ def test_step_falls_to_a_tenth_unless_told_otherwise():
         assert [factor(at + more) for more in (-1, 0, 1)] == pytest.approx([0.1**count] + [0.1 ** (count + 1)] * 2)
 
 
+def test_polynomial_is_a_power_of_what_is_left():
+    factor = schedules.polynomial(steps=4, power=0.5)
+    assert [factor(updates) for updates in range(6)] == pytest.approx([1, 0.75**0.5, 0.5**0.5, 0.5, 0, 0])
+    assert [schedules.polynomial(steps=4)(updates) for updates in range(5)] == [1, 0.75, 0.5, 0.25, 0]
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"steps": 3, "power": 0.0}, {"steps": 3, "power": -0.5}])
+def test_polynomial_refuses_what_is_out_of_its_range(options):
+    with pytest.raises(ValueError, match="polynomial: steps must be at least 1 and power more than 0"):
+        schedules.polynomial(**options)
+
+
 @pytest.mark.parametrize(
     "options",
     [{"at": [3, 2]}, {"at": [2, 2]}, *({"at": [2], "factor": factor} for factor in (0.0, 1.0, -0.1, 2.0))],

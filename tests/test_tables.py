@@ -382,6 +382,28 @@ def test_the_spread_of_the_loss_is_that_of_its_last_fifth(house):
     np.testing.assert_allclose(found["value"], loss[16:].std())
 
 
+def test_the_flat_phase_ends_where_the_mean_of_forty_losses_is_below_that_of_guessing(house):
+    guessing = np.log(10)
+    losses = {
+        0: np.where(np.arange(1, 101) <= 50, guessing, 0.1 * guessing),
+        1: np.full(100, 0.96 * guessing),
+        2: np.append([2 * guessing, 0.1], np.full(98, np.inf)),  # of two the mean is more than 95 %
+    }
+    study = house.study()
+    made_of = {"train_examples": 1280, "classes": 10}  # ten updates an epoch
+    for job in study.jobs("laptop"):
+        made = [
+            house.run_record(
+                run, {"loss": record.Series(np.arange(1, 101), losses[run.seed])}, steps=100, provenance=made_of
+            )
+            for run in job.runs
+        ]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.measure(tables.frame(study, "laptop", house.results), "flat_epochs")
+    assert (found.loc[found["seed"] == 0, "value"] == 5.3).all()  # 37 and three tenths of 40 are less than 95 %
+    assert found.loc[found["seed"] > 0, "value"].isna().all()
+
+
 def test_each_update_has_its_share_of_what_the_run_took(house):
     study = house.study()
     for job in study.jobs("laptop"):

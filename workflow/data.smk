@@ -1,4 +1,4 @@
-# Data sets: downloaded and checked by torchvision, or embedded; prepared once as arrays.
+# Data sets: downloaded and checked by torchvision, embedded, or folders of pictures; prepared once as arrays.
 
 
 # On a cluster the nodes that compute seldom reach the internet; the one that submits the jobs does.
@@ -13,11 +13,12 @@ rule dataset:
         "logs/dataset/{name}.log",
     conda:
         "../environment.yml"
+    threads: lambda wildcards: 1 + 15 * ("-" in wildcards.name)  # pictures of one size, which many processes decode
     resources:
         mem_mb=lambda wildcards, attempt: attempt * 4000,
-        runtime=lambda wildcards, attempt: attempt * 60,
+        runtime=lambda wildcards, attempt: attempt * 240,
         gpu=0,
     params:
         data_root=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
     shell:
-        "python -m goodinit prepare {wildcards.name} --data-root {params.data_root} > {log} 2>&1"
+        "python -m goodinit prepare {wildcards.name:q} --data-root {params.data_root} --processes {threads} > {log} 2>&1"

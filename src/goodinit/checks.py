@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-from goodinit import record, signatures
+from goodinit import pictures, record, signatures
 from goodinit.signatures import InputError, nearest
 
 __all__ = ["at", "outputs", "runs"]
@@ -88,6 +88,11 @@ def _complete(parts):
     for part in ("data", "model", "init", "training"):
         if part not in parts:
             raise InputError(f"fixed: {part} is missing")
+    if "path" in parts["data"]:  # of what is written below the data folder, before anything else looks at it
+        try:
+            pictures.check_name(parts["data"]["path"])
+        except ValueError as error:
+            raise InputError(f"data.{error}") from None
     training = parts["training"]
     if (training.get("steps") is None) == (training.get("epochs") is None):
         raise InputError("training: give either steps or epochs")

@@ -88,7 +88,13 @@ def _parser():
     command(
         commands.prepare,
         shared=["--data-root"],
-        data={"positional": True, "metavar": "name", "help": "mnist, cifar10, digits or shapes"},
+        data={
+            "positional": True,
+            "metavar": "name",
+            "help": "mnist, cifar10, cifar100, digits, shapes; imagenette-SIZE, pictures-SIZE, folder-NAME-SIZE",
+        },
+        processes={"type": int, "help": "that decode pictures (default: one for each processor)"},
+        allowed_bad=number | {"default": 0.01, "help": "the share of pictures that may be unreadable (default: 0.01)"},
     )
     command(
         commands.train,

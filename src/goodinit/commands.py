@@ -43,10 +43,11 @@ def list_studies(options):
 
 
 def prepare(options):
-    """Prepare a data set's arrays."""
+    """Prepare a data set's arrays; a folder of pictures is NAME in the data folder's `folders`."""
     from goodinit import runner
 
-    print(runner.prepare(options.data, settings.data_root(options.data_root)))
+    how = {"processes": options.processes, "allowed_bad": options.allowed_bad}
+    print(runner.prepare(options.data, settings.data_root(options.data_root), **how))
 
 
 def train(options):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from goodinit import prepared, runner
+from goodinit import prepared, runner, settings, signatures
 from goodinit.methods import data, models, optimizers, train
 
 __all__ = ["Cost", "of", "rate", "words"]
@@ -89,27 +89,30 @@ def _of_one(parts):
         evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
         largest = min(runner.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
+        held = sum(pixels * size for size in sizes.values() if pixels * size <= data.HELD)
     return Cost(
         steps * (both.operations + forward.operations * training.loss_after_update),
         evaluated * forward.operations // training.batch_size,
-        forward.weights * (1 + slots) + max(both.memory, looking.memory) + pixels * sum(sizes.values()),
+        forward.weights * (1 + slots) + max(both.memory, looking.memory) + held,
     )
 
 
 def _sizes(part):
     """Return the shape of an input, the number of classes, the examples in each part of the data, and one's bytes."""
-    if part["name"] not in prepared.SIZES:
+    if part["name"] in data.DRAWN:
         splits = getattr(data, part["name"])(None, torch.Generator(), **runner.options(part))
         images = splits.train.images
         return images.shape[1:], splits.classes, {"train": len(images), "validation": 0, "test": 0}, images[0].nbytes
-    shape, classes, train_examples, test_examples = prepared.SIZES[part["name"]]
-    held_out = part.get("validation_examples", 0)
+    filled = signatures.fill("data", part)
+    name = data.PREPARED.get(part["name"], part["name"]).format(**filled)
+    shape, classes, train_examples, test_examples = prepared.size_of(name, settings.data_root())
+    held_out = filled["validation_examples"]
     sizes = {
-        "train": (part.get("train_examples") or train_examples) - held_out,
+        "train": (filled["train_examples"] or train_examples) - held_out,
         "validation": held_out,
-        "test": part.get("test_examples") or test_examples,
+        "test": filled["test_examples"] or test_examples,
     }
-    size = part.get("size")
+    size = filled.get("crop") or filled.get("size")
     enlarged = (shape[0], size, size) if size else shape
     return torch.Size(enlarged), classes, sizes, math.prod(shape)
 

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-__all__ = ["load", "prepare"]
+from goodinit import embedded, pictures
+
+__all__ = ["load", "prepare", "size_of"]
 
 # SHA-256 over the four arrays of the official sets, in the order of ARRAYS: the files behind them are
 # the ones that their authors published, whichever way they came here.  torchvision checks CIFAR-100's files.
@@ -25,26 +27,75 @@ SIZES = {
     "digits": ((1, 28, 28), 10, 1437, 360),
     "shapes": ((3, 32, 32), 10, 5000, 1000),
 }
+# Classes, training and test examples of what is made of pictures: of folders that bear these names, as published.
+PICTURES = {
+    "imagenette": (10, 9469, 3925),
+    "pictures": (10, *embedded.PICTURES),
+    "folder-imagenet": (1000, 1281167, 50000),
+}
+CHECKED = 4 * 2**30  # bytes: of a larger set, which would take long to read, only the lengths are checked
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def prepare(name, root):
+def prepare(name, root, **options):
     """Write a set's arrays and manifest below `root`, unless they are there; return the manifest's path.
 
     The manifest comes last, so a set that has one is whole.
 
     Args:
-        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`.
+        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`; or what is made of pictures, with their height
+            and width, such as `imagenette-144`, `pictures-144`, or `folder-<folder>-144` of `root`/folders/<folder>.
         root: the data folder.
+        options: `processes` and `allowed_bad` of `pictures.write`.
 
     Raises:
-        OSError, ValueError: as in `load`.
+        OSError, ValueError: as in `load`, or pictures cannot be read.
     """
-    folder = Path(root) / "prepared" / name
+    root, made_of = Path(root), pictures.named(name)
+    folder = root / "prepared" / name
     manifest = folder / "manifest.json"
     if manifest.exists():
         return manifest
-    arrays = dict(zip(ARRAYS, _SOURCES[name](Path(root)), strict=True))
+    if made_of is None:
+        _write_facts(manifest, name, _prepare_arrays(name, root, folder))
+        return manifest
+    tree = _TREES[made_of[0]](root, *made_of[1:])
+    with pictures.locked(folder):
+        if not manifest.exists():  # made by another process in the meantime
+            facts, labels = pictures.write(tree, folder, made_of[2], **options)
+            for part, numbers in labels.items():
+                _write(folder / f"{part}_labels.npy", lambda file, numbers=numbers: np.save(file, numbers))
+            arrays = [np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS]
+            _write_facts(manifest, name, {"sha256": _checksum(arrays)} | facts)
+    return manifest
+
+
+def size_of(name, root):
+    """Return (shape, classes, training examples, test examples) of a prepared set: as published, or as it was found.
+
+    Raises:
+        OSError, ValueError: neither is known, or the manifest is damaged.
+    """
+    if name in SIZES:
+        return SIZES[name]
+    _, _, size = pictures.named(name)
+    if (source := name.removesuffix(f"-{size}")) in PICTURES:
+        return (3, size, size), *PICTURES[source]
+    manifest = Path(root) / "prepared" / name / "manifest.json"
+    try:
+        facts = json.loads(manifest.read_text())
+        return tuple(facts["shape"]), facts["classes"], facts["train_examples"], facts["test_examples"]
+    except FileNotFoundError:
+        raise ValueError(
+            f"{name}: how large it is will be known when it is prepared: goodinit prepare {name}"
+        ) from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{manifest}: damaged ({error}): delete {manifest.parent} and run again") from None
+
+
+def _prepare_arrays(name, root, folder):
+    """Write a small set's arrays; return what the manifest says of it."""
+    arrays = dict(zip(ARRAYS, _SOURCES[name](root), strict=True))
     checksum = _checksum(arrays.values())
     if checksum != OFFICIAL.get(name, checksum):
         raise ValueError(f"{name}: the files in {root} are not the official ones: delete them and run again")
@@ -53,8 +104,7 @@ def prepare(name, root):
         _write(folder / f"{key}.npy", lambda file, array=array: np.save(file, array))
     images = arrays["train_images"]
     channels = tuple(i for i in range(images.ndim) if i != 1)
-    facts = {
-        "name": name,
+    return {
         "sha256": checksum,
         "shape": list(images.shape[1:]),
         "classes": int(arrays["train_labels"].max()) + 1,
@@ -63,8 +113,10 @@ def prepare(name, root):
         "mean": (images.mean(channels) / 255).round(6).tolist(),
         "sd": (images.std(channels) / 255).round(6).tolist(),
     }
-    _write(manifest, lambda file: file.write((json.dumps(facts, indent=2) + "\n").encode()))
-    return manifest
+
+
+def _write_facts(manifest, name, facts):
+    _write(manifest, lambda file: file.write((json.dumps({"name": name} | facts, indent=2) + "\n").encode()))
 
 
 @functools.lru_cache(maxsize=4)
@@ -76,7 +128,8 @@ def load(name, root):
         root: the data folder, as text.
 
     Returns:
-        The four arrays in the order of ARRAYS, images uint8 (N, C, H, W), labels int64 (N,), and the manifest.
+        The four arrays in the order of ARRAYS, images uint8 (N, C, H, W), labels int64 (N,), and the manifest.  Those
+        made of pictures are not to be written to.
 
     Raises:
         OSError: the files are missing and cannot be downloaded, or cannot be read or written.
@@ -86,8 +139,13 @@ def load(name, root):
     mend = f"delete {manifest.parent} and run again"
     try:
         facts = json.loads(manifest.read_text())
-        arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode="c") for key in ARRAYS]
-        whole = _checksum(arrays) == facts["sha256"] and facts["classes"]
+        # A map that may be written to counts as memory in use, which a set of pictures may have more of than there is.
+        mode = "c" if name in _SOURCES else "r"
+        arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode=mode) for key in ARRAYS]
+        whole = [len(array) for array in arrays[::2]] == [facts["train_examples"], facts["test_examples"]]
+        if sum(array.nbytes for array in arrays) <= CHECKED:
+            whole = whole and _checksum(arrays) == facts["sha256"]
+        whole = whole and facts["classes"]
     except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
         raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {mend}") from None
     if not whole:
@@ -162,52 +220,53 @@ def _official(title, files, load):
         ) from None
 
 
-def _digits_arrays(root):
-    import torch
-    from sklearn.datasets import load_digits
-    from torch.nn.functional import interpolate
-
-    small, labels = load_digits(return_X_y=True)
-    small = torch.from_numpy(small).reshape(-1, 1, 8, 8) * (255 / 16)
-    images = interpolate(small, size=28, mode="bicubic").clamp(0, 255).round().to(torch.uint8).numpy()
-    labels = labels.astype(np.int64)
-    return images[:1437], labels[:1437], images[1437:], labels[1437:]
-
-
-def _shapes_arrays(root, count=6000, size=32):
-    """Draw `count` images: the class is the shape, everything else is noise."""
-    random = np.random.default_rng(0)
-    labels = np.arange(count) % 10
-    center = random.uniform(0.35, 0.65, (2, count, 1, 1)) * size
-    radius = random.uniform(0.2, 0.32, (count, 1, 1)) * size
-    row, column = (np.mgrid[:size, :size][:, None] - center) / radius
-    distance, square = np.hypot(row, column), np.maximum(abs(row), abs(column))
-    inside = np.select(
-        [labels[:, None, None] == i for i in range(10)],
-        [
-            distance < 1,  # disk
-            (distance < 1) & (distance > 0.6),  # ring
-            square < 0.85,  # square
-            (square < 0.9) & (square > 0.55),  # frame
-            abs(row) + abs(column) < 1.1,  # diamond
-            (row < 0.8) & (abs(column) < (row + 1) * 0.55),  # triangle
-            (np.minimum(abs(row), abs(column)) < 0.28) & (square < 1),  # plus
-            (np.minimum(abs(row - column), abs(row + column)) < 0.4) & (square < 0.9),  # cross
-            (square < 1) & (np.sin(row * 8) > 0),  # horizontal bars
-            (square < 1) & (np.sin(column * 8) > 0),  # vertical bars
-        ],
-    )
-    back, front = random.uniform(0, 1, (2, count, 3, 1, 1))
-    front = (back + 0.25 + front * 0.5) % 1  # never close to the background's color
-    images = np.where(inside[:, None], front, back) + random.normal(0, 0.06, (count, 3, size, size))
-    images = (images.clip(0, 1) * 255).round().astype(np.uint8)
-    return images[:5000], labels[:5000], images[5000:], labels[5000:]
-
-
 _SOURCES = {
     "mnist": _mnist_arrays,
     "cifar10": functools.partial(_cifar_arrays, classes=10),
     "cifar100": functools.partial(_cifar_arrays, classes=100),
-    "digits": _digits_arrays,
-    "shapes": _shapes_arrays,
+    "digits": embedded.digits,
+    "shapes": embedded.shapes,
 }
+
+
+def _imagenette_tree(root, folder, size):
+    """Return the folder of the pictures whose shorter side is the next larger that was published."""
+    from torchvision.datasets import Imagenette
+
+    variant, place = next(
+        (variant, root / place)
+        for largest, variant, place in (
+            (160, "160px", "imagenette2-160"),
+            (320, "320px", "imagenette2-320"),
+            (float("inf"), "full", "imagenette2"),
+        )
+        if size <= largest
+    )
+    try:
+        parts = [Imagenette(root, part, variant, download=True) for part in ("train", "val")]
+    except (PermissionError, NotADirectoryError):
+        raise
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        if place.exists():
+            raise ValueError(f"Imagenette: {place} is incomplete ({error}): delete it and run again") from None
+        raise OSError(
+            f"Imagenette: {place} is missing and cannot be downloaded: put the unpacked official archive there, or let "
+            f"GOODINIT_DATA name a folder that has it ({error})"
+        ) from None
+    counts = [len(part) for part in parts]
+    if counts != list(PICTURES["imagenette"][1:]):
+        raise ValueError(
+            f"Imagenette: {place} has {counts[0]} and {counts[1]} pictures in train and val, not "
+            f"{PICTURES['imagenette'][1]} and {PICTURES['imagenette'][2]}: delete it and run again"
+        )
+    return place
+
+
+def _folder_tree(root, folder, size):
+    tree = root / "folders" / folder
+    if not tree.is_dir():
+        raise ValueError(f"{tree}: there is no such folder: put one there, or a link to one, with {pictures.LAYOUT}")
+    return tree
+
+
+_TREES = {"imagenette": _imagenette_tree, "folder": _folder_tree, "pictures": embedded.pictures}

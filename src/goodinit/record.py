@@ -40,6 +40,7 @@ FORMAT = 2
 AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # of a series, after the steps; where they count from
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
 ENDS = ("finished", "diverged", "did not learn")
+LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
 
 
 class Series(NamedTuple):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from goodinit import prepared, record, spec
+from goodinit import pictures, prepared, record, spec
 from goodinit.methods import (
     curriculum,
     data,
@@ -32,22 +32,26 @@ __all__ = ["call", "choose_device", "evaluation_batch", "execute", "input_errors
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # of images of 32 x 32: what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
-LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
 PROBE_EXAMPLES = 1024  # of 32 x 32, the first of training: what data-dependent initializers and diagnostics see
 FEWEST_EXAMPLES = 16  # of a probe of large images
 
 
-def prepare(name, data_root):
+def prepare(name, data_root, **options):
     """Prepare a data set; return its manifest's path.
+
+    Args:
+        name: of what is prepared, such as `mnist` or `imagenette-144`.
+        data_root: the data folder.
+        options: of `prepared.prepare`.
 
     Raises:
         InputError: its files are missing or damaged, or the folder cannot be used.
     """
-    known = set(data.__all__) - set(data.DRAWN)
-    if name not in known:
-        raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
+    known = {data.PREPARED.get(one, one) for one in data.__all__ if one not in data.DRAWN}
     with input_errors():
-        return prepared.prepare(name, data_root)
+        if name not in known and not pictures.named(name):
+            raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
+        return prepared.prepare(name, data_root, **options)
 
 
 def choose_device(name):
@@ -116,7 +120,7 @@ def _train(runs, data_root, device, progress, checkpoint):
         stacked = _stackable(runs[0], shape, splits[0].classes)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
-        nets, initial = zip(*(_model(run, split) for run, split in zip(runs, splits, strict=True)), strict=True)
+        nets, initial = zip(*(_model(run, split, device) for run, split in zip(runs, splits, strict=True)), strict=True)
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
         run = runs[0]  # of what follows all have the same options
@@ -127,12 +131,13 @@ def _train(runs, data_root, device, progress, checkpoint):
         schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
         courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
         streams = [_generator(run, "augment") for run in runs]
-        orders = [_augmented(*one) for one in zip(splits, courses, streams, strict=True)]
+        orders = [_augmented(*one, device) for one in zip(splits, courses, streams, strict=True)]
     objective_of = objective(run.parts)
     at_once = evaluation_batch(device.type, shape, training.batch_size)
 
     def join(parts):
         """Make one batch, with float images, of one batch for each net."""
+        parts = [part.to(device) for part in parts]  # those of a set that is not held there
         return splits[0].preprocessing.normalize(data.stack(parts) if stacked else parts[0])
 
     if steps:
@@ -144,7 +149,10 @@ def _train(runs, data_root, device, progress, checkpoint):
             watched = [
                 context.enter_context(
                     getattr(diagnostics, part["name"])(
-                        model, _probe(splits[0]), _generator(run, f"diagnostics/{part['name']}"), **options(part)
+                        model,
+                        _probe(splits[0], device, part.get("examples")),
+                        _generator(run, f"diagnostics/{part['name']}"),
+                        **options(part),
                     )
                 )
                 for part in run.parts["diagnostics"]
@@ -234,13 +242,13 @@ class _Initial(NamedTuple):
     seconds: float
 
 
-def _model(run, split):
+def _model(run, split, device):
     """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
     with torch.random.fork_rng():
         torch.manual_seed(spec.stream(run.seed, "model"))
         shape = split.preprocessing.shape(split.train.images)
         model = call(models, run.parts, "model", shape, split.classes)
-        probe = _probe(split).to("cpu")
+        probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
         start = time.perf_counter()
         rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
     return model, _Initial(rescalings, time.perf_counter() - start)
@@ -271,11 +279,11 @@ def _course(run, split, size):
     return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
 
 
-def _augmented(split, course, generator):
+def _augmented(split, course, generator, device):
     """Return an iterator over the batches of a Course, augmented where the data are."""
     if split.preprocessing.pad is None:
         return course
-    return (split.preprocessing.augment(batch, generator) for batch in course)
+    return (split.preprocessing.augment(batch.to(device), generator) for batch in course)
 
 
 def _forgetting(batches, starts, optimizer, first):
@@ -300,10 +308,10 @@ def _schedule(run, optimizer):
     return schedule
 
 
-def _probe(split):
-    """Return the examples that data-dependent initializers and diagnostics look at."""
-    count = max(_as_many(PROBE_EXAMPLES, split.preprocessing.shape(split.train.images)), FEWEST_EXAMPLES)
-    return split.preprocessing.normalize(next(data.batches(split.train, count)))
+def _probe(split, device, wanted):
+    """Return the examples that data-dependent initializers and diagnostics look at, at least as many as they want."""
+    count = max(_as_many(PROBE_EXAMPLES, split.preprocessing.shape(split.train.images)), wanted or FEWEST_EXAMPLES)
+    return split.preprocessing.normalize(next(data.batches(split.train, count)).to(device))
 
 
 def _record(run, place, history, begun, split, device, together):
@@ -330,7 +338,9 @@ def _record(run, place, history, begun, split, device, together):
         steps=history.steps,
         seconds={"initializing": round(initial.seconds, 3)}
         | {what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
-        provenance=made | {"trained_together": together, "train_examples": len(split.train.labels)},
+        provenance=made
+        | {"trained_together": together, "train_examples": len(split.train.labels)}
+        | ({"classes": split.classes} if split.classes else {}),
         series=series,
     )
 
@@ -342,7 +352,7 @@ def _status(run, diverged_at, steps, loss, course, classes):
     start = max(course.starts, default=0)
     if run.parts["objective"]["name"] != "cross_entropy" or classes < 2 or steps <= start:
         return "finished"
-    return "did not learn" if loss.values[start:].min() >= LEARNED_BELOW * math.log(classes) else "finished"
+    return "did not learn" if loss.values[start:].min() >= record.LEARNED_BELOW * math.log(classes) else "finished"
 
 
 def call(module, parts, part, *arguments, **more):

@@ -74,8 +74,9 @@ class Job:
     @property
     def data(self):
         """Return the names of the data sets that must be prepared before the job is run."""
-        drawn = signatures.constant("methods/data.py", "DRAWN")
-        return sorted({run.parts["data"]["name"] for run in self.runs} - set(drawn))
+        drawn, prepared = (signatures.constant("methods/data.py", name) for name in ("DRAWN", "PREPARED"))
+        parts = [signatures.fill("data", run.parts["data"]) for run in self.runs]
+        return sorted({prepared.get(one["name"], one["name"]).format(**one) for one in parts} - set(drawn))
 
 
 @dataclass(frozen=True)

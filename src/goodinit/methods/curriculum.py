@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
-__all__ = ["full", "progressive"]
+__all__ = ["full", "progressive", "streamed"]
 
 
 @dataclass
@@ -61,6 +61,34 @@ def full(train, *, batch_size, steps, generator, subset_generator=None, replacem
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
     return Course(_draw(train, torch.arange(count), batch_size, steps, generator, replacement))
+
+
+def streamed(train, *, batch_size, steps, generator, subset_generator=None, chunk: int = 64, buffer: int = 64):
+    """All training examples, read from where they lie chunk by chunk: for a set larger than memory.
+
+    Chunks of neighbors are drawn in random order; so many are read into a buffer, one after the other, and their
+    examples shuffled.  An epoch has every example once, and what is left over comes first in the next.
+
+    Deviation: an order is less random than that of `full`: batches near each other are of the same chunks.  Pictures
+    are prepared in random order, so that the chunks are random, too.
+
+    Args:
+        train, batch_size, steps, generator, subset_generator: as in `full`.
+        chunk: neighbors that are read together.
+        buffer: how many chunks are shuffled together; memory is needed for twice these.
+
+    Returns:
+        A Course of `steps` batches of `batch_size` examples.
+
+    Raises:
+        ValueError: an option is less than 1, or `batch_size` is larger than the number of examples.
+    """
+    count = len(train.labels)
+    if chunk < 1 or buffer < 1:
+        raise ValueError(f"streamed: chunk and buffer must be at least 1, not {chunk}, {buffer}")
+    if batch_size > count:
+        raise ValueError(f"streamed: batch_size: {batch_size} is more than the {count} training examples")
+    return Course(_stream(train, batch_size, steps, generator, chunk, buffer))
 
 
 def progressive(
@@ -151,6 +179,27 @@ def _draw(train, places, batch_size, steps, generator, replacement):
 def _gather(train, chosen):
     chosen = chosen.to(train.labels.device, non_blocking=True)
     return type(train)(train.images.index_select(0, chosen), train.labels.index_select(0, chosen))
+
+
+def _stream(train, batch_size, steps, generator, chunk, buffer):
+    """Yield functions that make batches of what is in one buffer, which the first of them reads."""
+    count = len(train.labels)
+    starts = order = places = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        while len(order) < batch_size:
+            if not len(starts):
+                starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
+            read, starts = starts[:buffer].tolist(), starts[buffer:]
+            left, fresh = places[order], torch.cat([torch.arange(one, min(one + chunk, count)) for one in read])
+            places = torch.cat([left, fresh])
+            order = torch.cat([torch.arange(len(left)), len(left) + torch.randperm(len(fresh), generator=generator)])
+            held = functools.cache(functools.partial(_gather, train, places))
+        chosen, order = order[:batch_size], order[batch_size:]
+        yield functools.partial(_gather_held, held, chosen)
+
+
+def _gather_held(held, chosen):
+    return _gather(held(), chosen)
 
 
 def _random(train, size, generator):

@@ -139,6 +139,9 @@ def gradients(
         :math:`\partial C / \partial s_l` over inputs and units, where s is the layer's output before
         the non-linearity, and `weight_gradient_variance` (L,), that of :math:`\partial C / \partial W_l`.
 
+    Raises:
+        ValueError: `examples` is less than 1, or the model has auxiliary classifiers.
+
     Reference: Glorot & Bengio (2010), section 4.2.1, equations 6 and 7, and figure 7; Mishkin & Matas, All you
         need is a good init (2016), appendix A.3.
     """
@@ -146,8 +149,10 @@ def gradients(
         raise ValueError(f"gradients: examples must be at least 1, not {examples}")
     images, labels = batch.images[:examples], batch.labels[:examples]
     with torch.no_grad(), _probe(model) as twin:
-        shape = twin(images).shape
-    cotangent = torch.randn(shape, generator=generator).to(images.device)
+        output = twin(images)
+    if isinstance(output, tuple):
+        raise ValueError("gradients: takes a model of one output: build it without its auxiliary classifiers")
+    cotangent = torch.randn(output.shape, generator=generator).to(images.device)
 
     def propagate(output):
         if source == "normal":
@@ -246,7 +251,8 @@ def layer_outputs(model, batch, generator, *, examples: int = 128):
     """Scale of what every linear and convolutional layer gives, before its non-linearity, with dropout off.
 
     Args:
-        model: its linear and convolutional layers are watched, in forward order; it maps images to logits.
+        model: its linear and convolutional layers are watched, in forward order, also those of auxiliary
+            classifiers; it maps images to logits, or to a tuple of them, of which the first are meant.
         batch: images, float (N, ...); labels, int64 (N,).
         generator: not used.
         examples: the first so many of `batch` are looked at.
@@ -264,17 +270,20 @@ def layer_outputs(model, batch, generator, *, examples: int = 128):
             for module in twin.modules():
                 if _is_dropout(module):
                     module.eval()
-            weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
             first = batch.images[:examples]
-            variances, logits = _outputs(twin, LAYERS, first, keep=lambda output: float(output.var(correction=0)))
+            layers, logits = _outputs(twin, LAYERS, first, keep=_scale)
+            logits = logits[0] if isinstance(logits, tuple) else logits
             loss = functional.cross_entropy(logits, batch.labels[:examples])
-            layers = [
-                {"output_variance": variance, "weight_sd": float(weight.std(correction=0))}
-                for variance, weight in zip(variances, weights, strict=True)
-            ]
         return _stack(layers) | {"batch_loss": float(loss)}
 
     yield observe
+
+
+def _scale(layer, output):
+    return {
+        "output_variance": float(output.var(correction=0)),
+        "weight_sd": float(layer.weight.std(correction=0)),
+    }
 
 
 @contextlib.contextmanager
@@ -407,7 +416,7 @@ def _probe(model):
         yield twin
 
 
-def _outputs(model, kinds, images, propagate=None, keep=lambda output: output):
+def _outputs(model, kinds, images, propagate=None, keep=lambda module, output: output):
     """Run `images` through the model; return what is kept of its modules of these kinds, in call order, and its output.
 
     With `propagate`, a function of the model's output that runs the backward pass, the outputs hold their gradients.
@@ -417,7 +426,7 @@ def _outputs(model, kinds, images, propagate=None, keep=lambda output: output):
     def look(module, inputs, output):
         if propagate is not None:
             output.retain_grad()
-        outputs.append(keep(output))
+        outputs.append(keep(module, output))
         return output.clone() if propagate is not None else None  # a non-linearity may work in place
 
     for module in model.modules():

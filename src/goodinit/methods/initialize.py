@@ -1,10 +1,12 @@
 """Initializers: each fills the weights of a model in place and sets its biases to zero; but for `as_built`.
 
+Where a model's layers say how its authors filled them, `published` follows, and the others may keep those biases.
 All take the same arguments, `(model, batch, generator, **options)`: the data-dependent one, `lsuv`, looks at
 `batch`, the others do not.  Layers are filled in the order in which the model lists them, so at one
 seed two Gaussian schemes draw the same standard normal numbers and differ in scale alone.
 """
 
+import contextlib
 import math
 from typing import Literal
 
@@ -22,9 +24,11 @@ __all__ = [
     "lecun_uniform",
     "lsuv",
     "orthonormal",
+    "published",
 ]
 
 LAYERS = nn.Linear | nn.modules.conv._ConvNd  # what is filled
+NON_LINEARITIES = nn.ReLU | nn.LeakyReLU | nn.Sigmoid | nn.Tanh
 
 
 def as_built(model, batch, generator):
@@ -124,7 +128,29 @@ def he_uniform(model, batch, generator):
 
 
 @torch.no_grad()
-def orthonormal(model, batch, generator, *, gain: float = 1.0):
+def published(model, batch, generator):
+    r"""As the model's authors filled it: normal or uniform weights and a constant bias, for each layer its own.
+
+    Args:
+        model: its linear and convolutional layers have an attribute `published`: `distribution`, `normal` or `uniform`,
+            the `std` of the weights, and the value of the `bias`; see `models.caffenet` and `models.googlenet`.
+        batch: not used.
+        generator: draws the weights.
+
+    Raises:
+        ValueError: a layer says nothing of the kind.
+    """
+    for layer, own in _published("published", model):
+        if own["distribution"] == "normal":
+            layer.weight.normal_(0, own["std"], generator=generator)
+        else:
+            bound = math.sqrt(3) * own["std"]
+            layer.weight.uniform_(-bound, bound, generator=generator)
+    _set_biases("published", model, "published")
+
+
+@torch.no_grad()
+def orthonormal(model, batch, generator, *, gain: float = 1.0, biases: Literal["zero", "published"] = "zero"):
     r"""Orthonormal rows, or columns where there are more outputs than inputs: :math:`W W^T = \mathrm{gain}^2 I`.
 
     Each weight is taken as a matrix (outputs, fan-in) and filled with standard normal numbers, whose singular
@@ -133,9 +159,10 @@ def orthonormal(model, batch, generator, *, gain: float = 1.0):
     Args:
         model, batch, generator: as in `gaussian`.
         gain: scale of the matrix, more than 0; :math:`\sqrt 2` makes up for rectifiers.
+        biases: 0, or what the model's authors set them to, as in `published`.
 
     Raises:
-        ValueError: `gain` is not more than 0.
+        ValueError: `gain` is not more than 0, or the model has no published biases.
 
     Reference: Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear
         neural networks (2014); Mishkin & Matas, All you need is a good init (2016), section 2, whose program
@@ -150,8 +177,7 @@ def orthonormal(model, batch, generator, *, gain: float = 1.0):
             left, _, right = torch.linalg.svd(drawn, full_matrices=False)
             chosen = left if left.shape == matrix.shape else right
             layer.weight.copy_(gain * chosen.view_as(layer.weight))
-            if layer.bias is not None:
-                layer.bias.zero_()
+    _set_biases("orthonormal", model, biases)
 
 
 @torch.no_grad()
@@ -166,6 +192,8 @@ def lsuv(
     batch_size: int = 128,
     batches: int = 2,
     dropout: bool = True,
+    measure: Literal["before", "after"] = "before",
+    biases: Literal["zero", "published"] = "zero",
 ):
     r"""Layer-sequential unit-variance initialization: orthonormal weights, each layer's output scaled to variance 1.
 
@@ -177,6 +205,11 @@ def lsuv(
     The output is that of the layer itself, before a non-linearity or a sum; the pieces of a maxout are layers of
     their own, and the classifier is one, too.  The net is gone through once: a layer is scaled when the
     activations reach it, and hands on what it gives then.  Residual and branching nets need nothing special.
+    Auxiliary classifiers, which are there in training alone, are scaled where `dropout` is on; else they stay as
+    they were filled.
+
+    The authors' first program read the outputs after the whole net had been run, and so, in nets whose rectifiers work
+    in place, after the rectifier; the later one does not.  `measure` has both.
 
     Deviation: every trial draws its mini-batch from a few times as many examples, which are carried through the
     net together; the authors' program reads on in the training set.
@@ -192,20 +225,25 @@ def lsuv(
         batches: how many mini-batches' worth of examples to draw from, as far as `batch` goes; with one, the same
             mini-batch serves throughout.
         dropout: leave dropout on while measuring, as the authors' program does.
+        measure: the output as the layer gives it, or after the non-linearity that it goes straight into; where there is
+            none, as it is.
+        biases: 0, or what the model's authors set them to, as in `published`; either way they are not scaled.
 
     Returns:
         The number of rescalings of each layer, in forward order, int64 (L,).
 
     Raises:
-        ValueError: a layer's output is constant or not finite on the mini-batch, a layer is used twice, or an
-            option is out of its range.
+        ValueError: a layer's output is constant or not finite on the mini-batch, a layer is used twice, the model has
+            no published biases, or an option is out of its range.
 
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1, and their program of November 2015.
     """
     if tolerance <= 0 or min(max_iterations, batch_size, batches) < 1:
         raise ValueError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
     {"orthonormal": orthonormal, "lecun_normal": lecun_normal}[start](model, batch, generator)
+    _set_biases("lsuv", model, biases)
     names = {layer: name for name, layer in model.named_modules() if isinstance(layer, LAYERS)}
+    following = _following(model, batch.images[:2]) if measure == "after" else {}
     rescalings = {}
 
     def scale(layer, inputs, output):
@@ -215,7 +253,10 @@ def lsuv(
         rescalings[name] = 0
         while True:
             chosen = torch.randperm(len(output), generator=generator)[:batch_size].to(output.device)
-            variance = float((output[chosen] if len(output) > batch_size else output).var(correction=0))
+            measured = output[chosen] if len(output) > batch_size else output
+            if layer in following:
+                measured = following[layer](measured.clone())  # it may work in place
+            variance = float(measured.var(correction=0))
             if not 0 < variance < math.inf:
                 raise ValueError(f"lsuv: layer {name}: the variance of its output is {variance}: nothing to divide by")
             if abs(variance - 1) <= tolerance or rescalings[name] == max_iterations:
@@ -224,15 +265,21 @@ def lsuv(
             rescalings[name] += 1
             output = layer.forward(*inputs)
 
-    images = batch.images[: batches * batch_size]
+    with _looked_through(model, [layer.register_forward_hook(scale) for layer in names]):
+        torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+        model.train(dropout)(batch.images[: batches * batch_size])
+    return torch.tensor(list(rescalings.values()))
+
+
+@contextlib.contextmanager
+def _looked_through(model, hooks):
+    """Remove the hooks after the block, and leave the model's mode, buffers and random numbers as they were."""
     was_training, buffers = model.training, {name: one.clone() for name, one in model.named_buffers()}
     streams = [one for module in model.modules() for one in getattr(module, "generators", ())]
     states = [stream.get_state() for stream in streams]
-    hooks = [layer.register_forward_hook(scale) for layer in names]
     try:
         with torch.random.fork_rng():
-            torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
-            model.train(dropout)(images)
+            yield
     finally:
         for hook in hooks:
             hook.remove()
@@ -241,7 +288,27 @@ def lsuv(
             buffer.copy_(buffers[name])
         for stream, state in zip(streams, states, strict=True):
             stream.set_state(state)
-    return torch.tensor(list(rescalings.values()))
+
+
+def _following(model, images):
+    """Return {layer: the non-linearity that works on its output as it is}, found on a few images."""
+    given, found = {}, {}
+
+    def give(layer, inputs, output):
+        given[id(output)] = layer, output  # held, so that no other tensor gets its id
+
+    def take(module, inputs):
+        if id(inputs[0]) in given:
+            found[given[id(inputs[0])][0]] = module
+
+    hooks = [
+        module.register_forward_hook(give) if isinstance(module, LAYERS) else module.register_forward_pre_hook(take)
+        for module in model.modules()
+        if isinstance(module, LAYERS | NON_LINEARITIES)
+    ]
+    with _looked_through(model, hooks):
+        model.train()(images)
+    return found
 
 
 # The roundings of these two are those of torch.nn.init, which the tests hold them to bit by bit.
@@ -271,5 +338,25 @@ def _fill(model, std, draw):
     for layer in model.modules():
         if isinstance(layer, LAYERS):
             draw(layer.weight, std(*nn.init._calculate_fan_in_and_fan_out(layer.weight)))
+    _set_biases("", model, "zero")
+
+
+def _set_biases(initializer, model, biases):
+    """Set every layer's bias to 0, or to what its authors did."""
+    if biases == "published":
+        for layer, own in _published(initializer, model):
             if layer.bias is not None:
-                layer.bias.zero_()
+                layer.bias.fill_(own["bias"])
+        return
+    for layer in model.modules():
+        if isinstance(layer, LAYERS) and layer.bias is not None:
+            layer.bias.zero_()
+
+
+def _published(initializer, model):
+    """Yield each layer with how its authors filled it."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, LAYERS):
+            if not hasattr(layer, "published"):
+                raise ValueError(f"{initializer}: the model does not say how its authors filled the layer {name}")
+            yield layer, layer.published

@@ -5,21 +5,38 @@ from torch.nn import functional
 __all__ = ["cross_entropy", "elbo", "hinge", "value"]
 
 
-def cross_entropy(model, batch):
+def cross_entropy(model, batch, *, auxiliary_weight: float = 0.3):
     r"""Softmax and cross-entropy: the mean over the batch of :math:`-\log p_y`.
 
+    A model with auxiliary classifiers returns, in training, a tuple of logits, its own the first.  The cross-entropies
+    of the others are minimized, too, each times `auxiliary_weight`; what is reported as `loss` is the first alone.
+
     Args:
-        model: maps images to logits (N, classes); a stack of S nets to (S, N, classes).
+        model: maps images to logits (N, classes), or a tuple of such; a stack of S nets to (S, N, classes).
         batch: images, float (N, ...); labels, int64 (N,); for a stack, both with S in front.
+        auxiliary_weight: of each auxiliary classifier's loss, at least 0.
 
     Returns:
         The loss, in nats, () or (S,), and `{"accuracy": share of the batch whose largest logit is its
-        label}` of the same shape.
+        label}` of the same shape; with auxiliary classifiers also `loss`, and `auxiliary_loss`, their mean.
+
+    Raises:
+        ValueError: `auxiliary_weight` is less than 0.
+
+    Reference: Szegedy et al., Going deeper with convolutions (2015), section 5, for the auxiliary classifiers.
     """
-    logits, labels = model(batch.images), batch.labels
+    if auxiliary_weight < 0:
+        raise ValueError(f"cross_entropy: auxiliary_weight must be at least 0, not {auxiliary_weight}")
+    output, labels = model(batch.images), batch.labels
+    logits, *others = output if isinstance(output, tuple) else (output,)
     losses = functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="none")
     accuracy = (logits.detach().argmax(-1) == labels).float().mean(-1)
-    return losses.view(labels.shape).mean(-1), {"accuracy": accuracy}
+    loss, metrics = losses.view(labels.shape).mean(-1), {"accuracy": accuracy}
+    if not others:
+        return loss, metrics
+    auxiliary = sum(functional.cross_entropy(other, labels) for other in others)
+    metrics |= {"loss": loss.detach(), "auxiliary_loss": auxiliary.detach() / len(others)}
+    return loss + auxiliary_weight * auxiliary, metrics
 
 
 def hinge(model, batch):

@@ -35,6 +35,7 @@ def momentum(
     momentum: float = 0.9,
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
+    bias_factor: float = 1.0,
 ):
     r"""Heavy ball: :math:`v \leftarrow m v - \mathrm{lr}\, g`, :math:`\theta \leftarrow \theta + v`.
 
@@ -44,6 +45,8 @@ def momentum(
         parameters, lr, weight_decay: as in `sgd`.
         momentum: m, at least 0 and less than 1.
         clip_norm: before decay, scale the gradient of all parameters together to at most this Euclidean norm.
+        bias_factor: how many times the learning rate every parameter gets that is not called `weight`, more than 0;
+            2 in Caffe's models of ImageNet.
 
     Raises:
         ValueError: as in `sgd`.
@@ -51,7 +54,8 @@ def momentum(
     Reference: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Saito,
         Deep Learning from Scratch (2016), equations 6.3 and 6.4.
     """
-    return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, clip_norm=clip_norm)
+    more = {"clip_norm": clip_norm, "bias_factor": bias_factor}
+    return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **more)
 
 
 def nesterov(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
@@ -152,12 +156,12 @@ class _Optimizer(torch.optim.Optimizer):
     slots = 0
     linear = False
 
-    def __init__(self, parameters, *, weight_decay, decay_biases=False, clip_norm=None, **options):
+    def __init__(self, parameters, *, weight_decay, decay_biases=False, clip_norm=None, bias_factor=1.0, **options):
         name = type(self).__name__.removeprefix("_").lower()
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"{name}: clip_norm must be more than 0, not {clip_norm}")
-        for option, value in (options | {"weight_decay": weight_decay}).items():
-            if option in ("lr", "epsilon"):
+        for option, value in (options | {"weight_decay": weight_decay, "bias_factor": bias_factor}).items():
+            if option in ("lr", "epsilon", "bias_factor"):
                 allowed, words = value > 0, "more than 0"
             elif option == "weight_decay":
                 allowed, words = value >= 0, "at least 0"
@@ -170,7 +174,7 @@ class _Optimizer(torch.optim.Optimizer):
         others = [(name, one) for name, one in named if not name.endswith("weight")]
         groups = [
             {"params": weights, "weight_decay": weight_decay},
-            {"params": others, "weight_decay": weight_decay * decay_biases},
+            {"params": others, "weight_decay": weight_decay * decay_biases, "lr": options["lr"] * bias_factor},
         ]
         self.clip_norm = clip_norm
         super().__init__([group for group in groups if group["params"]], options | {"step": 0})

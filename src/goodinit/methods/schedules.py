@@ -1,6 +1,26 @@
 """Schedules: what the learning rate is multiplied by, as a function of the updates done."""
 
-__all__ = ["step"]
+__all__ = ["polynomial", "step"]
+
+
+def polynomial(*, steps: int, power: float = 1.0):
+    r"""The learning rate falls to 0 as a power of what is left: :math:`(1 - t / \mathrm{steps})^\mathrm{power}`.
+
+    Args:
+        steps: of the whole training; after them it is 0.
+        power: more than 0.
+
+    Returns:
+        As `step`.
+
+    Raises:
+        ValueError: `steps` or `power` is out of its range.
+
+    Reference: Caffe's policy `poly`.
+    """
+    if steps < 1 or power <= 0:
+        raise ValueError(f"polynomial: steps must be at least 1 and power more than 0, not {steps}, {power}")
+    return lambda updates: max(1 - updates / steps, 0.0) ** power
 
 
 def step(*, at: list[int], factor: float = 0.1):

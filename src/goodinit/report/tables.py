@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 RESAMPLES = 2000
+FLAT_WINDOW = 40  # updates
 
 
 class NotRun(InputError):
@@ -38,7 +39,9 @@ def frame(study, scale, results):
     the accuracy on the training examples less that on the test examples; at step 0, what a random search drew, such
     as `optimizer.lr`; and, at the last step of a run that trains, how it ended: `converged`, 1 unless it diverged or
     did not learn, and `loss_spread`, the standard deviation of the loss over the last fifth of the updates; and what
-    it took: `epochs`, where its record says of how many examples, and seconds, such as `training_seconds`.
+    it took: `epochs`, where its record says of how many examples, and seconds, such as `training_seconds`; and where
+    it also says of how many classes, `flat_epochs`, how long the loss was that of guessing: until the mean of 40
+    updates first fell below 95 % of it, not a number where it never did.
 
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
@@ -285,10 +288,25 @@ def _with_derived(run, tuned):
             with np.errstate(invalid="ignore"):  # of a run that diverged
                 last["loss_spread"] = float(np.std(series["loss"].values[-(run.steps // 5) :], dtype=np.float64))
         if examples := run.provenance.get("train_examples"):
-            last["epochs"] = run.steps / max(examples // run.filled["training"]["batch_size"], 1)
+            updates = max(examples // run.filled["training"]["batch_size"], 1)
+            last["epochs"] = run.steps / updates
+            guesses = run.provenance.get("classes", 0) > 1 and run.parts["objective"]["name"] == "cross_entropy"
+            if guesses and "loss" in series:
+                bound = record.LEARNED_BELOW * np.log(run.provenance["classes"])
+                last["flat_epochs"] = _first_below(series["loss"].values, bound) / updates
     for name, value in last.items():
         series[name] = record.Series(np.array([run.steps]), np.array([value]))
     for path in tuned:
         value = functools.reduce(lambda part, key: part[key], path.split("."), run.parts)
         series[path] = record.Series(np.array([0]), np.array([value]))
     return series
+
+
+def _first_below(losses, bound):
+    """Return after how many updates the mean of the last 40, or of fewer at first, is below a bound."""
+    count = np.arange(1, len(losses) + 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # of a run that diverged
+        sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+        means = (sums[1:] - sums[np.maximum(count - FLAT_WINDOW, 0)]) / np.minimum(count, FLAT_WINDOW)
+    below = np.flatnonzero(means < bound)
+    return int(below[0]) + 1 if len(below) else np.nan
