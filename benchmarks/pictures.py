@@ -8,6 +8,7 @@ thread.  Processes that decode begin with this file, as those of the command beg
 import argparse
 import io
 import itertools
+import os
 import sys
 import tempfile
 import time
@@ -72,15 +73,17 @@ def main(arguments=None):
         root = Path(root)
         size = draw(root / "folders" / "drawn", count)
         print(f"{count} JPEG files of 500 x 375, {size / 1000:.0f} kB each", flush=True)
-        speeds = []
+        found = []
         for processes in (1, 2):
-            start = time.perf_counter()
+            start, before = time.perf_counter(), sum(os.times()[:4])
             folder = prepared.prepare("folder-drawn-144", root, processes=processes).parent
-            speeds.append(count / (time.perf_counter() - start))
-            print(f"preparing, {processes} processes: {speeds[-1]:,.0f} pictures/s", flush=True)
+            found.append((count / (time.perf_counter() - start), count / (sum(os.times()[:4]) - before)))
+            print("preparing, {} processes: {:,.0f} pictures/s, {:,.0f} a second of a processor's time".format(
+                processes, *found[-1]), flush=True)  # fmt: skip
             if processes == 1:
                 folder.rename(root / "once")
-        print(f"two processes / one: {speeds[1] / speeds[0]:.2f}")
+        (one, alone), (two, each) = found
+        print(f"two processes / one: {two / one:.2f}, and {2 * each / alone:.2f} where two processors are idle")
         read(root)
 
 

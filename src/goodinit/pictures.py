@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 import warnings
 from pathlib import Path
 
@@ -234,14 +235,24 @@ def _decoded(tasks, total, processes):
             found = map(_decode_chunk, tasks)
         else:
             spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            silent = signal.SIGINT, signal.SIG_IGN  # an interruption is the first process's to say
-            pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, signal.signal, silent)
+            pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
             context.callback(pool.shutdown, cancel_futures=True)
             futures = [pool.submit(_decode_chunk, task) for task in tasks]
             found = (future.result() for future in concurrent.futures.as_completed(futures))
         for chunk in found:
             bar.update(chunk["count"])
             yield chunk
+
+
+def _begin_process():
+    """Leave it to the first process to speak of an interruption, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def end():
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
 
 
 def _processors():
