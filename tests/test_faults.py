@@ -202,15 +202,20 @@ def test_asked_to_end_while_training(folder, undisturbed, tally):
     """As a cluster does before it takes a machine away."""
     assert _finish(folder, [PREPARE])[0] == 0
     moments = random.Random(1)
-    for _ in range(TERMINATIONS):
+    asked = 0
+    while asked < TERMINATIONS:
         process = _start(folder, [["train", "--checkpoint-minutes", "60"]])
         process.join(moments.uniform(0.05, 0.5))
         if process.exitcode is None:
             with tally("asked to end (SIGTERM) while training"):
+                asked += 1
                 os.kill(process.pid, signal.SIGTERM)
                 process.join(60)
                 assert process.exitcode in (0, 128 + signal.SIGTERM, -signal.SIGTERM)
                 _assert_whole(folder, undisturbed)
+        else:
+            _assert_whole(folder, undisturbed)
+            shutil.rmtree(folder / "results")
     assert _finish(folder)[0] == 0
     _assert_the_same(folder, undisturbed)
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -100,6 +101,21 @@ def test_one_more_initializer_in_a_study_adds_just_its_job(project):
         assert "3_seeds" in output
     finally:
         file.write_text(before)
+
+
+def test_a_second_snakemake_in_the_folder_waits_for_its_turn(project):
+    command = [*SNAKEMAKE, "--forcerun", "claims"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=project, env={**os.environ, "GOODINIT_DATA": ""}, **quiet) as first:
+        locks = project / ".snakemake" / "locks"
+        while first.poll() is None and not (locks.is_dir() and any(locks.iterdir())):
+            time.sleep(0.01)
+        status, output = _snakemake(project)
+        assert first.wait(60) == 0
+    assert status != 0
+    assert "Directory cannot be locked" in output
+    assert "Traceback" not in output
+    assert "Nothing to be done" in _snakemake(project)[1]
 
 
 @pytest.mark.parametrize(
