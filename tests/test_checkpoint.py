@@ -1,5 +1,6 @@
 """Training that was stopped, or killed, goes on and ends as if it had not been."""
 
+import contextlib
 import copy
 import itertools
 
@@ -50,6 +51,21 @@ CASES = {
         "training": SHORT,
         "diagnostics": [{"name": "reconstructions", "images": 2, "size": 8}],
     },
+    "a way": {
+        "data": {"name": "empty"},
+        "model": {"name": "quadratic", "start": [-7.0, 2.0], "curvatures": [0.1, 2.0]},
+        "init": {"name": "as_built"},
+        "objective": {"name": "value"},
+        "optimizer": {"name": "momentum", "lr": 0.1},
+        "training": {"steps": 9, "batch_size": 1, "diagnose_every": 1},
+        "diagnostics": [{"name": "path"}],
+    },
+    "streamed, in low precision": {
+        "model": {"name": "mlp", "hidden": [16], "batch_norm": True},
+        "optimizer": {"name": "momentum", "lr": 0.1, "clip_norm": 0.5},
+        "curriculum": {"name": "streamed", "chunk": 8, "buffer": 3},
+        "training": SHORT | {"steps": 60, "precision": "bf16"},
+    },
     "diverging": {"optimizer": {"name": "sgd", "lr": 1e9}, "model": {"name": "mlp", "hidden": [16]}},
 }
 
@@ -73,13 +89,12 @@ class _Patience:
 def _interrupted(runs, data_root, file, times):
     """Return the records of runs that were stopped every so many updates, and how often they were."""
     for stops in itertools.count():
-        kept = Checkpoint(file, minutes=1e9, asked=_Patience(times))
         found = record.known(file)
-        kept.ended += [found[run.id] for run in runs if run.id in found]
         missing = [run for run in runs if run.id not in found]
         try:
-            trained = runner.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
-            found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
+            with Checkpoint(file, minutes=1e9, asked=_Patience(times)) as kept:
+                trained = runner.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
+                found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
         except Stopped:
             continue
         kept.clear()
@@ -107,6 +122,25 @@ def test_a_run_that_was_stopped_again_and_again_ends_bit_equal(case, data_root, 
     assert not list(tmp_path.iterdir())
 
 
+def test_runs_that_ended_are_there_when_one_after_them_goes_on(data_root, tmp_path, capsys):
+    runs = _runs(CASES["semi-synchronous"], seeds=3)
+    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 13)
+    assert stops == 2
+    assert "starts over" not in capsys.readouterr().err
+    for one, other in zip(whole, found, strict=True):
+        _same(one, other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_ended_is_kept_when_something_goes_wrong(data_root, tmp_path):
+    runs = _runs({"training": SHORT}, seeds=1)
+    with contextlib.suppress(MemoryError), Checkpoint(tmp_path / "job.json", 1e9) as kept:
+        list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=kept))
+        raise MemoryError
+    assert record.known(tmp_path / "job.json").keys() == {runs[0].id}
+
+
 def _stopped(runs, data_root, file, times=5):
     with pytest.raises(Stopped):
         list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _Patience(times))))
@@ -114,7 +148,7 @@ def _stopped(runs, data_root, file, times=5):
 
 def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(Checkpoint, "save", lambda self, runs, state: saved.append(state["loop"]["pending"]))
+    monkeypatch.setattr(Checkpoint, "save", lambda self, runs, made, state: saved.append(state["loop"]["pending"]))
     runs = _runs({"training": SHORT})
     list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
     assert [len(pending) for pending in saved] == list(range(1, 10))
@@ -132,6 +166,8 @@ def _other_id(runs):
         (lambda content: b"", None, "damaged"),
         (lambda content: b"[]\n", None, "damaged"),
         (lambda content: content.replace(b'"format": 1', b'"format": 2'), None, "format is another"),
+        (lambda content: content.replace(b'"device": "cpu"', b'"device": "cuda"'), None, "device is another"),
+        (lambda content: content.replace(b'"data": ["', b'"data": ["0'), None, "data is another"),
         (None, _other_id, "runs is another"),
         (lambda content: content.replace(torch.__version__.encode(), b"0.1"), None, "torch is another"),
     ],
@@ -157,16 +193,17 @@ def test_other_sources_make_a_checkpoint_another_s(data_root, tmp_path, monkeypa
     runs = _runs({"training": SHORT}, seeds=1)
     _stopped(runs, data_root, tmp_path / "job.json")
     monkeypatch.setattr(checkpoint, "_code", lambda: "other")
-    assert Checkpoint(tmp_path / "job.json").load(runs) is None
+    assert Checkpoint(tmp_path / "job.json").load(runs, {}) is None
     assert "code is another" in capsys.readouterr().err
 
 
-def test_a_checkpoint_holds_no_code(data_root, tmp_path, capsys):
+def test_a_checkpoint_holds_no_code(data_root, tmp_path, monkeypatch, capsys):
     """A pickle that would run something when it is read is refused, however well its checksum fits."""
+    monkeypatch.chdir(tmp_path)
     runs = _runs({"training": SHORT}, seeds=1)
     kept = Checkpoint(tmp_path / "job.json", 1e9, lambda: False)
-    kept.save(runs, {"loop": _Harmful()})
-    assert kept.load(runs) is None
+    kept.save(runs, {}, {"loop": _Harmful()})
+    assert kept.load(runs, {}) is None
     assert not (tmp_path / "harm").exists()
     assert "damaged (UnpicklingError" in capsys.readouterr().err
 
@@ -176,7 +213,7 @@ class _Harmful:
         return (open, ("harm", "w"))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before(data_root, tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_checkpoint_before_and_training_goes_on(data_root, tmp_path, monkeypatch, capsys):
     runs = _runs({"training": SHORT}, seeds=1)
     _stopped(runs, data_root, tmp_path / "job.json")
     (file,) = tmp_path.iterdir()
@@ -186,7 +223,9 @@ def test_a_full_disk_leaves_the_checkpoint_before(data_root, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    Checkpoint(tmp_path / "job.json").save(runs, {}, {})
+    assert "no checkpoint for now: No space left on device: training goes on" in capsys.readouterr().err
     with pytest.raises(OSError, match="No space"):
-        Checkpoint(tmp_path / "job.json").save(runs, {})
+        Checkpoint(tmp_path / "job.json", asked=lambda: True).save(runs, {}, {})
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
     assert file.read_bytes() == before

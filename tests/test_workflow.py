@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -110,7 +111,9 @@ def test_a_second_snakemake_in_the_folder_waits_for_its_turn(project):
         locks = project / ".snakemake" / "locks"
         while first.poll() is None and not (locks.is_dir() and any(locks.iterdir())):
             time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)  # holds the lock for as long as the second needs
         status, output = _snakemake(project)
+        first.send_signal(signal.SIGCONT)
         assert first.wait(60) == 0
     assert status != 0
     assert "Directory cannot be locked" in output

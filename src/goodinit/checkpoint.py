@@ -1,5 +1,6 @@
 """Checkpoints: what an unfinished job has done so far, from which it goes on after it was stopped or killed."""
 
+import contextlib
 import hashlib
 import io
 import json
@@ -16,6 +17,7 @@ __all__ = ["Checkpoint", "Stopped"]
 
 FORMAT = 1
 MINUTES = 5.0
+DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError)
 
 
 class Stopped(Exception):
@@ -25,9 +27,10 @@ class Stopped(Exception):
 class Checkpoint:
     """The unfinished work of one job, in hidden files beside its record, each written whole or not at all.
 
-    `.<job>.checkpoint` has the state of the runs in training, as one line of JSON that says of which and under what
-    code, and what `torch.save` made of the state.  `.<job>.unfinished.json`, with its `.npz`, is a record of the runs
-    that ended before the job did; `record.known` finds it.
+    `.<job>.checkpoint` has the state of the runs in training: what `torch.save` made of it, and a line of JSON that
+    says of which runs, on which data and under what code.  `.<job>.<run>.unfinished.json`, with its `.npz`, is a record
+    of runs that ended before the job did; `record.known` finds it.  As a context, it keeps these when something goes
+    wrong.
 
     Args:
         file: the job's record.
@@ -36,56 +39,75 @@ class Checkpoint:
     """
 
     def __init__(self, file, minutes=MINUTES, asked=lambda: False):
-        file = Path(file)
-        self.file = file.with_name(f".{file.stem}.checkpoint")
-        self.unfinished = file.with_name(f".{file.stem}.unfinished.json")
+        self.folder, self.job = Path(file).parent, Path(file).stem
+        self.file = self.folder / f".{self.job}.checkpoint"
         self.seconds, self.asked = 60 * minutes, asked
         self.last, self.ended = time.monotonic(), []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *error):
+        if kind is not None:
+            with contextlib.suppress(OSError):
+                self._keep_ended()
 
     def due(self):
         """Say whether it is time for a checkpoint."""
         return self.asked() or time.monotonic() - self.last >= self.seconds
 
-    def save(self, runs, state):
+    def save(self, runs, made, state):
         """Keep the state, of tensors and plain data, of runs in training.
 
+        Where there is no space, that is said, an older checkpoint stays, and training goes on.
+
+        Args:
+            runs: that are trained together.
+            made: what else must be the same for them to go on, as plain data.
+            state: theirs.
+
         Raises:
-            OSError: there is no space or no permission; an older checkpoint is still there then.
+            OSError: there is no space or no permission, and the process was asked to end.
             Stopped: it is kept, and the process was asked to end.
         """
+        self.last = time.monotonic()
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        payload = buffer.getvalue()
-        head = _identity(runs) | {"sha256": hashlib.sha256(payload).hexdigest()}
-        record.replace(self.file, json.dumps(head).encode() + b"\n" + payload)
-        self._kept()
-
-    def load(self, runs):
-        """Return the state that was kept of these runs, or None; say so where one cannot be used, and delete it."""
-        if not self.file.exists():
-            return None
+        head = _identity(runs, made) | {"sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
+        buffer.write(b"\n" + json.dumps(head).encode())
         try:
-            line, _, payload = self.file.read_bytes().partition(b"\n")
-            head = json.loads(line)
-            if hashlib.sha256(payload).hexdigest() != head.pop("sha256"):
+            self._keep_ended()  # first: without them nothing could go on from what follows them
+            record.replace(self.file, buffer.getbuffer())
+        except OSError as error:
+            if self.asked():
+                raise
+            print(f"{self.file}: no checkpoint for now: {error.strerror}: training goes on", file=sys.stderr)
+        if self.asked():
+            raise Stopped
+
+    def load(self, runs, made):
+        """Return the state that was kept of these runs, or None; say so where one cannot be used, and delete it."""
+        try:
+            content = self.file.read_bytes()
+        except FileNotFoundError:
+            return None
+        end = content.rfind(b"\n")
+        try:
+            head = json.loads(content[end + 1 :])
+            buffer = io.BytesIO(memoryview(content)[: max(end, 0)])
+            if hashlib.sha256(buffer.getbuffer()).hexdigest() != head.pop("sha256"):
                 raise ValueError("not the content that it names")
-            wanted = _identity(runs)
+            wanted = _identity(runs, made)
             if other := [key for key in wanted if head.get(key) != wanted[key]]:
                 return self._refuse(f"its {other[0]} is another")
-            return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-        except (
-            ValueError,
-            KeyError,
-            TypeError,
-            AttributeError,
-            RuntimeError,
-            EOFError,
-            pickle.UnpicklingError,
-        ) as error:
+            return torch.load(buffer, map_location="cpu", weights_only=True)
+        except DAMAGE as error:
+            if "allocate memory" in str(error):
+                raise
             return self._refuse(f"damaged ({type(error).__name__}: {error})")
 
     def end(self, records):
-        """Keep the records of runs that ended, where there is something to lose.
+        """Take the records of runs that ended, and keep them where there is something to lose.
 
         Raises:
             OSError: as in `save`.
@@ -93,33 +115,38 @@ class Checkpoint:
         """
         self.ended += records
         if self.file.exists() or self.due():
-            record.write(self.unfinished, self.ended)
+            self.last = time.monotonic()
+            self._keep_ended()
             self.file.unlink(missing_ok=True)
-            self._kept()
+            if self.asked():
+                raise Stopped
 
     def clear(self):
         """Delete everything: the job's record is written."""
-        for file in (self.file, self.unfinished, self.unfinished.with_suffix(".npz")):
-            file.unlink(missing_ok=True)
+        self.file.unlink(missing_ok=True)
+        for pattern in (f".{self.job}.*.unfinished.*", f"..{self.job}.*.part"):
+            for file in self.folder.glob(pattern):
+                file.unlink(missing_ok=True)
 
-    def _kept(self):
-        self.last = time.monotonic()
-        if self.asked():
-            raise Stopped
+    def _keep_ended(self):
+        if self.ended:
+            record.write(self.folder / f".{self.job}.{self.ended[0].id}.unfinished.json", self.ended)
+            self.ended = []
 
     def _refuse(self, why):
         print(f"{self.file}: checkpoint not used: {why}: training starts over", file=sys.stderr)
         self.file.unlink(missing_ok=True)
 
 
-def _identity(runs):
-    """Return what must be the same for a run to go on."""
+def _identity(runs, made):
+    """Return what must be the same for runs to go on."""
     return {
         "format": FORMAT,
         "runs": [run.id for run in runs],
         "defaults": json.loads(json.dumps([spec.fill(run.parts) for run in runs])),
         "code": _code(),
         "torch": torch.__version__,
+        **made,
     }
 
 

@@ -253,7 +253,7 @@ def show(options):
     import yaml
 
     found = {}
-    for file in sorted(Path(options.results).glob("*/runs/*/*/*.json")):
+    for file in sorted(Path(options.results).glob("*/runs/*/*/[!.]*.json")):
         for run in record.read(file):
             if run.id.startswith(options.run):
                 found.setdefault(run.id, (file, run))

@@ -64,7 +64,7 @@ def export(scale, configs, results, figures, file):
             if path.is_file() and not path.name.startswith("."):
                 _add(crate, path, f"{kind}/{scale}/{path.relative_to(folder).as_posix()}")
     for path, runs in records.items():
-        _action(crate, path, runs, scale, works)
+        _actions(crate, path, runs, scale, works)
     part = file.with_name(f".{file.name}.{os.getpid()}.part.zip")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -119,28 +119,31 @@ def _works(crate, cited):
     return found
 
 
-def _action(crate, path, runs, scale, works):
-    """Add what made a record: the software and its versions, the device, the code, the data, the seconds."""
-    study, made = path.parent, runs[0].provenance
-    work = study.parent.name
-    place = f"results/{scale}/runs/{work}/{study.name}"
-    software = [
-        crate.add(ContextEntity(crate, f"#{name}-{version}", {
-            "@type": "SoftwareApplication", "name": name, "softwareVersion": version,
-        }))
-        for name, version in (made.get("packages") or {}).items()
-        if version
-    ]  # fmt: skip
-    seconds = sum(sum(run.seconds.values()) for run in runs)
-    crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}", {
-        "@type": "CreateAction",
-        "name": f"{work}/{study.name}: {len(runs)} runs",
-        "description": f"on {made.get('device')}, {made.get('threads')} CPU threads, {seconds:.0f} seconds; commit "
-                       f"{made.get('commit')}; data of SHA-256 {made.get('data_sha256')}",
-        "instrument": [{"@id": "Snakefile"}, *({"@id": one.id} for one in software)],
-        "object": [{"@id": f"configs/{work}/{study.name}.yaml"}, *([{"@id": works[work].id}] if work in works else [])],
-        "result": [{"@id": f"{place}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
-    }))  # fmt: skip
+def _actions(crate, path, runs, scale, works):
+    """Add what made a record, or the parts of one made in several goes: software, device, code, data, seconds."""
+    study = path.parent
+    work, place = study.parent.name, f"results/{scale}/runs/{study.parent.name}/{study.name}"
+    origins = [run.provenance for run in runs]
+    for number, made in enumerate(made for i, made in enumerate(origins) if made not in origins[:i]):
+        mine = [run for run in runs if run.provenance == made]
+        software = [
+            crate.add(ContextEntity(crate, f"#{name}-{version}", {
+                "@type": "SoftwareApplication", "name": name, "softwareVersion": version,
+            }))
+            for name, version in (made.get("packages") or {}).items()
+            if version
+        ]  # fmt: skip
+        seconds = sum(sum(run.seconds.values()) for run in mine)
+        crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}-{number + 1}", {
+            "@type": "CreateAction",
+            "name": f"{work}/{study.name}: {len(mine)} runs",
+            "description": f"on {made.get('device')}, {made.get('threads')} CPU threads, {seconds:.0f} seconds; commit "
+                           f"{made.get('commit')}; data of SHA-256 {made.get('data_sha256')}",
+            "instrument": [{"@id": "Snakefile"}, *({"@id": one.id} for one in software)],
+            "object": [{"@id": f"configs/{work}/{study.name}.yaml"},
+                       *([{"@id": works[work].id}] if work in works else [])],
+            "result": [{"@id": f"{place}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
+        }))  # fmt: skip
 
 
 def _slug(text):

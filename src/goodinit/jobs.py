@@ -1,6 +1,7 @@
 """Jobs trained here and now: what another record holds is kept, progress is shown, records are written."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -51,9 +52,9 @@ def train(jobs, scale, data_root, device, threads, minutes):
         for study, job, file in jobs:
             file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
             start = time.perf_counter()
-            checkpoint = Checkpoint(file, minutes, lambda: bool(asked))
             try:
-                runs = _execute(file, job, data_root, device, checkpoint)
+                with Checkpoint(file, minutes, lambda: bool(asked)) as checkpoint:
+                    runs = _execute(file, job, data_root, device, checkpoint)
             except InputError as error:
                 raise InputError(f"{study.work}/{study.name}: {error}") from None
             except (MemoryError, RuntimeError) as error:
@@ -61,11 +62,11 @@ def train(jobs, scale, data_root, device, threads, minutes):
                     raise
                 raise InputError(f"{study.work}/{study.name}: {_no_memory(job, device)}") from None
             except Stopped:
-                print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
+                _say(f"goodinit: stopped; the same command goes on with job {job.name}")
                 sys.exit(128 + asked[0])
             record.write(file, runs)
             checkpoint.clear()
-            print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
+            _say(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s")
 
 
 @contextlib.contextmanager
@@ -75,8 +76,9 @@ def _stoppable():
 
     def ask(number, frame):
         asked.append(number)
-        print("goodinit: asked to end: after the next update", file=sys.stderr)
         restore()
+        with contextlib.suppress(OSError):  # not by print, in the middle of which this may be called
+            os.write(2, b"goodinit: asked to end: after the next update\n")
 
     def restore():
         for one, handler in before.items():
@@ -114,13 +116,18 @@ def _execute(file, job, data_root, device, checkpoint):
         except InputError:
             continue
     missing = [run for run in job.runs if run.id not in found]
-    checkpoint.ended += [found[run.id] for run in job.runs if run.id in found]
     with _Progress(job) as progress:
         options = {"data_root": data_root, "device": device, "progress": progress.step, "checkpoint": checkpoint}
         for run, trained in zip(missing, runner.execute(missing, **options), strict=True):
             found[run.id] = trained
             progress.end(run, trained)
     return [found[run.id] for run in job.runs]
+
+
+def _say(words):
+    """Print on standard error; that nobody listens is no reason to end."""
+    with contextlib.suppress(OSError):
+        print(words, file=sys.stderr)
 
 
 class _Progress:
@@ -145,7 +152,7 @@ class _Progress:
         elif time.perf_counter() - self.spoke > 10:
             self.spoke = time.perf_counter()
             seeds = ", ".join(str(run.seed) for run in runs)
-            print(f"  {runs[0].title} seed {seeds}: {words}", file=sys.stderr)
+            _say(f"  {runs[0].title} seed {seeds}: {words}")
 
     def end(self, run, trained):
         if self.bar is not None:
@@ -155,4 +162,4 @@ class _Progress:
         self.spoke = time.perf_counter()
         state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
         seconds = sum(trained.seconds.values())
-        print(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
+        _say(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s")

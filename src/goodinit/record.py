@@ -197,15 +197,16 @@ def read_current(file, filled):
 def known(file):
     """Return {id: RunRecord} of the whole records beside a job's, and of those of the same runs in other studies.
 
-    Damaged ones are passed over.
+    What the job itself left unfinished is among them.  Those that are damaged, or cannot be read, are passed over.
     """
     file = Path(file)
     same = file.name.rpartition("-")[2]  # a job's name ends with the hash of its runs
     found = {}
-    for other in sorted({*file.parent.glob("*.json"), *file.parents[2].glob(f"*/*/*-{same}")}):
+    beside = (*file.parent.glob("[!.]*.json"), *file.parent.glob(f".{file.stem}.*.unfinished.json"))
+    for other in sorted({*beside, *file.parents[2].glob(f"*/*/[!.]*-{same}")}):
         try:
             found |= {run.id: run for run in read(other)}
-        except InputError:
+        except (InputError, OSError):
             continue
     return found
 

@@ -114,12 +114,13 @@ def _train(runs, data_root, device, progress, checkpoint):
     """Return the RunRecords of runs that differ in seed and initializer alone."""
     with input_errors():
         training = train.Training(**runs[0].parts["training"])
-        splits = [_load(run, data_root).to(device) for run in runs]
-        steps = training.total_steps(len(splits[0].train.labels))
-        shape = splits[0].preprocessing.shape(splits[0].train.images)
-        stacked = _stackable(runs[0], shape, splits[0].classes)
+        first = _load(runs[0], data_root)
+        steps = training.total_steps(len(first.train.labels))
+        shape = first.preprocessing.shape(first.train.images)
+        stacked = _stackable(runs[0], shape, first.classes)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
+        splits = [split.to(device) for split in (first, *(_load(run, data_root) for run in runs[1:]))]
         nets, initial = zip(*(_model(run, split, device) for run, split in zip(runs, splits, strict=True)), strict=True)
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
@@ -161,13 +162,15 @@ def _train(runs, data_root, device, progress, checkpoint):
         torch.manual_seed(spec.stream(run.seed, "dropout"))
         if training.precision == "bf16":  # a cache would keep the first weights' casts for the whole of training
             context.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
-        resume = checkpoint and checkpoint.load(runs)
+        made = {"device": device.type, "data": [split.checksum for split in splits]}
+        resume = checkpoint and checkpoint.load(runs, made)
         if resume:
             _restore(resume, model, optimizer, courses, streams, device)
+            resume = {"loop": resume["loop"]}  # the rest is where it belongs, and large
 
         def keep(state):
             if checkpoint.due():
-                checkpoint.save(runs, {"loop": state(), **_state(model, optimizer, streams, device)})
+                checkpoint.save(runs, made, {"loop": state(), **_state(model, optimizer, streams, device)})
 
         seen = _steps(resume["loop"]) if resume else 0
         history = train.fit(

@@ -386,16 +386,16 @@ def path(model, batch, generator):
         A function of the step that gives `position` (D,), all parameters in a row, and `path_length` (), the
         length of the way so far, as the sum of the distances between the steps at which it was called.
     """
-    length, last = 0.0, None
+    length = torch.zeros((), dtype=torch.float64)
+    last = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
 
     def observe(step):
-        nonlocal length, last
-        position = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
-        if last is not None:
-            length += float((position - last).norm())
-        last = position
-        return {"position": position.cpu().numpy(), "path_length": length}
+        position = nn.utils.parameters_to_vector(model.parameters()).detach()
+        length.add_(float((position - last).norm()))
+        last.copy_(position)
+        return {"position": position.cpu().numpy().copy(), "path_length": float(length)}
 
+    observe.state = [length, last]
     yield observe
 
 
