@@ -322,7 +322,7 @@ ELSEWHERE = [
     ("many-runs", "show ''", copied("results"), "run: '' is the beginning of 4 ids: "),
     ("unknown-data-set", "prepare mnits", "mnits: not a data set that is prepared; did you mean mnist?"),
     ("drawn-data-set", "prepare gaussian",
-     "gaussian: not a data set that is prepared; allowed: cifar10, cifar100, digits, folder-{path}-{size}, "),
+     "gaussian: not a data set that is prepared; allowed: cifar10, cifar100, digits, folder-NAME-144, "),
     ("no-gpu", "train --device cuda", patched("torch.cuda.device_count", lambda: 0),
      "device: cuda: there are 0 GPUs; use cpu or auto"),
     ("unknown-device", "train --device gpu", "device: unknown device 'gpu'; did you mean cpu?"),

@@ -1,9 +1,13 @@
 """Folders of pictures: decoded whatever they are, resumed where they broke off, streamed, cut and mirrored."""
 
+import concurrent.futures.process
+import contextlib
 import io
 import json
 import os
 import shutil
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -153,6 +157,77 @@ def test_unreadable_pictures_are_left_out_and_listed(tmp_path, capsys):
     assert all(f"train/{name}.JPEG: " in said for name in damaged)
 
 
+@pytest.mark.parametrize(("suffix", "options"), [("png", {}), ("jpeg", {"progressive": True}), ("tiff", {})])
+def test_bytes_that_are_damaged_are_no_picture(suffix, options):
+    """Where Pillow alone would refuse them: it takes what it has for whole when it is asked again."""
+    random, refused = np.random.default_rng(0), 0
+    file = io.BytesIO()
+    noise = Image.fromarray(random.integers(0, 255, (64, 64, 3)).astype(np.uint8))
+    noise.save(file, suffix, **options | ({"compression": "tiff_adobe_deflate"} if suffix == "tiff" else {}))
+    for _ in range(30):
+        content = bytearray(file.getvalue())
+        place = int(random.integers(len(content) // 4, len(content) - 50))
+        content[place : place + 8] = bytes(random.integers(0, 255, 8).astype(np.uint8))
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.load()
+        except Exception:  # a decoder may say anything
+            refused += 1
+            with pytest.raises(Exception, match=r"."):
+                pictures._decode(bytes(content), 16)
+    assert refused or suffix == "jpeg"
+
+
+@pytest.mark.parametrize(("mode", "color"), [("F", 0.5), ("I", 200), ("I", 70000)])
+def test_grays_of_no_known_depth_are_refused(mode, color):
+    file = io.BytesIO()
+    Image.new(mode, (20, 20), color).save(file, "tiff")
+    with pytest.raises(ValueError, match="no known depth"):
+        pictures._decode(file.getvalue(), 8)
+
+
+def test_links_are_followed_once_and_what_is_hidden_is_not(tmp_path):
+    tree = _tree(tmp_path)
+    listed = pictures._listed(tree)
+    (tree / "train" / "gato" / "self").symlink_to(".", target_is_directory=True)
+    hidden = tree / "train" / "gato" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "0.JPEG").write_bytes(_picture())
+    assert pictures._listed(tree) == listed
+    (tree / "train" / "gato" / "broken.JPEG").symlink_to("nowhere")
+    assert len(_load(tmp_path, allowed_bad=0.1)[1]["unreadable"]) == 1
+
+
+def test_who_waits_for_one_that_breaks_off_prepares_in_its_place(tmp_path):
+    folder = tmp_path / "set"
+    order = []
+
+    def second():
+        with pictures.locked(folder):
+            order.append((folder / pictures.PROGRESS).exists())
+
+    waiting = threading.Thread(target=second)
+    with contextlib.suppress(KeyboardInterrupt), pictures.locked(folder):
+        waiting.start()
+        time.sleep(0.2)
+        assert not order
+        raise KeyboardInterrupt
+    waiting.join(10)
+    assert order == [True]
+    assert not folder.exists()
+
+
+def test_a_process_that_was_ended_is_one_line(monkeypatch):
+    def ended(tasks):
+        raise concurrent.futures.process.BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(pictures, "_decode_chunk", ended)
+    with pytest.raises(
+        ValueError, match=r"a process that decodes pictures was ended.*--processes; what was done is kept"
+    ):
+        list(pictures._decoded([("train", 0, "file", ["path"], 8)], 1, 1))
+
+
 def test_a_picture_with_another_s_suffix_is_read_and_other_files_are_passed_over(tmp_path):
     tree = _tree(tmp_path)
     (tree / "train" / "gato" / "wrong.jpg").write_bytes(_picture(suffix="png"))
@@ -286,7 +361,9 @@ def test_a_folder_that_is_no_set_is_one_line_and_leaves_nothing(tmp_path, change
     assert not list((tmp_path / "prepared").glob("*"))
 
 
-@pytest.mark.parametrize("path", ["..", "../x", "/etc", "a/b", "", ".hidden", "-a", "a b", "a\n", "{x}", "a\\b", "~x"])
+@pytest.mark.parametrize(
+    "path", ["..", "../x", "/etc", "a/b", "", ".hidden", "-a", "a b", "a\n", "{x}", "a\\b", "~x", "a;b", "a&b", "$(x)"]
+)
 def test_a_path_that_may_leave_the_data_folder_is_refused(house, tmp_path, path):
     with pytest.raises(ValueError, match="is not the name of one folder in the data folder's `folders`"):
         data.folder(tmp_path, _generator(), path=path)

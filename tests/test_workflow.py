@@ -104,6 +104,21 @@ def test_one_more_initializer_in_a_study_adds_just_its_job(project):
         file.write_text(before)
 
 
+def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
+    other = project / "configs" / "work" / "other.yaml"
+    other.write_text(STUDY.replace("data: {name: digits", "data: {name: folder, path: cats"))
+    try:
+        assert "path: cats" in other.read_text()
+        status, output = _snakemake(project, "--dry-run")
+        assert (status, "Nothing to be done" in output) == (0, True), output
+        assert "work/other: left out: there is no folder data/folders/cats" in output
+        (project / "data" / "folders" / "cats").mkdir(parents=True)
+        assert _planned(_snakemake(project, "--dry-run")[1])["dataset"] == 1
+    finally:
+        other.unlink()
+        shutil.rmtree(project / "data" / "folders", ignore_errors=True)
+
+
 def test_a_second_snakemake_in_the_folder_waits_for_its_turn(project):
     command = [*SNAKEMAKE, "--forcerun", "claims"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -38,6 +38,10 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 SCALE = config["scale"]
+for name, study in list(STUDIES.items()):  # where there are no such pictures, the other studies are for all that
+    if absent := [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]:
+        print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
+        del STUDIES[name]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
 JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}

@@ -21,4 +21,4 @@ rule dataset:
     params:
         data_root=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
     shell:
-        "python -m goodinit prepare {wildcards.name:q} --data-root {params.data_root} --processes {threads} > {log} 2>&1"
+        "python -m goodinit prepare {wildcards.name:q} --data-root {params.data_root} --processes {threads} > {log:q} 2>&1"

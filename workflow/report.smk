@@ -1,5 +1,7 @@
 # Tables, figures and verdicts: from records, without torch.
 
+REPORT_MB = 8000 if SCALE == "paper" else 2000  # the longest studies record millions of numbers
+
 
 rule table:
     input:
@@ -18,8 +20,8 @@ rule table:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * 2000,
-        runtime=lambda wildcards, attempt: attempt * 10,
+        mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
+        runtime=lambda wildcards, attempt: attempt * 30,
         gpu=0,
     params:
         place=PLACE,
@@ -47,8 +49,8 @@ rule figure:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * 2000,
-        runtime=lambda wildcards, attempt: attempt * 10,
+        mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
+        runtime=lambda wildcards, attempt: attempt * 30,
         gpu=0,
     params:
         place=PLACE,
@@ -93,8 +95,8 @@ rule claims:
     conda:
         "envs/report.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: attempt * 2000,
-        runtime=lambda wildcards, attempt: attempt * 10,
+        mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
+        runtime=lambda wildcards, attempt: attempt * 30,
         gpu=0,
     params:
         place=PLACE,

@@ -1,6 +1,6 @@
 """Folders of pictures, decoded once into arrays of one size: by several processes, and resumed where it broke off."""
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import hashlib
 import io
@@ -49,10 +49,10 @@ def check_name(folder):
     Raises:
         ValueError: it is not.
     """
-    if not re.fullmatch(r"[^\s/\\{}.~-][^\s/\\{}]*", folder):
+    if not re.fullmatch(r"\w[\w.+-]*", folder):
         raise ValueError(
-            f"folder: path: {folder!r} is not the name of one folder in the data folder's `folders`: it must not "
-            "begin with . - or ~, nor have a slash, a brace or a space in it; a link there may lead anywhere"
+            f"folder: path: {folder!r} is not the name of one folder in the data folder's `folders`, of letters, "
+            "digits and _ . + -; a link there may lead anywhere"
         )
 
 
@@ -64,10 +64,15 @@ def locked(folder):
     """
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
     file, done = folder / PROGRESS, False
-    with file.open("ab") as progress:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        progress = file.open("ab")
         fcntl.flock(progress, fcntl.LOCK_EX)
+        if file.exists() and os.path.samestat(file.stat(), os.fstat(progress.fileno())):
+            break
+        progress.close()  # another process had it, and took it away
+    with progress:
         try:
             yield
             done = True
@@ -121,6 +126,10 @@ def write(tree, folder, size, *, processes=None, allowed_bad=ALLOWED_BAD):
     ]
     with (folder / PROGRESS).open("ab") as progress:
         if not done:
+            if progress.tell():
+                print(
+                    f"{folder}: begun again: the pictures, the size or Pillow are others than before", file=sys.stderr
+                )
             for file in files.values():
                 file.open("wb").close()
             os.truncate(progress.name, 0)
@@ -180,13 +189,30 @@ def _classes(folder):
 
 
 def _pictures(tree, place):
-    """Return the paths of all pictures in and below a place of the tree."""
-    return [
-        f"{Path(folder).relative_to(tree).as_posix()}/{name}"
-        for folder, _, names in os.walk(tree / place, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    ]
+    """Return the paths of all pictures in and below a place of the tree, but for what is hidden; links are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    if not (tree / place).is_dir():
+        return []
+
+    def fail(error):
+        raise error
+
+    found, seen = [], set()
+    for folder, inner, names in os.walk(tree / place, onerror=fail, followlinks=True):
+        inner[:] = [name for name in inner if not name.startswith(".")]
+        if (here := os.path.realpath(folder)) in seen:
+            inner.clear()  # a link that leads back
+            continue
+        seen.add(here)
+        found += [
+            f"{Path(folder).relative_to(tree).as_posix()}/{name}"
+            for name in names
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
+    return found
 
 
 def _fingerprint(tree, parts, size):
@@ -196,7 +222,9 @@ def _fingerprint(tree, parts, size):
     digest = hashlib.sha256(f"{size} {CHUNK} {PIL.__version__}".encode())
     for part, listed in parts.items():
         for path, label in listed:
-            facts = os.stat(tree / path)
+            facts = (
+                (tree / path).stat() if (tree / path).exists() else (tree / path).lstat()
+            )  # a broken link is read as bad
             digest.update(os.fsencode(f"{part}\0{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0"))
     return digest.hexdigest()
 
@@ -239,9 +267,15 @@ def _decoded(tasks, total, processes):
             context.callback(pool.shutdown, cancel_futures=True)
             futures = [pool.submit(_decode_chunk, task) for task in tasks]
             found = (future.result() for future in concurrent.futures.as_completed(futures))
-        for chunk in found:
-            bar.update(chunk["count"])
-            yield chunk
+        try:
+            for chunk in found:
+                bar.update(chunk["count"])
+                yield chunk
+        except concurrent.futures.process.BrokenProcessPool:
+            raise ValueError(
+                "a process that decodes pictures was ended, perhaps because memory ran out: run again, with fewer "
+                "--processes; what was done is kept"
+            ) from None
 
 
 def _begin_process():
@@ -267,8 +301,9 @@ def _decode_chunk(task):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what is odd in a picture but can be read
         for row, path in enumerate(paths):
-            content = Path(path).read_bytes()
+            content = b"?"
             try:
+                content = Path(path).read_bytes()
                 pixels[row] = _decode(content, size)
             except Exception as error:  # a decoder may say anything of damaged bytes
                 bad.append((row, _reason(error, content)))
@@ -297,8 +332,11 @@ def _decode(content, size):
 
     with Image.open(io.BytesIO(content)) as image:
         image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half or less
-        with contextlib.suppress(Exception):  # damaged EXIF turns nothing; damaged pixels are found below
+        image.load()  # what is damaged is said once; after that, Pillow takes what it has for whole
+        with contextlib.suppress(Exception):  # damaged EXIF turns nothing
             image = ImageOps.exif_transpose(image)
+        if image.mode == "F" or (image.mode == "I" and not 255 < np.asarray(image).max() < 2**16):
+            raise ValueError("its gray values are of no known depth")
         if image.mode.startswith("I"):  # 16 bits, which `convert` would clip to 8
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         image = image.convert("RGB")
@@ -331,7 +369,8 @@ def _check_bad(tree, parts, done, allowed):
         _, path, reason = bad[0]
         raise ValueError(
             f"{tree}: at least {len(bad)} of {sum(map(len, parts.values()))} pictures cannot be read, such as {path} "
-            f"({reason}); allowed are {int(allowed)}: mend or delete them, or allow a larger share with --allowed-bad"
+            f"({reason}); allowed are {int(allowed)}: allow a larger share with --allowed-bad, which goes on, or mend "
+            "or delete them, which begins again"
         )
     for part, listed in parts.items():
         if len(_bad(parts, done, part)) == len(listed):

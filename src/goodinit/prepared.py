@@ -4,6 +4,7 @@ import errno
 import functools
 import hashlib
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def prepare(name, root, **options):
     if made_of is None:
         _write_facts(manifest, name, _prepare_arrays(name, root, folder))
         return manifest
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for the one that started it
+        raise ValueError(f"put what your script does under if __name__ == '__main__', or call goodinit prepare {name}")
     tree = _TREES[made_of[0]](root, *made_of[1:])
     with pictures.locked(folder):
         if not manifest.exists():  # made by another process in the meantime
@@ -79,9 +82,9 @@ def size_of(name, root):
     if name in SIZES:
         return SIZES[name]
     _, _, size = pictures.named(name)
-    if (source := name.removesuffix(f"-{size}")) in PICTURES:
-        return (3, size, size), *PICTURES[source]
     manifest = Path(root) / "prepared" / name / "manifest.json"
+    if (source := name.removesuffix(f"-{size}")) in PICTURES and not manifest.exists():
+        return (3, size, size), *PICTURES[source]
     try:
         facts = json.loads(manifest.read_text())
         return tuple(facts["shape"]), facts["classes"], facts["train_examples"], facts["test_examples"]

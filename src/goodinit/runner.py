@@ -47,10 +47,11 @@ def prepare(name, data_root, **options):
     Raises:
         InputError: its files are missing or damaged, or the folder cannot be used.
     """
-    known = {data.PREPARED.get(one, one) for one in data.__all__ if one not in data.DRAWN}
+    known = {one for one in data.__all__ if one not in data.DRAWN and one not in data.PREPARED}
     with input_errors():
         if name not in known and not pictures.named(name):
-            raise InputError(f"{name}: not a data set that is prepared{nearest(name, known)}")
+            sizes = {"imagenette-144", "pictures-144", "folder-NAME-144"}
+            raise InputError(f"{name}: not a data set that is prepared{nearest(name, known | sizes)}")
         return prepared.prepare(name, data_root, **options)
 
 
@@ -151,12 +152,12 @@ def _train(runs, data_root, device, progress, checkpoint):
                 context.enter_context(
                     getattr(diagnostics, part["name"])(
                         model,
-                        _probe(splits[0], device, part.get("examples")),
+                        _probe(splits[0], device, filled.get("examples")),
                         _generator(run, f"diagnostics/{part['name']}"),
                         **options(part),
                     )
                 )
-                for part in run.parts["diagnostics"]
+                for part, filled in zip(run.parts["diagnostics"], spec.fill(run.parts)["diagnostics"], strict=True)
             ]
         context.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         torch.manual_seed(spec.stream(run.seed, "dropout"))
@@ -173,6 +174,7 @@ def _train(runs, data_root, device, progress, checkpoint):
                 checkpoint.save(runs, made, {"loop": state(), **_state(model, optimizer, streams, device)})
 
         seen = _steps(resume["loop"]) if resume else 0
+        context.enter_context(input_errors())
         history = train.fit(
             model,
             objective_of,

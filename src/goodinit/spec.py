@@ -134,6 +134,10 @@ class Study:
         runs, pack = self.runs(scale), self.scaled("pack", scale, 1)
         return [_job(runs[start : start + pack]) for start in range(0, len(runs), pack)]
 
+    def folders(self, scale):
+        """Return the names of the folders of pictures that the runs at a scale are trained on."""
+        return sorted({run.parts["data"]["path"] for run in self.runs(scale) if run.parts["data"]["name"] == "folder"})
+
     def figures(self):
         """Return {figure: options}; a figure with `each` stands for one figure for every label of that axis."""
         found = {}

@@ -208,7 +208,7 @@ def gradient_check(model, batch, generator, *, step_size: float = 1e-4, coordina
     """
     if step_size <= 0 or coordinates < 1:
         raise ValueError("gradient_check: step_size must be more than 0 and coordinates at least 1")
-    if any(_is_dropout(module) for module in model.modules()):
+    if any(_is_dropout(module) and getattr(module, "p", 1) for module in model.modules()):
         raise ValueError("gradient_check: the model has dropout, which is another at each pass: set its dropout to 0")
     chosen = [
         torch.randperm(parameter.numel(), generator=generator)[:coordinates].to(parameter.device)

@@ -50,9 +50,14 @@ def hinge(model, batch):
     Returns:
         The loss and `{"accuracy": ...}`, as in `cross_entropy`.
 
+    Raises:
+        ValueError: the model gives more than one output.
+
     Reference: Caffe's HingeLoss with norm L1, which Mishkin & Matas (2016) call SVM.
     """
     scores, labels = model(batch.images), batch.labels
+    if isinstance(scores, tuple):
+        raise ValueError("hinge: takes a net of one output: build it without its auxiliary classifiers")
     signs = functional.one_hot(labels, scores.shape[-1]) * 2 - 1
     accuracy = (scores.detach().argmax(-1) == labels).float().mean(-1)
     return (1 - signs * scores).clamp_min(0).sum(-1).mean(-1), {"accuracy": accuracy}

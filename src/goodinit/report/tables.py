@@ -52,14 +52,17 @@ def frame(study, scale, results):
         NotRun: no job has a record.
         InputError: a record is damaged or stale.
     """
-    columns = {}
+    columns, names = {}, {"run": {}, "status": {}, "metric": {}}
     runs = study.runs(scale)  # a scale may compare other values
     axes = {
         axis: list(dict.fromkeys([*labels, *(run.labels[axis] for run in runs)])) for axis, labels in study.axes.items()
     }
 
     def add(name, value, rows):
-        columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value), rows))
+        """Add rows to a column; text as its number in `names`, for there may be millions of rows."""
+        if name in names:
+            value = names[name].setdefault(value, len(names[name]))
+        columns.setdefault(name, []).append(np.broadcast_to(np.asarray(value, np.int32), rows))
 
     for run, recorded in _recorded(study, scale, results):
         for metric, series in _with_derived(recorded, study.tuned).items():
@@ -78,15 +81,15 @@ def frame(study, scale, results):
                     add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
                 else:
                     add(dimension, -1, rows)
-            add("value", series.values.reshape(-1).astype(float), rows)
+            columns.setdefault("value", []).append(series.values.reshape(-1).astype(float))
     if not columns:
         mend = f"goodinit train {study.work}/{study.name} --scale {scale}" if runs else "its file has `seeds: 0` there"
         raise NotRun(f"{study.work}/{study.name}: no records at scale {scale} in {results}: {mend}")
     tidy = pd.DataFrame({name: np.concatenate(parts) for name, parts in columns.items()})
     for axis, labels in axes.items():
         tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
-    for name in ("run", "status", "metric"):
-        tidy[name] = tidy[name].astype("category")
+    for name, known in names.items():
+        tidy[name] = pd.Categorical.from_codes(tidy[name], categories=list(known)).reorder_categories(sorted(known))
     if "choose" in study.body.get("tune", {}):
         tidy["rank"] = rank(tidy, **study.body["tune"]["choose"])
     return tidy
