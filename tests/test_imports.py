@@ -12,6 +12,8 @@ PLAIN = {"numpy", "yaml", "jsonschema"}
 REPORT = {"numpy", "pandas", "scipy", "matplotlib", "seaborn"}
 ALLOWED = {  # module: what it may import beside the standard library; the first pattern that matches counts
     "methods/data.py": {"torch", "goodinit.prepared"},
+    "methods/diagnostics/__init__.py": {"goodinit.methods.diagnostics"},
+    "methods/diagnostics/*.py": {"torch", "numpy", "goodinit.methods.diagnostics.probe"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},

@@ -17,7 +17,7 @@ MODULES = {
     "schedule": "methods/schedules.py",
     "update": "methods/updates.py",
     "curriculum": "methods/curriculum.py",
-    "diagnostics": "methods/diagnostics.py",
+    "diagnostics": "methods/diagnostics/__init__.py",
     "figure": "report/figures.py",
     "test": "report/claims.py",
 }
@@ -93,8 +93,9 @@ def _functions(file):
     body = _tree(file).body
     listed = constant(file, "__all__")
     found = {node.name: _options(node.args) for node in body if isinstance(node, ast.FunctionDef)}
+    package = f"goodinit.{file.removesuffix('/__init__.py').replace('/', '.')}."
     for node in body:  # a package lists what it imports from its own modules
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("goodinit.methods.models."):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(package):
             found |= _functions(f"{node.module.removeprefix('goodinit.').replace('.', '/')}.py")
     return {name: found[name] for name in listed if name in found}
 
