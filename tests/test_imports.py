@@ -11,7 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
 PLAIN = {"numpy", "yaml", "jsonschema"}
 REPORT = {"numpy", "pandas", "scipy", "matplotlib", "seaborn"}
 ALLOWED = {  # module: what it may import beside the standard library; the first pattern that matches counts
-    "methods/data.py": {"torch", "goodinit.prepared"},
+    "methods/data/*.py": {"torch", "goodinit.prepared", "goodinit.methods.data"},
     "methods/diagnostics/__init__.py": {"goodinit.methods.diagnostics"},
     "methods/diagnostics/*.py": {"torch", "numpy", "goodinit.methods.diagnostics.probe"},
     "methods/models/__init__.py": {"goodinit.methods.models"},

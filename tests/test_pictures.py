@@ -426,7 +426,7 @@ def test_splits_are_mapped_and_held_out_from_the_end(cats):
 
 def test_a_part_larger_than_is_held_stays_where_it_is(cats, monkeypatch):
     splits = _cats(cats, standardize=True)
-    monkeypatch.setattr(data, "HELD", splits.test.images.nbytes)
+    monkeypatch.setattr(data.examples, "HELD", splits.test.images.nbytes)
     moved = splits.to("meta")
     assert [part.images.device.type for part in (moved.train, moved.test)] == ["cpu", "meta"]
     assert moved.preprocessing.mean.device.type == "meta"
@@ -576,7 +576,7 @@ def _executed(house, root, **more):
 def test_a_folder_is_trained_on_end_to_end(house, cats, monkeypatch, name):
     course = {"curriculum": {"name": "streamed", "chunk": 4, "buffer": 3}} if name == "streamed" else {}
     records = _executed(house, cats, **course)
-    monkeypatch.setattr(data, "HELD", 0)  # nothing is held on the device
+    monkeypatch.setattr(data.examples, "HELD", 0)  # nothing is held on the device
     again = _executed(house, cats, **course)
     for one, other in zip(records, again, strict=True):
         assert one.status == "finished"

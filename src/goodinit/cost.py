@@ -89,7 +89,7 @@ def _of_one(parts):
         evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
         largest = min(runner.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
-        held = sum(pixels * size for size in sizes.values() if pixels * size <= data.HELD)
+        held = sum(pixels * size for size in sizes.values() if pixels * size <= data.examples.HELD)
     return Cost(
         steps * (both.operations + forward.operations * training.loss_after_update),
         evaluated * forward.operations // training.batch_size,

@@ -9,7 +9,7 @@ __all__ = ["InputError", "check", "constant", "fill", "nearest"]
 
 # The part of a run, and the module whose `__all__` lists the names that it may have.
 MODULES = {
-    "data": "methods/data.py",
+    "data": "methods/data/__init__.py",
     "model": "methods/models/__init__.py",
     "init": "methods/initialize.py",
     "objective": "methods/objectives.py",

@@ -74,7 +74,8 @@ class Job:
     @property
     def data(self):
         """Return the names of the data sets that must be prepared before the job is run."""
-        drawn, prepared = (signatures.constant("methods/data.py", name) for name in ("DRAWN", "PREPARED"))
+        drawn = signatures.constant("methods/data/sets.py", "DRAWN")
+        prepared = signatures.constant("methods/data/pictured.py", "PREPARED")
         parts = [signatures.fill("data", run.parts["data"]) for run in self.runs]
         return sorted({prepared.get(one["name"], one["name"]).format(**one) for one in parts} - set(drawn))
 

@@ -1,0 +1,35 @@
+"""What is kept of a prepared set."""
+
+import warnings
+
+import torch
+
+from goodinit import prepared
+from goodinit.methods.data.examples import Examples
+
+__all__ = ["parts_of"]
+
+
+def parts_of(label, name, root, parts):
+    """Return the training and test examples that are kept, and the manifest, of a prepared set."""
+    arrays, facts = prepared.load(name, str(root))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of maps that must not be written to: no one does
+        images, labels, *rest = map(torch.from_numpy, arrays)
+    train_examples, test_examples, validation_examples = parts
+    train, test = Examples(images, labels), Examples(*rest)
+    train, test = _first(label, "train", train, train_examples), _first(label, "test", test, test_examples)
+    if not 0 <= validation_examples < len(train.labels):
+        raise ValueError(
+            f"{label}: validation_examples: {validation_examples} leaves nothing of "
+            f"{len(train.labels)} training examples; at most {len(train.labels) - 1}"
+        )
+    return train, test, facts
+
+
+def _first(name, part, examples, count):
+    if count is None:
+        return examples
+    if not 1 <= count <= len(examples.labels):
+        raise ValueError(f"{name}: {part}_examples: {count} is not between 1 and {len(examples.labels)}")
+    return Examples(examples.images[:count], examples.labels[:count])
