@@ -11,6 +11,7 @@ from goodinit.signatures import InputError
 
 __all__ = ["main"]
 
+OUT_OF_MEMORY = ("failed to map segment", "without exception set", "without setting an exception")  # as Python has it
 NO_MEMORY = "memory ran out: end other processes, or ask for more; what was done is kept"
 
 EXAMPLES = """\
@@ -48,7 +49,9 @@ def main(arguments=None):
         sys.exit(_fail(error))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except MemoryError:
+    except (MemoryError, ImportError, SystemError) as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
         sys.exit(_fail(NO_MEMORY))
     except OSError as error:
         if error.errno == errno.ENOMEM:

@@ -93,7 +93,8 @@ def _stoppable():
 
 def _is_memory(error):
     """Say whether memory ran out; torch has no exception of its own for that of the CPU."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in str(error)
+    words = ("allocate memory", "bad_alloc")
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
 
 
 def _no_memory(job, device):
