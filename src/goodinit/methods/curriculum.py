@@ -75,7 +75,7 @@ def streamed(train, *, batch_size, steps, generator, subset_generator=None, chun
     Args:
         train, batch_size, steps, generator, subset_generator: as in `full`.
         chunk: neighbors that are read together.
-        buffer: how many chunks are shuffled together; memory is needed for twice these.
+        buffer: how many chunks are shuffled together; memory is needed for these, and for two batches.
 
     Returns:
         A Course of `steps` batches of `batch_size` examples.
@@ -182,20 +182,39 @@ def _gather(train, chosen):
 
 
 def _stream(train, batch_size, steps, generator, chunk, buffer):
-    """Yield functions that make batches of what is in one buffer, which the first of them reads."""
+    """Yield functions that make batches of what is in one buffer, which the first of them fills."""
     count = len(train.labels)
+    read = _buffered(train, min(chunk * buffer, count) + batch_size)
     starts = order = places = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         while len(order) < batch_size:
             if not len(starts):
                 starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
-            read, starts = starts[:buffer].tolist(), starts[buffer:]
-            left, fresh = places[order], torch.cat([torch.arange(one, min(one + chunk, count)) for one in read])
+            some, starts = starts[:buffer].tolist(), starts[buffer:]
+            left, fresh = places[order], torch.cat([torch.arange(one, min(one + chunk, count)) for one in some])
             places = torch.cat([left, fresh])
             order = torch.cat([torch.arange(len(left)), len(left) + torch.randperm(len(fresh), generator=generator)])
-            held = functools.cache(functools.partial(_gather, train, places))
+            held = functools.cache(functools.partial(read, places))
         chosen, order = order[:batch_size], order[batch_size:]
         yield functools.partial(_gather_held, held, chosen)
+
+
+def _buffered(train, rows):
+    """Return a function that reads examples at some places into a buffer of so many rows, always the same."""
+    buffers = []
+
+    def read(places):
+        if not buffers:
+            buffers.extend(whole.new_empty(rows, *whole.shape[1:]) for whole in train)
+        places = places.to(train.labels.device)
+        return type(train)(
+            *(
+                torch.index_select(whole, 0, places, out=held[: len(places)])
+                for whole, held in zip(train, buffers, strict=True)
+            )
+        )
+
+    return read
 
 
 def _gather_held(held, chosen):
