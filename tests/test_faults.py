@@ -288,8 +288,8 @@ def test_out_of_memory(folder, undisturbed, tally):
     for megabytes in (0, 1, 2, 4, 8, 12, 16, 24):
         with tally("a process out of memory"):
             status, said = _finish(folder, prelude=functools.partial(_little_memory, megabytes))
-            assert status in (0, 2), said
-            if status:
+            assert status in (0, 2) or status < 0, said  # a library that ends the process leaves no one to speak
+            if status == 2:
                 refused += 1
                 _assert_one_line(said, "memory ran out")
             _assert_whole(folder, undisturbed)
