@@ -17,9 +17,12 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
-    "report/*.py": REPORT | {f"goodinit.{name}" for name in ("report", "spec", "record", "signatures", "protocol")},
+    "report/*.py": REPORT
+    | {f"goodinit.{name}" for name in ("report", "spec", "record", "signatures", "protocol", "processes")},
     "runner.py": {"torch", "numpy"}
-    | {f"goodinit.{name}" for name in ("methods", "spec", "record", "pictures", "prepared", "signatures")},
+    | {
+        f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "pictures", "prepared", "signatures")
+    },
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "signatures")},
@@ -30,7 +33,8 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torchvision", "goodinit.pictures", "goodinit.embedded"},
     "embedded.py": {"numpy", "torch", "sklearn", "PIL"},
-    "pictures.py": {"numpy", "PIL", "tqdm"},
+    "pictures.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
+    "processes.py": set(),
     "signatures.py": set(),
     "documents.py": PLAIN | {"goodinit.signatures"},
     "record.py": PLAIN | {"goodinit.signatures"},

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pytest
 import slurm
+from test_workflow import MORE
 
 STUDY = """
 title: Two initializers on digits
@@ -25,12 +26,6 @@ seeds: 2
 pack: 1
 resources: {mem_mb: 3000, runtime: 5}
 table: [{metric: test_accuracy}]
-figures: {accuracy: {kind: curves, y: test_accuracy, hue: init}}
-claims:
-  - id: he-is-better
-    says: He's is better.
-    source: here
-    test: {beats: {better: {init: He}, worse: {init: small}, metric: test_accuracy, best: highest}}
 """
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 # The published scale alone asks for GPUs by itself; the tests cannot wait as long as a cluster's user may.
@@ -54,7 +49,7 @@ def cluster(tmp_path_factory):
 def started(cluster, project_of, tmp_path_factory):
     """Start the workflow on Slurm, stop one of its trainings, and let its time run out; return folder and process."""
     environment, _ = cluster
-    folder = project_of(tmp_path_factory.mktemp("project"), STUDY)
+    folder = project_of(tmp_path_factory.mktemp("project"), STUDY + MORE)
     with _workflow(folder, environment) as process:
         running = _wait_for(lambda: _jobs(environment, folder, rule="train", state="RUNNING"), process, folder)
         number = running[0]["JobId"]
@@ -121,7 +116,7 @@ def _seconds(job, key):
 def test_a_cancelled_workflow_leaves_no_job_behind(cluster, started, project_of, tmp_path):
     """`started` only comes first to have its time run out meanwhile."""
     environment, _ = cluster
-    folder = project_of(tmp_path, STUDY)
+    folder = project_of(tmp_path, STUDY + MORE)
     with _workflow(folder, environment) as process:
         _wait_for(lambda: len(_jobs(environment, folder, rule="train")) == 4, process, folder)
         process.send_signal(signal.SIGINT)
@@ -180,7 +175,7 @@ def test_a_job_past_its_time_is_tried_again_with_more(finished):
 
 
 def test_results_are_those_of_a_local_run(cluster, finished, project_of, tmp_path):
-    folder = project_of(tmp_path, STUDY)
+    folder = project_of(tmp_path, STUDY + MORE)
     _local(folder, cluster[0])
 
     def written(root):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import settings
+from goodinit import settings, spec
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
@@ -112,6 +112,13 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
         status, output = _snakemake(project, "--dry-run")
         assert (status, "Nothing to be done" in output) == (0, True), output
         assert "work/other: left out: there is no folder data/folders/cats" in output
+        runs = project / "results" / "demo" / "runs" / "work" / "other"
+        runs.mkdir()
+        for job in spec.load(other).jobs("demo"):
+            for kind in ("json", "npz"):
+                (runs / f"{job.name}.{kind}").touch()
+        assert "left out" not in _snakemake(project, "--dry-run")[1]  # what is recorded needs no pictures
+        shutil.rmtree(runs)
         (project / "data" / "folders" / "cats").mkdir(parents=True)
         assert _planned(_snakemake(project, "--dry-run")[1])["dataset"] == 1
     finally:

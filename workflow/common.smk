@@ -38,13 +38,14 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 SCALE = config["scale"]
-for name, study in list(STUDIES.items()):  # where there are no such pictures, the other studies are for all that
-    if absent := [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]:
-        print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
-        del STUDIES[name]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
 JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}
+for name, study in list(STUDIES.items()):  # the other studies are for all, with or without pictures to train this one on
+    absent = [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]
+    if absent and not all(Path(f"{RESULTS}/runs/{name}/{job}.json").exists() for job in JOBS[name]):
+        print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
+        del STUDIES[name]
 # How the commands find the studies: what they are called with, after the subcommand.
 PLACE = f"--configs {shlex.quote(str(ROOT / 'configs'))} --results {shlex.quote(config['results'])} --scale {SCALE}"
 

@@ -13,7 +13,7 @@ import torch
 
 from goodinit import record, spec
 
-__all__ = ["Checkpoint", "Stopped"]
+__all__ = ["Checkpoint", "Stopped", "restore", "state", "steps"]
 
 FORMAT = 1
 MINUTES = 5.0
@@ -136,6 +136,35 @@ class Checkpoint:
     def _refuse(self, why):
         print(f"{self.file}: checkpoint not used: {why}: training starts over", file=sys.stderr)
         self.file.unlink(missing_ok=True)
+
+
+def state(model, optimizer, streams, device):
+    """Return what training changes beside the loop's own state; how far the order of examples is follows from that."""
+    return {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "augment": [generator.get_state() for generator in streams],
+        "random": torch.get_rng_state(),
+        "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def restore(kept, model, optimizer, courses, streams, device):
+    """Put everything where it was when this state was kept."""
+    model.load_state_dict(kept["model"])
+    optimizer.load_state_dict(kept["optimizer"])
+    for course in courses:
+        course.skip(steps(kept["loop"]))
+    for generator, past in zip(streams, kept["augment"], strict=True):
+        generator.set_state(past)
+    torch.set_rng_state(kept["random"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(kept["random on the device"], device)
+
+
+def steps(loop):
+    """Return the number of updates that the state of a loop, as `fit` gives it, is after."""
+    return loop["history"]["steps"] + len(loop["pending"])
 
 
 def _identity(runs, made):

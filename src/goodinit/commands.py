@@ -241,8 +241,7 @@ def export(options):
     """Write everything at a scale as a zipped RO-Crate: results, figures, studies, and what made them."""
     from goodinit import export
 
-    if options.scale not in spec.SCALES:
-        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+    _check_scale(options)
     file = options.file or f"goodinit-{options.scale}.crate.zip"
     count = export.export(options.scale, options.configs, options.results, options.figures, file)
     print(f"{file}: {count} files")
@@ -274,10 +273,14 @@ def show(options):
     print(yaml.safe_dump(words, sort_keys=False, allow_unicode=True), end="")
 
 
-def _studies(options):
-    """Load the studies that the command line chooses."""
+def _check_scale(options):
     if options.scale not in spec.SCALES:
         raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+
+
+def _studies(options):
+    """Load the studies that the command line chooses."""
+    _check_scale(options)
     if not options.studies:
         return spec.studies(options.configs)
     chosen = []

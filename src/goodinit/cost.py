@@ -1,5 +1,6 @@
 """What runs will cost, before anything is run: floating-point operations, memory, time."""
 
+import contextlib
 import functools
 import gc
 import json
@@ -129,8 +130,7 @@ class _Count(NamedTuple):
 def _count(net, shape, classes, size, *, backward):
     """Return a _Count of a model and an objective, given as text, on a batch of so many inputs."""
     parts = json.loads(net)
-    gc.freeze()  # what there was before need not be looked at in each collection
-    with torch.device("meta"):
+    with _frozen(), torch.device("meta"):
         model = runner.call(models, parts, "model", shape, classes)
         batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
         inputs = [*model.parameters(), *model.buffers(), batch.images, batch.labels]
@@ -138,8 +138,17 @@ def _count(net, shape, classes, size, *, backward):
             loss, _ = runner.objective(parts)(model, batch)
             if backward:
                 loss.backward()
-    gc.unfreeze()
     return _Count(counter.get_total_flops(), memory.peak, sum(parameter.nbytes for parameter in model.parameters()))
+
+
+@contextlib.contextmanager
+def _frozen():
+    """Let collections of garbage pass over what there was before the block."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 class _Peak(TorchDispatchMode):

@@ -10,11 +10,12 @@ import os
 import re
 import signal
 import sys
-import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
+
+from goodinit.processes import end_with_parent
 
 __all__ = ["ALLOWED_BAD", "LAYOUT", "check_name", "locked", "named", "write"]
 
@@ -281,12 +282,7 @@ def _decoded(tasks, total, processes):
 def _begin_process():
     """Leave it to the first process to speak of an interruption, and end with it, however it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def end():
-        multiprocessing.parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
+    end_with_parent()
 
 
 def _processors():

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from goodinit import checkpoint as checkpoints
 from goodinit import pictures, prepared, record, spec
 from goodinit.methods import (
     curriculum,
@@ -166,14 +167,14 @@ def _train(runs, data_root, device, progress, checkpoint):
         made = {"device": device.type, "data": [split.checksum for split in splits]}
         resume = checkpoint and checkpoint.load(runs, made)
         if resume:
-            _restore(resume, model, optimizer, courses, streams, device)
+            checkpoints.restore(resume, model, optimizer, courses, streams, device)
             resume = {"loop": resume["loop"]}  # the rest is where it belongs, and large
 
         def keep(state):
             if checkpoint.due():
-                checkpoint.save(runs, made, {"loop": state(), **_state(model, optimizer, streams, device)})
+                checkpoint.save(runs, made, {"loop": state(), **checkpoints.state(model, optimizer, streams, device)})
 
-        seen = _steps(resume["loop"]) if resume else 0
+        seen = checkpoints.steps(resume["loop"]) if resume else 0
         context.enter_context(input_errors())
         history = train.fit(
             model,
@@ -210,34 +211,6 @@ def _evaluation(splits, objective_of, join, at_once):
         return found
 
     return evaluate
-
-
-def _state(model, optimizer, streams, device):
-    """Return what training changes beside the loop's own state; how far the order of examples is follows from that."""
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "augment": [generator.get_state() for generator in streams],
-        "random": torch.get_rng_state(),
-        "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-    }
-
-
-def _restore(state, model, optimizer, courses, streams, device):
-    """Put everything where it was when this state was kept."""
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    for course in courses:
-        course.skip(_steps(state["loop"]))
-    for generator, past in zip(streams, state["augment"], strict=True):
-        generator.set_state(past)
-    torch.set_rng_state(state["random"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(state["random on the device"], device)
-
-
-def _steps(loop):
-    return loop["history"]["steps"] + len(loop["pending"])
 
 
 class _Initial(NamedTuple):

@@ -2,14 +2,13 @@
 
 import concurrent.futures
 import functools
-import multiprocessing.connection
 import os
-import threading
 from pathlib import Path
 
 import pandas as pd
 
 from goodinit import record, spec
+from goodinit.processes import end_with_parent
 from goodinit.report import claims, figures, glance, pages, tables
 
 __all__ = ["everything", "judge", "write_figures", "write_table", "write_verdicts"]
@@ -31,7 +30,7 @@ def everything(studies, scale, results, drawings, processes=None):
         InputError: a record is damaged or stale.
     """
     one = functools.partial(_one, scale=scale, results=results, drawings=drawings)
-    with concurrent.futures.ProcessPoolExecutor(processes, initializer=_end_with_parent) as pool:
+    with concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         made = list(pool.map(one, [study.path for study in studies]))
     written = [file for files, _ in made for file in files]
     return written + write_verdicts(studies, [judged for _, judged in made], scale, results, drawings)
@@ -109,16 +108,6 @@ def _one(path, scale, results, drawings):
     if frame is not None:
         written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
     return written, (frame is not None, claims.judge(study, scale, frame))
-
-
-def _end_with_parent():
-    """End this process when the one that started it was killed; otherwise it would wait for work forever."""
-
-    def watch():
-        multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw(figure, stem):

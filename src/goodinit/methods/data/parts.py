@@ -1,4 +1,4 @@
-"""What is kept of a prepared set."""
+"""What is kept of a prepared set, and the numbers that are subtracted from it."""
 
 import warnings
 
@@ -7,7 +7,7 @@ import torch
 from goodinit import prepared
 from goodinit.methods.data.examples import Examples
 
-__all__ = ["parts_of"]
+__all__ = ["channels", "check_positive", "parts_of"]
 
 
 def parts_of(label, name, root, parts):
@@ -25,6 +25,21 @@ def parts_of(label, name, root, parts):
             f"{len(train.labels)} training examples; at most {len(train.labels) - 1}"
         )
     return train, test, facts
+
+
+def channels(facts, scale, center, standardize):
+    """Return what pixels, in these units, have subtracted, and are divided by: (C, 1, 1) each, or None."""
+    if not (center or standardize):
+        return None, None
+    mean, sd = (torch.tensor(facts[what]).view(-1, 1, 1) for what in ("mean", "sd"))
+    return (mean, sd) if standardize else (mean if scale is None else mean * (255 * scale), None)
+
+
+def check_positive(label, **options):
+    """Raise ValueError where an option is given and not more than 0."""
+    for option, value in options.items():
+        if value is not None and value <= 0:
+            raise ValueError(f"{label}: {option}: {value} is not more than 0")
 
 
 def _first(name, part, examples, count):

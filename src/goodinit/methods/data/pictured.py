@@ -1,9 +1,7 @@
 """Sets of pictures of any size, of folders."""
 
-import torch
-
 from goodinit.methods.data.examples import Examples, Preprocessing, Splits
-from goodinit.methods.data.parts import parts_of
+from goodinit.methods.data.parts import channels, check_positive, parts_of
 
 __all__ = ["PREPARED", "folder", "imagenette", "pictures"]
 
@@ -106,19 +104,13 @@ def pictures(
 
 
 def _picture_splits(label, name, root, parts, size, crop, mirror, scale, center, standardize):
-    for option, value in (("size", size), ("crop", crop), ("scale", scale)):
-        if value is not None and value <= 0:
-            raise ValueError(f"{label}: {option}: {value} is not more than 0")
+    check_positive(label, size=size, crop=crop, scale=scale)
     if crop is not None and crop > size:
         raise ValueError(f"{label}: crop: {crop} is more than the size, {size}")
     if standardize and (center or scale is not None):
         raise ValueError(f"{label}: standardize does what center and scale do: give it, or these")
     train, test, facts = parts_of(label, name, root, parts)
-    mean = sd = None
-    if center or standardize:
-        mean, sd = (torch.tensor(facts[what]).view(-1, 1, 1) for what in ("mean", "sd"))
-    if center:
-        mean, sd = mean if scale is None else mean * 255 * scale, None
+    mean, sd = channels(facts, scale, center, standardize)
     kept = len(train.labels) - parts[2]
     validation = Examples(train.images[kept:], train.labels[kept:])
     train = Examples(train.images[:kept], train.labels[:kept])

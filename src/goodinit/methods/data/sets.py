@@ -6,7 +6,7 @@ import torch
 
 from goodinit import prepared
 from goodinit.methods.data.examples import Examples, Preprocessing, Splits
-from goodinit.methods.data.parts import parts_of
+from goodinit.methods.data.parts import channels, check_positive, parts_of
 
 __all__ = ["DRAWN", "cifar10", "cifar100", "digits", "empty", "gaussian", "mnist", "shapes"]
 
@@ -185,18 +185,13 @@ def gaussian(root, generator, *, examples: int = 1000, features: int = 100):
 def _splits(
     name, root, generator, parts, scale=None, contrast=None, standardize=False, center=False, pad=None, size=None
 ):
-    for option, value in (("scale", scale), ("contrast", contrast), ("pad", pad), ("size", size)):
-        if value is not None and value <= 0:
-            raise ValueError(f"{name}: {option}: {value} is not more than 0")
+    check_positive(name, scale=scale, contrast=contrast, pad=pad, size=size)
     if (contrast is not None) + standardize + (center or scale is not None) > 1:
         raise ValueError(f"{name}: contrast, standardize, and scale or center do the same in three ways: give one")
     train, test, facts = parts_of(name, name, root, parts)
-    mean = None if contrast is None else _mean_image(name, str(root), contrast)
-    sd = None
-    if standardize:
-        mean, sd = (torch.tensor(facts[what]).view(-1, 1, 1) for what in ("mean", "sd"))
-    if center:
-        mean = torch.tensor(facts["mean"]).view(-1, 1, 1) * (1 if scale is None else 255 * scale)
+    mean, sd = channels(facts, scale, center, standardize)
+    if contrast is not None:
+        mean = _mean_image(name, str(root), contrast)
     if validation_examples := parts[2]:
         order = torch.randperm(len(train.labels), generator=generator)
         held_out, kept = order[:validation_examples], order[validation_examples:]
