@@ -41,9 +41,8 @@ SCALE = config["scale"]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
 JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}
-for name, study in list(
-    STUDIES.items()
-):  # the other studies are for all, with or without pictures to train this one on
+# A study of pictures that are not there, and that is not recorded, is left out: the others are for all.
+for name, study in list(STUDIES.items()):
     absent = [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]
     if absent and not all(Path(f"{RESULTS}/runs/{name}/{job}.json").exists() for job in JOBS[name]):
         print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
