@@ -11,7 +11,7 @@ import pytest
 
 from goodinit import record, settings
 from goodinit.cli import main
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 STUDY = """\
 title: A title

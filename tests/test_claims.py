@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from goodinit import cli
+from goodinit.errors import InputError
 from goodinit.report import claims, pages, tables
-from goodinit.signatures import InputError
 
 LOSS = {"metric": "loss"}
 LOW, MIDDLE, HIGH, WIDE = [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], [3.0, 3.1, 3.2], [0.0, 2.0, 4.5]

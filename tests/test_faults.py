@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from goodinit import cli, record
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 STUDY = """\
 title: Größe, 猫

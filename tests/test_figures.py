@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from goodinit import cli, record
+from goodinit.errors import InputError
 from goodinit.report import figures, tables
-from goodinit.signatures import InputError
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer

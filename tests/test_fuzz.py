@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from goodinit import record, spec
 from goodinit import settings as config
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]

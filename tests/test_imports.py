@@ -18,30 +18,30 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT
-    | {f"goodinit.{name}" for name in ("report", "spec", "record", "signatures", "protocol", "processes")},
+    | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
     "runner.py": {"torch", "numpy"}
-    | {
-        f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "pictures", "prepared", "signatures")
-    },
+    | {f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "pictures", "prepared", "errors")},
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
-    | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "signatures")},
-    "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.signatures"},
-    "cost.py": {"torch"} | {f"goodinit.{name}" for name in ("runner", "prepared", "methods", "settings", "signatures")},
+    | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
+    "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.errors"},
+    "cost.py": {"torch"}
+    | {f"goodinit.{name}" for name in ("runner", "prepared", "methods", "settings", "signatures", "errors")},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
-    "cli.py": {"goodinit.commands", "goodinit.signatures"},
+    "cli.py": {"goodinit.commands", "goodinit.errors"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torchvision", "goodinit.pictures", "goodinit.embedded"},
     "embedded.py": {"numpy", "torch", "sklearn", "PIL"},
     "pictures.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
     "processes.py": set(),
-    "signatures.py": set(),
-    "documents.py": PLAIN | {"goodinit.signatures"},
-    "record.py": PLAIN | {"goodinit.signatures"},
-    "settings.py": {"goodinit.signatures", "goodinit.documents"},
+    "errors.py": set(),
+    "signatures.py": {"goodinit.errors"},
+    "documents.py": PLAIN | {"goodinit.errors"},
+    "record.py": PLAIN | {"goodinit.errors"},
+    "settings.py": {"goodinit.errors", "goodinit.documents"},
     "protocol.py": set(),
-    "checks.py": {"goodinit.signatures", "goodinit.record", "goodinit.pictures"},
-    "spec.py": PLAIN | {"goodinit.signatures", "goodinit.documents", "goodinit.checks"},
+    "checks.py": {f"goodinit.{name}" for name in ("errors", "record", "pictures", "signatures")},
+    "spec.py": PLAIN | {f"goodinit.{name}" for name in ("errors", "documents", "checks", "signatures")},
     "__init__.py": set(),
 }
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))

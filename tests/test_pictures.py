@@ -14,7 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
-from goodinit import cli, cost, pictures, prepared, runner, signatures, spec
+from goodinit import cli, cost, pictures, prepared, runner, spec
+from goodinit.errors import InputError
 from goodinit.methods import curriculum, data
 
 COLORS = {"gato": (200, 30, 30), "кошка": (30, 200, 30), "猫": (30, 30, 200)}  # sorted by name
@@ -367,9 +368,7 @@ def test_a_folder_that_is_no_set_is_one_line_and_leaves_nothing(tmp_path, change
 def test_a_path_that_may_leave_the_data_folder_is_refused(house, tmp_path, path):
     with pytest.raises(ValueError, match="is not the name of one folder in the data folder's `folders`"):
         data.folder(tmp_path, _generator(), path=path)
-    with pytest.raises(
-        signatures.InputError, match=r"study.yaml: .*data.folder: path: .* is not the name of one folder"
-    ):
+    with pytest.raises(InputError, match=r"study.yaml: .*data.folder: path: .* is not the name of one folder"):
         house.study(**{"fixed.data": None, "fixed": _fixed({"name": "folder", "path": path})})
     assert not list(tmp_path.glob("prepared"))
 
@@ -396,9 +395,9 @@ def test_imagenette_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch)
         raise OSError("no route")
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
-    with pytest.raises(signatures.InputError, match=r"imagenette2-160 is missing and cannot be downloaded.*no route"):
+    with pytest.raises(InputError, match=r"imagenette2-160 is missing and cannot be downloaded.*no route"):
         runner.prepare("imagenette-144", tmp_path)
-    with pytest.raises(signatures.InputError, match="imagenette2-320 is missing"):
+    with pytest.raises(InputError, match="imagenette2-320 is missing"):
         runner.prepare("imagenette-224", tmp_path)
 
 
@@ -409,7 +408,7 @@ def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_pre
         for label, wnid in zip(COLORS, wnids, strict=True):
             (tree / part / label).rename(tree / part / wnid)
     tree.rename(tmp_path / "imagenette2-160")
-    with pytest.raises(signatures.InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
+    with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
         runner.prepare("imagenette-16", tmp_path)
     monkeypatch.setitem(prepared.PICTURES, "imagenette", (3, 24, 9))
     splits = data.imagenette(tmp_path, _generator(), size=16)
@@ -617,9 +616,7 @@ def test_the_cost_is_known_of_published_and_prepared_sets_alone(cats, monkeypatc
     large = of(name="folder", path="imagenet", crop=128)
     assert large.evaluation == 2 * 50000 * 2 * (3 * 128**2 * 10 + 10 * 1000)
     assert large.memory < 4 * 2**30  # the pictures, 80 GB, are not held on the device
-    with pytest.raises(
-        signatures.InputError, match=r"folder-dogs-24: how large it is .* goodinit prepare folder-dogs-24"
-    ):
+    with pytest.raises(InputError, match=r"folder-dogs-24: how large it is .* goodinit prepare folder-dogs-24"):
         of(name="folder", path="dogs", size=24)
 
 

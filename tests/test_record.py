@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from goodinit import record
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 FILLED = {
     "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0},

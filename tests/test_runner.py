@@ -6,9 +6,9 @@ import torch
 import yaml
 
 from goodinit import cli, record, runner, spec
+from goodinit.errors import InputError
 from goodinit.methods import data, initialize, models
 from goodinit.report import tables
-from goodinit.signatures import InputError
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 

@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from goodinit import runner, signatures, spec
+from goodinit.errors import InputError
 from goodinit.methods import (
     curriculum,
     data,
@@ -84,7 +85,7 @@ def test_what_a_job_asks_a_cluster_for_is_no_part_of_a_run(tmp_path):
 @pytest.mark.parametrize("wrong", [{"mem_mb": 0}, {"runtime": 1.5}, {"memory": 1}, {}])
 def test_a_resource_is_a_number_that_the_cluster_knows(tmp_path, wrong):
     for changes in ({"resources": wrong}, {"scales": {"paper": {"resources": wrong}}}):
-        with pytest.raises(signatures.InputError, match="resources"):
+        with pytest.raises(InputError, match="resources"):
             _study(tmp_path, **changes)
 
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from goodinit import cli, record
+from goodinit.errors import InputError
 from goodinit.report import tables
-from goodinit.signatures import InputError
 
 COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *record.AXES, "value"]
 BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
 from goodinit import protocol, settings, spec
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
 # conda, `python` is the one that runs Snakemake, whether or not its environment was activated.

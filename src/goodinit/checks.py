@@ -4,7 +4,7 @@ import contextlib
 import json
 
 from goodinit import pictures, record, signatures
-from goodinit.signatures import InputError, nearest
+from goodinit.errors import InputError, nearest
 
 __all__ = ["at", "outputs", "runs"]
 

@@ -7,7 +7,7 @@ import os
 import sys
 
 from goodinit import commands
-from goodinit.signatures import InputError
+from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]
 
@@ -141,5 +141,5 @@ def _parser():
 
 
 def _fail(message):
-    print(f"goodinit: error: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"goodinit: error: {one_line(message)}", file=sys.stderr)
     return 2

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from goodinit import record, settings, spec
-from goodinit.signatures import InputError, nearest
+from goodinit.errors import InputError, nearest
 
 __all__ = [
     "claims",

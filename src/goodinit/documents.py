@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import yaml
 
-from goodinit.signatures import InputError, nearest
+from goodinit.errors import InputError, nearest
 
 __all__ = ["read", "validate"]
 
@@ -25,7 +25,7 @@ def read(path):
     try:
         body = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise InputError(f"{path}: not YAML: {error}") from None
     except RecursionError:
         raise InputError(f"{path}: nested too deeply") from None
     except ValueError as error:  # ours, of the encoding, or of a value with an explicit tag
@@ -51,7 +51,7 @@ def validate(body, name):
         InputError: a key is unknown or missing, or a value is wrong.
     """
     validator = _validator(name)
-    error = jsonschema.exceptions.best_match(validator.iter_errors(body))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(body), key=_relevance)
     if error is not None:
         place = ".".join(map(str, error.absolute_path))
         at = f"{place}: " if place else ""
@@ -66,6 +66,12 @@ def validate(body, name):
         raise InputError(f"{at}{error.message}")
     defaults = {key: item["default"] for key, item in validator.schema["properties"].items() if "default" in item}
     return defaults | body
+
+
+def _relevance(error):
+    """Return jsonschema's own key, but for the path: its keys and positions cannot be compared with each other."""
+    depth, _, *rest = jsonschema.exceptions.relevance(error)
+    return depth, [str(key) for key in error.path], *rest
 
 
 class _Loader(yaml.SafeLoader):

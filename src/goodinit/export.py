@@ -7,7 +7,7 @@ from rocrate.model import ContextEntity, Person
 from rocrate.rocrate import ROCrate
 
 from goodinit import documents, record
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 __all__ = ["export"]
 

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from goodinit import record, runner, settings, spec
 from goodinit.checkpoint import Checkpoint, Stopped
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 __all__ = ["train"]
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 __all__ = [
     "AXES",

@@ -14,6 +14,7 @@ import torch
 
 from goodinit import checkpoint as checkpoints
 from goodinit import pictures, prepared, record, spec
+from goodinit.errors import InputError, nearest
 from goodinit.methods import (
     curriculum,
     data,
@@ -27,7 +28,6 @@ from goodinit.methods import (
     train,
     updates,
 )
-from goodinit.signatures import InputError, nearest
 
 __all__ = ["call", "choose_device", "evaluation_batch", "execute", "input_errors", "objective", "options", "prepare"]
 

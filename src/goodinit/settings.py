@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from goodinit import documents
-from goodinit.signatures import InputError
+from goodinit.errors import InputError
 
 __all__ = ["check", "data_root"]
 

@@ -1,11 +1,12 @@
 """What the functions behind a study's names accept, read from the source without importing torch."""
 
 import ast
-import difflib
 import functools
 from pathlib import Path
 
-__all__ = ["InputError", "check", "constant", "fill", "nearest"]
+from goodinit.errors import InputError, nearest
+
+__all__ = ["check", "constant", "fill"]
 
 # The part of a run, and the module whose `__all__` lists the names that it may have.
 MODULES = {
@@ -25,17 +26,6 @@ MODULES = {
 CLASSES = {"training": ("methods/train.py", "Training")}
 
 _REQUIRED = object()
-
-
-class InputError(ValueError):
-    """What a user wrote cannot be used; the message is one line that says where, why and how to mend it."""
-
-
-def nearest(word, allowed):
-    """Return '; did you mean ...?' for the nearest of the allowed words, or what is allowed."""
-    allowed = sorted(str(item) for item in allowed)
-    match = difflib.get_close_matches(str(word), allowed, n=1)
-    return f"; did you mean {match[0]}?" if match else f"; allowed: {', '.join(allowed) or 'nothing'}"
 
 
 def check(part, options):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from goodinit import checks, documents, signatures
-from goodinit.signatures import InputError, nearest
+from goodinit.errors import InputError, nearest
 
 __all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
 

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from goodinit.errors import InputError
 from goodinit.report import tables
-from goodinit.signatures import InputError
 from goodinit.spec import SCALES
 
 __all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from goodinit import record
+from goodinit.errors import InputError
 from goodinit.report import tables
-from goodinit.signatures import InputError
 
 __all__ = ["compare"]
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from goodinit import record
+from goodinit.errors import InputError
 from goodinit.report import tables
-from goodinit.signatures import InputError
 
 __all__ = [
     "curves",

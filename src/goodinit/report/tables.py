@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from goodinit import record, spec
-from goodinit.signatures import InputError, nearest
+from goodinit.errors import InputError, nearest
 
 __all__ = [
     "NotRun",
