@@ -5,7 +5,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 comma := ,
 
-.PHONY: demo test test-cluster test-faults lint format figures report reproduce bench clean
+.PHONY: demo test test-cluster test-faults lint format figures costs report reproduce bench clean
 
 demo: .venv/installed  ## the demonstration: everything, on embedded stand-in data
 	snakemake --cores all
@@ -32,10 +32,11 @@ format: .venv/installed  ## mend what `lint` says of form
 	snakefmt Snakefile workflow
 
 figures: .venv/installed  ## tables, figures, verdicts and pages of the committed records; trains nothing
-	for scale in $(notdir $(patsubst %/runs,%,$(wildcard results/laptop/runs results/paper/runs))); do \
-	  goodinit report --scale $$scale || exit 1; \
-	done
+	goodinit report --scale all
 	goodinit readme
+
+costs: .venv/installed  ## what the studies cost at each scale, which the README shows: after a change of the studies
+	for scale in laptop paper; do goodinit estimate --scale $$scale --csv results/$$scale/costs.csv || exit 1; done
 
 report: .venv/installed  ## report.html: everything at laptop scale as one page that needs no network
 	snakemake --cores all --config scale=laptop
@@ -56,6 +57,7 @@ clean:  ## what the demonstration wrote
 .venv/installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Goodinit needs Python 3.11 or later; {sys.executable} is {sys.version.split()[0]}: make PYTHON=python3.12")'
 	$(PYTHON) -m venv --clear .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	command -v uv > /dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	uv pip install --quiet --python $(BIN)/python -r requirements.lock
+	uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	touch $@

@@ -1,7 +1,15 @@
 # Goodinit: from data to verdicts.  `snakemake --cores all` runs the demonstration; see README.md.
 
+import os
 
-configfile: "configs/config.yaml"
+
+configfile: f"{workflow.basedir}/configs/config.yaml"
+
+
+# With --directory, the settings in that folder go before those beside this file.
+if os.path.exists("configs/config.yaml"):
+
+    configfile: "configs/config.yaml"
 
 
 report: "workflow/report/workflow.rst"
@@ -16,7 +24,6 @@ include: "workflow/report.smk"
 rule all:
     default_target: True
     input:
-        all_tables(),
-        all_figures(),
+        outputs(),
         f"{RESULTS}/claims.md",
         f"{RESULTS}/README.md",

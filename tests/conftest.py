@@ -116,13 +116,14 @@ class House:
 
 
 def _copy_project(folder, study):
-    """Copy what the workflow needs into a folder, with one study, given as text, in place of ours."""
+    """Copy what the workflow needs into a folder, with one study, given as text, in place of ours, at laptop scale."""
     root = Path(__file__).parents[1]
     for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml"):
         copy = shutil.copytree if (root / name).is_dir() else shutil.copy
         copy(root / name, folder / name)
     (folder / "configs" / "work").mkdir(parents=True)
-    shutil.copy(root / "configs" / "config.yaml", folder / "configs")
+    config = (root / "configs" / "config.yaml").read_text()
+    (folder / "configs" / "config.yaml").write_text(config.replace("scale: demo", "scale: laptop"))
     (folder / "configs" / "work" / "study.yaml").write_text(study)
     return folder
 

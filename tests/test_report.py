@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from goodinit import cli, record, spec
-from goodinit.report import build, claims, compare, glance, pages
+from goodinit import cost as estimated
+from goodinit.errors import InputError
+from goodinit.report import build, claims, compare, costs, glance, pages
 
 CLAIMS = [
     {"id": "low", "says": "It is low.", "source": "here", "test": {"within": {"metric": "loss", "below": 10.0}}},
@@ -64,7 +66,7 @@ def test_everything_is_what_the_single_commands_write_and_the_same_twice(house, 
 
 def test_the_page_of_a_scale_shows_every_figure_that_there_is(house, study):
     house.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
-    build.everything(spec.studies(house.configs), "laptop", house.results, house.figures, processes=1)
+    build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
     page = (house.results / "laptop" / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert [link for link in links if link.endswith("png")] == ["../../figures/laptop/work/study-loss.png"]
@@ -80,7 +82,7 @@ def test_the_page_of_a_scale_shows_every_figure_that_there_is(house, study):
 
 def test_a_demonstration_says_so_on_every_page(house, study):
     house.fill(study, _numbers, "demo")
-    build.everything([study], "demo", house.results, house.figures, processes=1)
+    build.everything([study], ["demo"], house.results, house.figures, processes=1)
     for name in ("README.md", "claims.md"):
         assert "not a replication" in (house.results / "demo" / name).read_text()
 
@@ -123,16 +125,40 @@ def test_the_summary_takes_each_claim_at_the_largest_scale_that_was_run(house, s
     assert rows[-1] == rows[2].replace("`work`", "all")
 
 
+def _estimate(house):
+    for scale in spec.SCALES[1:]:
+        folders = ["--configs", str(house.configs), "--csv", str(house.results / scale / "costs.csv")]
+        cli.main(["estimate", "--scale", scale, "--rate", "20", *folders])
+
+
+def test_costs_are_of_the_runs_that_there_are(house, study):
+    with pytest.raises(InputError, match=r"laptop/costs.csv: missing: make costs"):
+        costs.of_works([study], "laptop", house.results)
+    _estimate(house)
+    (cost,) = costs.of_works([study], "laptop", house.results)
+    found = estimated.of(study.runs("laptop"))
+    assert (cost.work, cost.runs, cost.operations, cost.memory) == ("work", 18, found.operations, found.memory)
+    assert (cost.recorded, cost.seconds) == (18, 18 * 0.5)
+    changed = house.study(claims=CLAIMS, seeds=4)
+    with pytest.raises(InputError, match=r"no estimate of today's runs of work/study: make costs"):
+        costs.of_works([changed], "laptop", house.results)
+    file = house.results / "laptop" / "costs.csv"
+    file.write_text(file.read_text().replace("18", "many"))
+    with pytest.raises(InputError, match=r"costs.csv: damaged .*: make costs"):
+        costs.of_works([study], "laptop", house.results)
+
+
 def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path, capsys):
     page = tmp_path / "README.md"
     marks = [f"<!-- {where} of {what}, which make figures writes -->" for what in ("verdicts", "works", "costs")
              for where in ("begin", "end")]  # fmt: skip
     page.write_text("before\n" + "\n".join(marks) + "\nafter\n")
-    build.everything([study], "laptop", house.results, house.figures, processes=1)
+    build.everything([study], ["laptop"], house.results, house.figures, processes=1)
     (house.configs / "works.yaml").write_text(
         "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss}"
     )
     words = ["readme", "--results", str(house.results), "--configs", str(house.configs), "--file", str(page)]
+    _estimate(house)
     with pytest.raises(SystemExit):
         cli.main([*words, "--check"])
     assert "it is stale: make figures" in capsys.readouterr().err

@@ -137,7 +137,7 @@ def test_every_job_goes_through_slurm(finished):
     assert [job["Comment"].count("train") for job in jobs].count(1) == 4 + 1
     assert len([job for job in jobs if job["Comment"].startswith("rule_claims")]) == 1
     assert len(jobs) == 4 + 1 + 1 + 1  # the table and the figure are one
-    assert "He's is better" in (folder / "results/demo/claims.md").read_text()
+    assert "He's is better" in (folder / "results/laptop/claims.md").read_text()
 
 
 def test_a_job_gets_what_its_rule_asks_for(finished):
@@ -180,7 +180,7 @@ def test_results_are_those_of_a_local_run(cluster, finished, project_of, tmp_pat
 
     def written(root):
         kinds = ("npz", "csv", "svg")
-        files = [file for kind in kinds for file in sorted(root.glob(f"*/demo/**/*.{kind}"))]
+        files = [file for kind in kinds for file in sorted(root.glob(f"*/laptop/**/*.{kind}"))]
         return {str(file.relative_to(root)): file.read_bytes() for file in files}
 
     here, there = written(folder), written(finished[0])

@@ -50,14 +50,20 @@ def _planned(output):
     return {rule: int(count) for rule, count in pairs if count.isdigit()}
 
 
+def _records(folder):
+    """Return {file: content} of all records below a folder."""
+    files = sorted(folder.glob("results/*/runs/*/*/*"))
+    return {str(file.relative_to(folder)): file.read_bytes() for file in files}
+
+
 def test_from_data_to_verdict(project):
     for name in (
-        "results/demo/tables/work/study.csv",
-        "results/demo/claims.md",
-        "figures/demo/work/study-accuracy.png",
+        "results/laptop/tables/work/study.csv",
+        "results/laptop/claims.md",
+        "figures/laptop/work/study-accuracy.png",
     ):
         assert (project / name).stat().st_size > 0
-    assert "indicative: for" in (project / "results/demo/claims.md").read_text()
+    assert "**replicated**" in (project / "results/laptop/claims.md").read_text()
     assert not list(project.rglob("*.part"))
 
 
@@ -72,12 +78,124 @@ def test_nothing_is_done_twice(project):
 def test_a_clone_with_records_trains_nothing_and_needs_no_data(project, tmp_path):
     clone = tmp_path / "clone"
     shutil.copytree(project, clone, copy_function=shutil.copy)  # with new times, as git does
-    for name in (".snakemake", "data", "logs", "figures", "results/demo/tables"):
+    for name in (".snakemake", "data", "logs", "figures", "results/laptop/tables"):
         shutil.rmtree(clone / name)
     for name in ("claims.md", "claims.csv"):
-        (clone / "results" / "demo" / name).unlink()
+        (clone / "results" / "laptop" / name).unlink()
     planned = _planned(_snakemake(clone, "--dry-run")[1])
-    assert planned.keys() == {"all", "table", "figure", "claims"}
+    assert planned.keys() == {"all", "report_work_study", "claims"}
+
+
+@pytest.fixture
+def copy(project, tmp_path):
+    """Return a copy of the project in which everything was done, to be changed by one test."""
+    return shutil.copytree(project, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True)
+
+
+@pytest.mark.parametrize("where", ["data", "device", "checkout", "threads", "conda", "results"])
+def test_where_a_job_runs_is_no_reason_to_run_it_again(copy, tmp_path, where):
+    """Not even where the records are: a link to the same folder."""
+    before, words, environment = _records(copy), [], {}
+    if where == "data":
+        shutil.copytree(copy / "data", tmp_path / "shared")
+        environment = {"GOODINIT_DATA": str(tmp_path / "shared")}
+    elif where == "device":
+        words = ["--config", "device=cpu"]
+    elif where == "checkout":
+        copy = copy.rename(tmp_path / "renamed")
+    elif where == "threads":
+        words = ["--set-threads", "train=2"]
+    elif where == "conda":
+        (copy / "environment.yml").write_text("# a comment\n" + (copy / "environment.yml").read_text())
+    else:
+        (copy / "results").rename(tmp_path / "elsewhere")
+        (copy / "results").symlink_to(tmp_path / "elsewhere")
+    status, output = _snakemake(copy, *words, environment=environment)
+    assert (status, "Nothing to be done" in output) == (0, True), output
+    assert _records(copy) == before
+
+
+def test_data_that_are_not_prepared_elsewhere_are_not_prepared_for_what_is_recorded(copy, tmp_path):
+    (tmp_path / "empty").mkdir()
+    status, output = _snakemake(copy, environment={"GOODINIT_DATA": str(tmp_path / "empty")})
+    assert (status, "Nothing to be done" in output) == (0, True), output
+    assert not list((tmp_path / "empty").iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--forcerun", "train"],
+        ["--forceall"],
+        ["--rerun-triggers", "mtime", "params", "input", "software-env", "code", "--config", "device=cpu"],
+    ],
+)
+def test_a_record_survives_whatever_reruns_its_job(copy, words):
+    """A forced job finds its record whole, and keeps it."""
+    before = _records(copy)
+    assert len(before) == 2
+    status, output = _snakemake(copy, *words)
+    assert status == 0, output
+    assert _records(copy) == before
+
+
+def test_a_killed_rerun_leaves_the_old_record(copy):
+    before = _records(copy)
+    command = [*SNAKEMAKE, "--forcerun", "train"]
+    with subprocess.Popen(
+        command, cwd=copy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    ) as process:
+        log = next(iter((copy / "logs").glob("*/train/*/*/*.log")))
+        written = log.stat().st_mtime_ns
+        while process.poll() is None and (not log.exists() or log.stat().st_mtime_ns == written):
+            time.sleep(0.01)  # until the training writes into its log anew
+        os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert _records(copy) == before
+    status, output = _snakemake(copy, "--unlock")
+    assert status == 0, output
+    status, output = _snakemake(copy)
+    assert status == 0, output
+    assert _records(copy) == before
+
+
+def test_studies_of_one_s_own_are_run_in_a_folder_of_one_s_own(project, tmp_path):
+    """With the Snakefile of a checkout and --directory; what is written goes there alone."""
+    own = tmp_path / "own"
+    (own / "configs" / "mine").mkdir(parents=True)
+    (own / "configs" / "mine" / "first.yaml").write_text(STUDY.replace("work: work", "work: mine"))
+    (own / "configs" / "config.yaml").write_text("scale: laptop\nworks: [mine]\n")
+    before = {file: file.stat().st_mtime_ns for file in project.rglob("*") if file.is_file()}
+    call = ["-s", str(project / "Snakefile"), "--directory", str(own)]
+    status, output = _snakemake(tmp_path, *call)
+    assert status == 0, output
+    assert (own / "results/laptop/tables/mine/first.csv").exists()
+    after = {file: file.stat().st_mtime_ns for file in project.rglob("*") if file.is_file()}
+    assert {file for file in after if after[file] != before.get(file) and file.suffix != ".pyc"} == set()
+    assert "Nothing to be done" in _snakemake(tmp_path, *call)[1]
+
+
+def test_a_folder_without_studies_takes_those_of_the_checkout(project, tmp_path):
+    call = ["-s", str(project / "Snakefile"), "--directory", str(tmp_path / "empty"), "--dry-run"]
+    status, output = _snakemake(tmp_path, *call)
+    assert status == 0, output
+    assert _planned(output)["train"] == 1
+
+
+def test_at_demo_scale_studies_share_processes(copy):
+    """At most four studies of one work in each, so that starting costs little; the results are the same."""
+    for name in ("a", "b", "c", "d"):
+        shutil.copy(copy / "configs/work/study.yaml", copy / f"configs/work/{name}.yaml")
+    status, output = _snakemake(copy, "--dry-run", "--config", "scale=demo")
+    assert status == 0, output
+    planned = _planned(output)
+    assert [name for name in planned if name.startswith("train")] == ["train_work_a", "train_work_study"]
+    status, output = _snakemake(copy, "--config", "scale=demo")
+    assert status == 0, output
+    assert len(list(copy.glob("results/demo/runs/work/*/*.npz"))) == 5
+    tables = [(copy / f"results/{scale}/tables/work/study.csv").read_text() for scale in ("demo", "laptop")]
+    assert tables[0] == tables[1]
+    assert "Nothing to be done" in _snakemake(copy, "--config", "scale=demo")[1]
 
 
 def test_one_more_study_file_adds_just_its_runs(project):
@@ -87,7 +205,7 @@ def test_one_more_study_file_adds_just_its_runs(project):
         planned = _planned(_snakemake(project, "--dry-run")[1])
     finally:
         other.unlink()
-    assert planned == {"all": 1, "claims": 1, "table": 1, "train": 3}
+    assert planned == {"all": 1, "claims": 1, "report_work_other": 1, "train": 3}
 
 
 def test_one_more_initializer_in_a_study_adds_just_its_job(project):
@@ -112,9 +230,9 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
         status, output = _snakemake(project, "--dry-run")
         assert (status, "Nothing to be done" in output) == (0, True), output
         assert "work/other: left out: there is no folder data/folders/cats" in output
-        runs = project / "results" / "demo" / "runs" / "work" / "other"
+        runs = project / "results" / "laptop" / "runs" / "work" / "other"
         runs.mkdir()
-        for job in spec.load(other).jobs("demo"):
+        for job in spec.load(other).jobs("laptop"):
             for kind in ("json", "npz"):
                 (runs / f"{job.name}.{kind}").touch()
         assert "left out" not in _snakemake(project, "--dry-run")[1]  # what is recorded needs no pictures

@@ -1,5 +1,7 @@
 # What the rules know of the studies, through goodinit.spec, and nothing else.
 
+import itertools
+import os
 import shlex
 import shutil
 import sys
@@ -32,8 +34,9 @@ resource_scopes:
 
 try:
     config = settings.check(config)
+    CONFIGS = settings.configs(config["configs"], ROOT)
     DATA_ROOT = settings.data_root(config["data_root"])
-    STUDIES = {f"{study.work}/{study.name}": study for study in spec.studies(ROOT / "configs", config["works"])}
+    STUDIES = {f"{study.work}/{study.name}": study for study in spec.studies(CONFIGS, config["works"])}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -47,68 +50,80 @@ for name, study in list(STUDIES.items()):
     if absent and not all(Path(f"{RESULTS}/runs/{name}/{job}.json").exists() for job in JOBS[name]):
         print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
         del STUDIES[name]
-# How the commands find the studies: what they are called with, after the subcommand.
-PLACE = f"--configs {shlex.quote(str(ROOT / 'configs'))} --results {shlex.quote(config['results'])} --scale {SCALE}"
+# Where the commands find studies and records: options that come after the subcommand.
+STUDIES_AND_RECORDS = (
+    f"--configs {shlex.quote(str(CONFIGS))} --results {shlex.quote(config['results'])} --scale {SCALE}"
+)
 
 
 wildcard_constraints:
     work="[a-z0-9_]+",
     study="[a-z0-9_]+",
-    figure="[a-z0-9_.]+",
 
 
-def study_of(wildcards):
-    return STUDIES[f"{wildcards.work}/{wildcards.study}"]
+def untracked(value):
+    """Return a parameter whose changes rerun nothing: where a job runs is no part of what it computes.
+
+    Snakemake does not compare parameters that are derived from a job's outputs, as this one pretends to be.
+    """
+    return lambda wildcards, output: value
 
 
-def asked(name, default):
-    """Return how much of a resource a training job asks a cluster for: what its study says, and more if it failed."""
+def rule_name(stage, study):
+    """Return the name of the rule of one stage and one study."""
+    return "_".join([stage, *study.split("/")])
+
+
+def shown_in_report(file, study, what):
+    """Return an output file that the report shows among those of its study."""
+    return report(file, caption="report/study.rst", category=study.work, subcategory=study.name, labels={"what": what})
+
+
+def requested(resource, default):
+    """Return how much of a resource a training job requests: what its study says, and more after each failure."""
 
     def amount(wildcards, attempt):
-        return attempt * study_of(wildcards).scaled("resources", SCALE, {}).get(name, default)
+        study = STUDIES[f"{wildcards.work}/{wildcards.study}"]
+        return attempt * study.scaled("resources", SCALE, {}).get(resource, default)
 
     return amount
 
 
-def manifests(wildcards):
-    job = JOBS[f"{wildcards.work}/{wildcards.study}"][wildcards.job]
-    return [f"{DATA_ROOT}/prepared/{name}/manifest.json" for name in job.data]
+def manifests(jobs):
+    """Return the manifests of the data sets that jobs are trained on."""
+    return sorted({f"{DATA_ROOT}/prepared/{name}/manifest.json" for job in jobs for name in job.data})
 
 
 def records(name):
-    return [f"{RESULTS}/runs/{name}/{job}.json" for job in JOBS[name]]
+    """Return the files of a study's records."""
+    return [f"{RESULTS}/runs/{name}/{job}.{kind}" for job in JOBS[name] for kind in ("json", "npz")]
 
 
-def records_of(wildcards):
-    return records(f"{wildcards.work}/{wildcards.study}")
+def recorded_studies():
+    """Return (name, study) of the studies that are run at this scale."""
+    return [(name, study) for name, study in STUDIES.items() if JOBS[name]]
 
 
-def all_records():
-    return [file for name in STUDIES for file in records(name)]
+def studies_together(count):
+    """Return lists of at most so many names of studies of one work that are run at this scale."""
+    names = [name for name, _ in recorded_studies()]
+    by_work = [list(group) for _, group in itertools.groupby(names, lambda name: name.split("/")[0])]
+    return [group[start : start + count] for group in by_work for start in range(0, len(group), count)]
 
 
-def all_tables():
-    return [f"{RESULTS}/tables/{name}.csv" for name in STUDIES if records(name)]
-
-
-def all_figures():
-    return [
+def outputs():
+    """Return the tables and figures of all studies that are run at this scale."""
+    tables = [f"{RESULTS}/tables/{name}.csv" for name, _ in recorded_studies()]
+    return tables + [
         f"{FIGURES}/{name}-{figure}.{kind}"
-        for name, study in STUDIES.items()
-        if records(name)
+        for name, study in recorded_studies()
         for figure in study.figures()
         for kind in ("svg", "png")
     ]
 
 
-def all_verdicts():
-    """Return the works that have records and claims: each has a figure of its verdicts."""
-    ran = dict.fromkeys(study.work for name, study in STUDIES.items() if records(name))
+def works_with_claims():
+    """Return the works that are run at this scale and make claims: each has a figure of its verdicts."""
+    run = dict.fromkeys(study.work for _, study in recorded_studies())
     claiming = {study.work for study in STUDIES.values() if study.body.get("claims")}
-    return [work for work in ran if work in claiming]
-
-
-def caption(wildcards):
-    """Return what the caption of a study's figures and table says beside the study's own words."""
-    study = study_of(wildcards)
-    return {"scale": SCALE, "protocol": protocol.lines(study, SCALE)}
+    return [work for work in run if work in claiming]

@@ -1,70 +1,44 @@
 # Tables, figures and verdicts: from records, without torch.
 
+PLACE = f"{STUDIES_AND_RECORDS} --figures {shlex.quote(config['figures'])}"
 REPORT_MB = 8000 if SCALE == "paper" else 2000  # the longest studies record millions of numbers
 
+# The table and the figures of a study are made by one process: each study has a rule of its own, with its outputs.
+for name, study in recorded_studies():
 
-rule table:
-    input:
-        records_of,
-        study=lambda wildcards: study_of(wildcards).path,
-    output:
-        report(
-            f"{RESULTS}/tables/{{work}}/{{study}}.csv",
-            caption="report/study.rst",
-            category="{work}",
-            subcategory="{study}",
-            labels={"what": "table"},
-        ),
-    log:
-        f"logs/{SCALE}/table/{{work}}/{{study}}.log",
-    conda:
-        "envs/report.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
-        runtime=lambda wildcards, attempt: attempt * 30,
-        gpu=0,
-    params:
-        place=PLACE,
-        body=lambda wildcards: study_of(wildcards).body,
-        caption=caption,
-    shell:
-        "python -m goodinit table {wildcards.work}/{wildcards.study} {params.place} > {log} 2>&1"
-
-
-rule figure:
-    input:
-        records_of,
-        study=lambda wildcards: study_of(wildcards).path,
-    output:
-        report(
-            f"{FIGURES}/{{work}}/{{study}}-{{figure}}.svg",
-            caption="report/study.rst",
-            category="{work}",
-            subcategory="{study}",
-            labels={"what": "{figure}"},
-        ),
-        f"{FIGURES}/{{work}}/{{study}}-{{figure}}.png",
-    log:
-        f"logs/{SCALE}/figure/{{work}}/{{study}}-{{figure}}.log",
-    conda:
-        "envs/report.yaml"
-    resources:
-        mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
-        runtime=lambda wildcards, attempt: attempt * 30,
-        gpu=0,
-    params:
-        place=PLACE,
-        figures=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
-        body=lambda wildcards: study_of(wildcards).body,
-        caption=caption,
-    shell:
-        "python -m goodinit figure {wildcards.work}/{wildcards.study} --figure {wildcards.figure} {params.place} "
-        "--figures {params.figures} > {log} 2>&1"
+    rule:
+        name:
+            rule_name("report", name)
+        input:
+            records(name),
+            study.path,
+        output:
+            shown_in_report(f"{RESULTS}/tables/{name}.csv", study, "table"),
+            [shown_in_report(f"{FIGURES}/{name}-{figure}.svg", study, figure) for figure in study.figures()],
+            [f"{FIGURES}/{name}-{figure}.png" for figure in study.figures()],
+        log:
+            f"logs/{SCALE}/report/{name}.log",
+        group:
+            "report"
+        conda:
+            "envs/report.yaml"
+        resources:
+            mem_mb=lambda wildcards, attempt: attempt * REPORT_MB,
+            runtime=lambda wildcards, attempt: attempt * 30,
+            gpu=0,
+        params:
+            study=name,
+            place=untracked(PLACE),
+            body=study.body,
+            jobs=list(JOBS[name]),
+            protocol=protocol.lines(study, SCALE),
+        shell:
+            "python -m goodinit report {params.study} {params.place} --no-verdicts --processes {threads} > {log} 2>&1"
 
 
 rule claims:
     input:
-        all_records(),
+        [file for name in STUDIES for file in records(name)],
         [study.path for study in STUDIES.values()],
     output:
         report(
@@ -87,9 +61,9 @@ rule claims:
                 category="All verdicts",
                 labels={"what": work},
             )
-            for work in all_verdicts()
+            for work in works_with_claims()
         ],
-        [f"{FIGURES}/{work}/verdicts.png" for work in all_verdicts()],
+        [f"{FIGURES}/{work}/verdicts.png" for work in works_with_claims()],
     log:
         f"logs/{SCALE}/claims.log",
     conda:
@@ -99,7 +73,7 @@ rule claims:
         runtime=lambda wildcards, attempt: attempt * 30,
         gpu=0,
     params:
-        place=PLACE,
-        figures=lambda wildcards: shlex.quote(config["figures"]),
+        jobs={name: list(JOBS[name]) for name in STUDIES},
+        place=untracked(PLACE),
     shell:
-        "python -m goodinit claims {params.place} --figures {params.figures} > {log} 2>&1"
+        "python -m goodinit claims {params.place} > {log} 2>&1"

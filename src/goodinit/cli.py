@@ -21,7 +21,7 @@ examples:
   goodinit estimate --scale paper --rate 20       what that would cost, at 20 TFLOP/s
   goodinit table xavier_he/mnist --scale laptop   its table, from the records
   goodinit claims --scale laptop                  the verdicts
-  goodinit report --scale laptop                  tables, figures, verdicts and pages, of everything
+  goodinit report --scale all                     tables, figures, verdicts and pages, of everything
   goodinit compare results/laptop mine/laptop     did another machine reproduce them?
   goodinit show c3fe                              a run, by the beginning of its id
 """
@@ -108,13 +108,19 @@ def _parser():
         checkpoint_minutes=number
         | {"default": 5.0, "help": "from one checkpoint of a long run to the next (default: 5)"},
     )
-    command(commands.estimate, rate=number | {"help": "TFLOP/s of the device (default: measured on this CPU)"})
+    command(
+        commands.estimate,
+        rate=number | {"help": "TFLOP/s of the device (default: measured on this CPU)"},
+        csv={"metavar": "FILE", "help": "also write operations and memory to this file"},
+    )
     command(commands.table)
     command(commands.figure, shared=[*STUDIES, "--figures"], figure={"help": "only the figure of this name"})
     command(commands.claims, shared=[*STUDIES, "--figures"])
     command(
         commands.report,
-        shared=[*STUDIES, "--figures"],
+        shared=["studies", "--configs", "--results", "--figures"],
+        scale=SHARED["--scale"] | {"help": "demo, laptop, paper, or all that are recorded but demo (default: demo)"},
+        no_verdicts=FLAG | {"help": "only the tables and figures of the studies"},
         processes={"type": int, "help": "how many (default: one for each processor)"},
     )
     command(

@@ -74,6 +74,7 @@ def train(options):
 def estimate(options):
     """Print what each study costs at a scale, before anything is run: operations, memory, time on a device."""
     from goodinit import cost
+    from goodinit.report import costs
 
     if options.rate is not None and options.rate <= 0:
         raise InputError(f"rate: {options.rate} is not more than 0")
@@ -84,7 +85,7 @@ def estimate(options):
     print(
         f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'time':>12}  memory of a run, at batches of {sizes}"
     )
-    total = 0.0
+    estimates = []
     for study in _studies(options):
         runs = study.runs(options.scale)
         try:
@@ -93,12 +94,15 @@ def estimate(options):
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
         operations = found.operations
-        total += operations / rate
+        estimates.append(costs.Estimate.of(study, runs, operations, found.memory))
         share = f"{found.evaluation / operations:.0%}" if operations else ""
         name, time = f"{study.work}/{study.name}", cost.words(operations / rate)
         held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(memory)}"
-        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}")
-    print(f"{'all':32}  {'':5}  {total * rate / 1e15:9.3g}  {'':10}  {cost.words(total):>12}")
+        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}", flush=True)
+    total = sum(estimate.operations for estimate in estimates)
+    print(f"{'all':32}  {'':5}  {total / 1e15:9.3g}  {'':10}  {cost.words(total / rate):>12}")
+    if options.csv:
+        costs.write(options.csv, estimates)
 
 
 def _memory(runs, batch_size):
@@ -154,9 +158,17 @@ def report(options):
 
     if options.processes is not None and options.processes < 1:
         raise InputError(f"processes: {options.processes} is not at least 1")
-    made = build.everything(_studies(options), options.scale, options.results, options.figures, options.processes)
-    page = Path(options.results) / options.scale / "README.md"
-    print(f"{options.scale} scale: {len(made)} files, {page} among them")
+    if options.scale == "all":
+        scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
+    else:
+        _check_scale(options)
+        scales = [options.scale]
+    folders = {"results": options.results, "drawings": options.figures}
+    written = build.everything(
+        _chosen(options), scales, **folders, verdicts=not options.no_verdicts, processes=options.processes
+    )
+    for scale, files in written.items():
+        print(f"{scale} scale: {len(files)} files in {options.results} and {options.figures}")
 
 
 def readme(options):
@@ -164,18 +176,19 @@ def readme(options):
     import pandas as pd
 
     from goodinit import documents
-    from goodinit.report import pages
+    from goodinit.report import costs, pages
 
     scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
     found = {scale: pd.read_csv(Path(options.results) / scale / "claims.csv") for scale in scales}
     file = Path(options.file)
     text = new = file.read_text(encoding="utf-8")
+    studies = spec.studies(options.configs)
     parts = {
         "verdicts": pages.summary(found),
-        "works": pages.works(
-            documents.read(Path(options.configs) / "works.yaml"), spec.studies(options.configs), found
+        "works": pages.works(documents.read(Path(options.configs) / "works.yaml"), studies, found),
+        "costs": pages.costs(
+            [row for scale in spec.SCALES[1:] for row in costs.of_works(studies, scale, options.results)], GPU
         ),
-        "costs": pages.costs(_costs(options), GPU),
     }
     for name, part in parts.items():
         begin, end = (f"<!-- {where} of {name}, which make figures writes -->" for where in ("begin", "end"))
@@ -187,21 +200,6 @@ def readme(options):
         raise InputError(f"{file}: it is stale: make figures")
     if not options.check:
         record.replace(file, new.encode())
-
-
-def _costs(options):
-    """Yield the rows of `pages.costs`, of the scales beyond the demonstration."""
-    from goodinit import cost
-
-    for scale in spec.SCALES[1:]:
-        for work in spec.works(options.configs):
-            studies = spec.studies(options.configs, [work])
-            runs = [run for study in studies for run in study.runs(scale)]
-            files = [record.path(options.results, scale, study, job) for study in studies for job in study.jobs(scale)]
-            recorded = [run for file in files if file.exists() for run in record.read(file)]
-            seconds = sum(sum(run.seconds.values()) for run in recorded)
-            found = cost.of(runs)
-            yield scale, work, len(runs), found.operations, found.memory, seconds, len(recorded)
 
 
 def compare(options):
@@ -279,8 +277,13 @@ def _check_scale(options):
 
 
 def _studies(options):
-    """Load the studies that the command line chooses."""
+    """Load the studies that the command line chooses, for a scale that there is."""
     _check_scale(options)
+    return _chosen(options)
+
+
+def _chosen(options):
+    """Load the studies that the command line chooses."""
     if not options.studies:
         return spec.studies(options.configs)
     chosen = []

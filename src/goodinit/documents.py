@@ -12,7 +12,7 @@ from goodinit.errors import InputError, nearest
 
 __all__ = ["read", "validate"]
 
-SCHEMAS = Path(__file__).resolve().parents[2] / "workflow" / "schemas"
+SCHEMAS = Path(__file__).parent / "schemas"
 
 
 def read(path):
@@ -45,7 +45,7 @@ def read(path):
 
 
 def validate(body, name):
-    """Check a document against workflow/schemas/<name>.schema.yaml; return it with the top-level defaults.
+    """Check a document against schemas/<name>.schema.yaml; return it with the top-level defaults.
 
     Raises:
         InputError: a key is unknown or missing, or a value is wrong.

@@ -114,34 +114,34 @@ def execute(runs, *, data_root, device, progress=None, checkpoint=None):
 
 def _train(runs, data_root, device, progress, checkpoint):
     """Return the RunRecords of runs that differ in seed and initializer alone."""
+    run, parts = runs[0], runs[0].parts  # but for seed and initializer, all have these options
     with input_errors():
-        training = train.Training(**runs[0].parts["training"])
-        first = _load(runs[0], data_root)
+        training = train.Training(**parts["training"])
+        first = _load(run, data_root)
         steps = training.total_steps(len(first.train.labels))
         shape = first.preprocessing.shape(first.train.images)
-        stacked = _stackable(runs[0], shape, first.classes)
+        net = _build(run, shape, first.classes)
+        stacked = _stackable(run, net)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
         splits = [split.to(device) for split in (first, *(_load(run, data_root) for run in runs[1:]))]
-        nets, initial = zip(*(_model(run, split, device) for run, split in zip(runs, splits, strict=True)), strict=True)
+        nets = [net, *(_build(run, shape, first.classes) for run in runs[1:])]
+        initial = [_initialize(*one, device) for one in zip(runs, nets, splits, strict=True)]
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
-        run = runs[0]  # of what follows all have the same options
-        parts = run.parts
         optimizer = call(optimizers, parts, "optimizer", model.named_parameters()) if "optimizer" in parts else None
         update = call(updates, parts, "update", model, optimizer, _generator(run, "update"))
-        size = {"batch_size": training.batch_size, "steps": steps}
-        schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
-        courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
+        schedule = _schedule(run, optimizer) if "schedule" in parts else None
+        courses = [_course(*one, training.batch_size, steps) for one in zip(runs, splits, strict=True)]
         streams = [_generator(run, "augment") for run in runs]
         orders = [_augmented(*one, device) for one in zip(splits, courses, streams, strict=True)]
-    objective_of = objective(run.parts)
+    objective_of = objective(parts)
     at_once = evaluation_batch(device.type, shape, training.batch_size)
 
-    def join(parts):
-        """Make one batch, with float images, of one batch for each net."""
-        parts = [part.to(device) for part in parts]  # those of a set that is not held there
-        return splits[0].preprocessing.normalize(data.stack(parts) if stacked else parts[0])
+    def join(batches):
+        """Return one batch, with float images, of one batch for each net."""
+        batches = [batch.to(device) for batch in batches]  # those of a set that is not held there
+        return splits[0].preprocessing.normalize(data.stack(batches) if stacked else batches[0])
 
     if steps:
         _rehearse(run, model, objective_of, join([next(data.batches(split.train, 2)) for split in splits]))
@@ -158,7 +158,7 @@ def _train(runs, data_root, device, progress, checkpoint):
                         **options(part),
                     )
                 )
-                for part, filled in zip(run.parts["diagnostics"], spec.fill(run.parts)["diagnostics"], strict=True)
+                for part, filled in zip(parts["diagnostics"], spec.fill(parts)["diagnostics"], strict=True)
             ]
         context.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         torch.manual_seed(spec.stream(run.seed, "dropout"))
@@ -220,25 +220,29 @@ class _Initial(NamedTuple):
     seconds: float
 
 
-def _model(run, split, device):
-    """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
+def _build(run, shape, classes):
+    """Return the run's model with the weights that it is built with, drawn on the CPU: the same for every device."""
     with torch.random.fork_rng():
         torch.manual_seed(spec.stream(run.seed, "model"))
-        shape = split.preprocessing.shape(split.train.images)
-        model = call(models, run.parts, "model", shape, split.classes)
-        probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
-        start = time.perf_counter()
-        rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
-    return model, _Initial(rescalings, time.perf_counter() - start)
+        return call(models, run.parts, "model", shape, classes)
 
 
-def _stackable(run, shape, classes):
-    """Say whether runs like this one can be trained as a stack: small nets that nothing looks at as one."""
-    with torch.random.fork_rng([]), torch.device("meta"):
-        net = call(models, run.parts, "model", shape, classes)
+def _initialize(run, model, split, device):
+    """Initialize the run's model on the CPU, in place; return an _Initial."""
+    probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
+    start = time.perf_counter()
+    rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
+    return _Initial(rescalings, time.perf_counter() - start)
+
+
+def _stackable(run, model):
+    """Return whether runs like this one, with models like this one, can be trained as a stack.
+
+    Their models must be small nets that nothing looks at as one.
+    """
     names = run.parts["update"]["name"], run.parts["curriculum"]["name"]
     whole = run.parts["diagnostics"] or names != ("synchronous", "full")
-    return stack.stackable(net) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
+    return stack.stackable(model) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
 
 
 def _rehearse(run, model, objective_of, batch):
@@ -251,8 +255,9 @@ def _rehearse(run, model, objective_of, batch):
         raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
 
 
-def _course(run, split, size):
+def _course(run, split, batch_size, steps):
     """Return the Course of the run's training batches."""
+    size = {"batch_size": batch_size, "steps": steps}
     generators = {"generator": _generator(run, "order"), "subset_generator": _generator(run, "subset")}
     return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
 

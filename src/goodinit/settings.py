@@ -7,7 +7,7 @@ from pathlib import Path
 from goodinit import documents
 from goodinit.errors import InputError
 
-__all__ = ["check", "data_root"]
+__all__ = ["check", "configs", "data_root"]
 
 
 def check(config):
@@ -23,6 +23,20 @@ def check(config):
         return documents.validate(config, "config")
     except InputError as error:
         raise InputError(f"configs/config.yaml or --config: {error}") from None
+
+
+def configs(given: str | None, checkout: Path) -> Path:
+    """Return the folder of studies: the one given, else `configs` where that holds studies, else the checkout's.
+
+    The checkout's is relative to the working directory, so that a renamed or moved checkout is the same folder.
+
+    Args:
+        given: the setting, or None.
+        checkout: the folder of the Snakefile.
+    """
+    if given:
+        return Path(given)
+    return Path("configs" if any(Path("configs").glob("*/*.yaml")) else os.path.relpath(checkout / "configs"))
 
 
 def data_root(given=None):

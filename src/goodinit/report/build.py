@@ -1,6 +1,7 @@
 """What is made of a scale's records: each study's table and figures, all verdicts, and the pages around them."""
 
 import concurrent.futures
+import contextlib
 import functools
 import os
 from pathlib import Path
@@ -14,26 +15,39 @@ from goodinit.report import claims, figures, glance, pages, tables
 __all__ = ["everything", "judge", "write_figures", "write_table", "write_verdicts"]
 
 
-def everything(studies, scale, results, drawings, processes=None):
-    """Write the tables, figures, verdicts and pages of a scale, the studies in several processes.
+def everything(studies, scales, results, drawings, *, verdicts=True, processes=None):
+    """Write the tables, figures, verdicts and pages of some scales, the studies in several processes.
 
     Args:
         studies: of all works, or of some.
-        scale: of the records.
+        scales: of the records.
         results, drawings: the folders of records and tables, and of figures.
-        processes: how many; as many as there are processors where there is none.
+        verdicts: write the verdicts and pages of each scale, too.
+        processes: how many; None is one for each processor.
 
     Returns:
-        The files written.
+        {scale: the files written}.
 
     Raises:
         InputError: a record is damaged or stale.
     """
-    one = functools.partial(_one, scale=scale, results=results, drawings=drawings)
-    with concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
-        made = list(pool.map(one, [study.path for study in studies]))
-    written = [file for files, _ in made for file in files]
-    return written + write_verdicts(studies, [judged for _, judged in made], scale, results, drawings)
+    tasks = [(scale, study.path) for scale in scales for study in studies]
+    tasks.sort(key=lambda task: -_recorded_bytes(results, *task))  # the longest first, so that none is waited for alone
+    one = functools.partial(_one, results=results, drawings=drawings)
+    with contextlib.ExitStack() as context:
+        run = map
+        if processes != 1 and len(tasks) > 1:
+            pool = concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent)
+            run = context.enter_context(pool).map
+        made = dict(zip(tasks, run(one, tasks), strict=True))
+    written = {}
+    for scale in scales:
+        own = [made[scale, study.path] for study in studies]
+        written[scale] = [file for files, _ in own for file in files]
+        if verdicts:
+            judged = [found for _, found in own]
+            written[scale] += write_verdicts(studies, judged, scale, results, drawings)
+    return written
 
 
 def write_table(study, scale, results, frame):
@@ -101,13 +115,19 @@ def _frame(study, scale, results):
         return None
 
 
-def _one(path, scale, results, drawings):
+def _one(task, results, drawings):
     """Write a study's table and figures; return the files, and what `judge` does."""
+    scale, path = task
     study, written = spec.load(path), []
     frame = _frame(study, scale, results)
     if frame is not None:
         written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
     return written, (frame is not None, claims.judge(study, scale, frame))
+
+
+def _recorded_bytes(results, scale, path):
+    folder = Path(results) / scale / "runs" / path.parent.name / path.stem
+    return sum(file.stat().st_size for file in folder.glob("*.npz"))
 
 
 def _draw(figure, stem):

@@ -117,7 +117,7 @@ def costs(rows, rate):
     """Return the README's table of what each work takes at each scale.
 
     Args:
-        rows: (scale, work, runs, operations, bytes, seconds that the recorded runs took, how many they are).
+        rows: WorkCosts, from `costs.of_works`.
         rate: operations a second of the device that hours are given for.
     """
     hours = f"hours at {rate / 1e12:g} TFLOP/s"

@@ -121,7 +121,7 @@ def gradients(
 
     def propagate(output):
         if source == "normal":
-            output.backward(cotangent)
+            (output * cotangent).sum().backward()  # backward(cotangent) imports a symbolic algebra, a second's work
         else:
             functional.cross_entropy(output, labels).backward()
 
