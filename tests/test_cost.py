@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from goodinit import cli, commands, cost, prepared, spec
+from goodinit.report import costs
 
 PARTS = {
     "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},

@@ -92,25 +92,16 @@ def copy(project, tmp_path):
     return shutil.copytree(project, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True)
 
 
-@pytest.mark.parametrize("where", ["data", "device", "checkout", "threads", "conda", "results"])
-def test_where_a_job_runs_is_no_reason_to_run_it_again(copy, tmp_path, where):
-    """Not even where the records are: a link to the same folder."""
-    before, words, environment = _records(copy), [], {}
-    if where == "data":
-        shutil.copytree(copy / "data", tmp_path / "shared")
-        environment = {"GOODINIT_DATA": str(tmp_path / "shared")}
-    elif where == "device":
-        words = ["--config", "device=cpu"]
-    elif where == "checkout":
-        copy = copy.rename(tmp_path / "renamed")
-    elif where == "threads":
-        words = ["--set-threads", "train=2"]
-    elif where == "conda":
-        (copy / "environment.yml").write_text("# a comment\n" + (copy / "environment.yml").read_text())
-    else:
-        (copy / "results").rename(tmp_path / "elsewhere")
-        (copy / "results").symlink_to(tmp_path / "elsewhere")
-    status, output = _snakemake(copy, *words, environment=environment)
+def test_where_a_job_runs_is_no_reason_to_run_it_again(copy, tmp_path):
+    """Other paths of checkout, data and results, another device, more threads, another environment file."""
+    before = _records(copy)
+    copy = copy.rename(tmp_path / "renamed")
+    (copy / "data").rename(tmp_path / "shared")
+    (copy / "results").rename(tmp_path / "elsewhere")
+    (copy / "results").symlink_to(tmp_path / "elsewhere")
+    (copy / "environment.yml").write_text("# a comment\n" + (copy / "environment.yml").read_text())
+    words = ["--config", "device=cpu", "--set-threads", "train=2"]
+    status, output = _snakemake(copy, *words, environment={"GOODINIT_DATA": str(tmp_path / "shared")})
     assert (status, "Nothing to be done" in output) == (0, True), output
     assert _records(copy) == before
 
@@ -122,6 +113,7 @@ def test_data_that_are_not_prepared_elsewhere_are_not_prepared_for_what_is_recor
     assert not list((tmp_path / "empty").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [
@@ -159,6 +151,7 @@ def test_a_killed_rerun_leaves_the_old_record(copy):
     assert _records(copy) == before
 
 
+@pytest.mark.slow
 def test_studies_of_one_s_own_are_run_in_a_folder_of_one_s_own(project, tmp_path):
     """With the Snakefile of a checkout and --directory; what is written goes there alone."""
     own = tmp_path / "own"
@@ -182,6 +175,7 @@ def test_a_folder_without_studies_takes_those_of_the_checkout(project, tmp_path)
     assert _planned(output)["train"] == 1
 
 
+@pytest.mark.slow
 def test_at_demo_scale_studies_share_processes(copy):
     """At most four studies of one work in each, so that starting costs little; the results are the same."""
     for name in ("a", "b", "c", "d"):
@@ -208,6 +202,7 @@ def test_one_more_study_file_adds_just_its_runs(project):
     assert planned == {"all": 1, "claims": 1, "report_work_other": 1, "train": 3}
 
 
+@pytest.mark.slow
 def test_one_more_initializer_in_a_study_adds_just_its_job(project):
     file = project / "configs" / "work" / "study.yaml"
     before = file.read_text()
@@ -222,6 +217,7 @@ def test_one_more_initializer_in_a_study_adds_just_its_job(project):
         file.write_text(before)
 
 
+@pytest.mark.slow
 def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
     other = project / "configs" / "work" / "other.yaml"
     other.write_text(STUDY.replace("data: {name: digits", "data: {name: folder, path: cats"))
@@ -244,6 +240,7 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
         shutil.rmtree(project / "data" / "folders", ignore_errors=True)
 
 
+@pytest.mark.slow
 def test_a_second_snakemake_in_the_folder_waits_for_its_turn(project):
     command = [*SNAKEMAKE, "--forcerun", "claims"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -277,6 +274,7 @@ def test_a_wrong_setting_is_one_clear_line(project, config, words):
     assert all(word in output for word in words), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("config", "gpus"), [(["scale=paper"], 1), (["scale=paper", "device=cpu"], 0), (["device=cuda"], 1), ([], 0)]
 )
@@ -286,11 +284,13 @@ def test_a_training_asks_for_a_gpu_where_it_takes_one(project, config, gpus):
     assert re.search(r"rule train:.*?resources: [^\n]*\bgpu=(\d)", output, re.DOTALL)[1] == str(gpus)
 
 
+@pytest.mark.slow
 def test_lint(project):
     done = subprocess.run([*SNAKEMAKE, "--lint"], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_every_study_of_the_project_is_planned():
     for scale in ("demo", "laptop", "paper"):
         status, output = _snakemake(ROOT, "--dry-run", "--config", f"scale={scale}")
