@@ -5,13 +5,22 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 comma := ,
 
-.PHONY: demo test test-cluster test-faults lint format figures costs report reproduce bench clean
+.PHONY: demo test test-all test-cluster test-faults lint format figures costs report reproduce bench clean
 
 demo: .venv/installed  ## the demonstration: everything, on embedded stand-in data
 	snakemake --cores all
 
-test: .venv/installed  ## the tests; those on real data run where GOODINIT_DATA points to it
-	pytest
+# One thread a process, and as many processes as processors; the same tests with the same result every time.
+PYTEST := OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 8 --dist worksteal
+SEED := $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
+
+test: .venv/installed  ## the tests that take seconds
+	$(PYTEST) -m "not slow and not real_data"
+
+test-all: test  ## the others, too: Slurm, a browser, kills and full disks, real data where GOODINIT_DATA is; a random search
+	$(PYTEST) -rs -m "slow or real_data"
+	@echo "random search: make test-all SEED=$(SEED) repeats it"
+	$(PYTEST) tests/test_fuzz.py --hypothesis-profile fuzz --hypothesis-seed $(SEED)
 
 test-cluster: .venv/installed  ## the workflow on a throw-away Slurm of one node, where Slurm is installed
 	pytest -rs tests/test_slurm.py

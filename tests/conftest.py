@@ -4,12 +4,24 @@ import os
 import shutil
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import yaml
 
 from goodinit import record, spec
 from goodinit.report import tables
+
+# What `make test` runs is the same every time: only the examples that are written down.  `make test-all` draws others:
+# --hypothesis-profile=fuzz --hypothesis-seed=<the seed that it prints>.
+EVERY_CHECK = list(hypothesis.HealthCheck)
+hypothesis.settings.register_profile(
+    "written_down", phases=[hypothesis.Phase.explicit], suppress_health_check=EVERY_CHECK
+)
+hypothesis.settings.register_profile(
+    "fuzz", max_examples=7000, deadline=None, database=None, print_blob=True, suppress_health_check=EVERY_CHECK
+)
+hypothesis.settings.load_profile("written_down")
 
 # The labels stand in an order that no sorting gives.
 STUDY = {

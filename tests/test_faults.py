@@ -24,6 +24,8 @@ import pytest
 from goodinit import cli, record
 from goodinit.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 STUDY = """\
 title: Größe, 猫
 source: {work: work, where: here}

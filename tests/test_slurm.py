@@ -12,6 +12,8 @@ import pytest
 import slurm
 from test_workflow import MORE
 
+pytestmark = pytest.mark.slow
+
 STUDY = """
 title: Two initializers on digits
 source: {work: work, where: here}
