@@ -40,7 +40,7 @@ def export(scale, configs, results, figures, file):
         How many files the crate holds.
 
     Raises:
-        InputError: nothing was run at the scale, or a record is damaged.
+        InputError: nothing was run at the scale, a record is damaged, or this is not a checkout.
         OSError: the file cannot be written.
     """
     configs, file = Path(configs), Path(file)
@@ -48,6 +48,8 @@ def export(scale, configs, results, figures, file):
     records = {path: record.read(path) for path in sorted((Path(results) / scale / "runs").glob("*/*/[!.]*.json"))}
     if not records:
         raise InputError(f"export: nothing was run at {scale} scale in {results}: see goodinit list --scale {scale}")
+    if not (ROOT / "CITATION.cff").exists():
+        raise InputError("export: needs a checkout of Goodinit, whose workflow is part of the crate: this is a wheel")
     citation = documents.read(ROOT / "CITATION.cff")
     crate = ROCrate()
     crate.name = f"{citation['title']}, {scale} scale"
