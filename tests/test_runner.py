@@ -1,5 +1,10 @@
 """A job from its runs to records: the same numbers twice, whoever is trained beside whom."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -318,6 +323,37 @@ def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root,
     assert "9 runs in 1 jobs; 9 recorded" in shown
     cli.main(["show", trained[0].id[:8], "--results", f"{tmp_path}/results"])
     assert "lecun_normal" in capsys.readouterr().out
+
+
+def test_training_again_keeps_the_old_record_until_the_new_one_is_whole(study, tmp_path, data_root):
+    """Ended in the middle, by a request and then by a kill, and given again until it is done."""
+    place = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
+    cli.main(["train", *place])
+    (file,) = (tmp_path / "results").rglob("*.json")
+    before = [part.read_bytes() for part in (file, file.with_suffix(".npz"))]
+    command = [sys.executable, "-m", "goodinit", "train", "--force", "--checkpoint-minutes", "0.0001", *place]
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while not list(file.parent.glob(".*checkpoint*")) + list(file.parent.glob(".*unfinished*")):
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.002)
+            process.send_signal(ending)
+        assert process.returncode in (0, 128 + ending, -ending)
+        if process.returncode:
+            assert [part.read_bytes() for part in (file, file.with_suffix(".npz"))] == before
+    cli.main(["train", "--force", *place])
+    assert file.read_bytes() != before[0]  # the seconds are others
+    for one, other in zip(record.read(file), _read(before, tmp_path), strict=True):
+        _same(one, other)
+    assert not list(file.parent.glob(".*"))
+
+
+def _read(content, folder):
+    """Return the runs of a record of which the content of both files is given."""
+    file = folder / "before.json"
+    for part, one in zip((file, file.with_suffix(".npz")), content, strict=True):
+        part.write_bytes(one)
+    return record.read(file)
 
 
 @pytest.mark.real_data

@@ -103,6 +103,7 @@ def _parser():
         commands.train,
         shared=[*STUDIES, "--data-root"],
         job={"help": "only the job of this name"},
+        force=FLAG | {"help": "train also what is recorded; the old record stays until the new one is whole"},
         device={"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
         threads={"type": int, "default": 1, "help": "CPU threads (default: 1)"},
         checkpoint_minutes=number

@@ -51,7 +51,7 @@ def prepare(options):
 
 
 def train(options):
-    """Train the jobs of the chosen studies that have no record."""
+    """Train the jobs of the chosen studies that have no record, or all with --force."""
     jobs = []
     for study in _studies(options):
         for job in study.jobs(options.scale):
@@ -61,13 +61,19 @@ def train(options):
     if options.job and not jobs:
         names = [job.name for study in _studies(options) for job in study.jobs(options.scale)]
         raise InputError(f"job: no job {options.job!r} at {options.scale} scale{nearest(options.job, names)}")
-    waiting = [item for item in jobs if not _recorded(item)]
+    waiting = jobs if options.force else [item for item in jobs if not _recorded(item)]
     print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
     if waiting:
         from goodinit import jobs as training
 
         training.train(
-            waiting, options.scale, options.data_root, options.device, options.threads, options.checkpoint_minutes
+            waiting,
+            options.scale,
+            options.data_root,
+            options.device,
+            options.threads,
+            options.checkpoint_minutes,
+            again=options.force,
         )
 
 

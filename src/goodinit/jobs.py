@@ -16,8 +16,8 @@ from goodinit.errors import InputError
 __all__ = ["train"]
 
 
-def train(jobs, scale, data_root, device, threads, minutes):
-    """Train jobs one after the other and write their records.
+def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
+    """Train jobs one after the other and write their records; one that is there stays until the new one is whole.
 
     Args:
         jobs: triples of study, job and the record's path.
@@ -26,6 +26,7 @@ def train(jobs, scale, data_root, device, threads, minutes):
         device: auto, cpu, cuda or cuda:N.
         threads: of the CPU.
         minutes: from one checkpoint of a long run to the next.
+        again: also train runs that another record holds.
 
     Raises:
         InputError: an argument, the data or an option of a run cannot be used.
@@ -54,7 +55,7 @@ def train(jobs, scale, data_root, device, threads, minutes):
             start = time.perf_counter()
             try:
                 with Checkpoint(file, minutes, lambda: bool(asked)) as checkpoint:
-                    runs = _execute(file, job, data_root, device, checkpoint)
+                    runs = _execute(file, job, data_root, device, checkpoint, again)
             except InputError as error:
                 raise InputError(f"{study.work}/{study.name}: {error}") from None
             except (MemoryError, RuntimeError) as error:
@@ -107,10 +108,10 @@ def _no_memory(job, device):
     )
 
 
-def _execute(file, job, data_root, device, checkpoint):
+def _execute(file, job, data_root, device, checkpoint, again):
     """Return the job's RunRecords: those that another record holds already, and new ones."""
     found = {}
-    for run_id, run in record.known(file).items():
+    for run_id, run in record.known(file, unfinished_only=again).items():
         try:
             record.verify(file, run, spec.fill(run.parts))
             found[run_id] = run

@@ -194,16 +194,23 @@ def read_current(file, filled):
     return recorded
 
 
-def known(file):
-    """Return {id: RunRecord} of the whole records beside a job's, and of those of the same runs in other studies.
+def known(file, *, unfinished_only=False):
+    """Return {id: RunRecord} of the runs of a job that need not be trained.
 
-    What the job itself left unfinished is among them.  Those that are damaged, or cannot be read, are passed over.
+    They are in the whole records beside the job's, in those of the same runs in other studies, and in what the job
+    itself left unfinished.  Records that are damaged, or cannot be read, are passed over.
+
+    Args:
+        file: the job's record.
+        unfinished_only: leave out everything but what the job left unfinished.
     """
     file = Path(file)
-    same = file.name.rpartition("-")[2]  # a job's name ends with the hash of its runs
+    places = [*file.parent.glob(f".{file.stem}.*.unfinished.json")]
+    if not unfinished_only:
+        same = file.name.rpartition("-")[2]  # a job's name ends with the hash of its runs
+        places += [*file.parent.glob("[!.]*.json"), *file.parents[2].glob(f"*/*/[!.]*-{same}")]
     found = {}
-    beside = (*file.parent.glob("[!.]*.json"), *file.parent.glob(f".{file.stem}.*.unfinished.json"))
-    for other in sorted({*beside, *file.parents[2].glob(f"*/*/[!.]*-{same}")}):
+    for other in sorted(set(places)):
         try:
             found |= {run.id: run for run in read(other)}
         except (InputError, OSError):
