@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from goodinit import protocol, settings, spec
+from goodinit import catalog, protocol, settings, spec
 from goodinit.errors import InputError
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
@@ -72,7 +72,7 @@ def asked(name, default):
 
 def manifests(wildcards):
     job = JOBS[f"{wildcards.work}/{wildcards.study}"][wildcards.job]
-    return [f"{DATA_ROOT}/prepared/{name}/manifest.json" for name in job.data]
+    return [str(catalog.manifest_path(name, DATA_ROOT)) for name in job.data]
 
 
 def records(name):
