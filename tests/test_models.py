@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curriculum, data, initialize, models, objectives, optimizers, stack, train, updates
+from goodinit.methods import curricula, data, initialize, models, objectives, optimizers, stack, train, updates
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -176,7 +176,7 @@ def _trained(seeds, steps=30):
     """Return the parameters of nets with dropout that were trained in one stack."""
     stacked = stack.stack([_net(seed, dropout=RATIO) for seed in seeds])
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
-    orders = [curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
+    orders = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
     training = train.Training(steps=steps, loss_after_update=True)
     batches = map(data.stack, zip(*orders, strict=True))
     losses = train.fit(stacked, objectives.cross_entropy, batches, update, training).series["loss"][1]

@@ -16,7 +16,7 @@ from goodinit import checkpoint as checkpoints
 from goodinit import pictures, prepared, record, spec
 from goodinit.errors import InputError, nearest
 from goodinit.methods import (
-    curriculum,
+    curricula,
     data,
     diagnostics,
     initialize,
@@ -252,13 +252,13 @@ def _rehearse(run, model, objective_of, batch):
 
 
 def _course(run, split, size):
-    """Return the Course of the run's training batches."""
+    """Return the BatchSchedule of the run's training batches."""
     generators = {"generator": _generator(run, "order"), "subset_generator": _generator(run, "subset")}
-    return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
+    return call(curricula, run.parts, "curriculum", split.train, **size, **generators)
 
 
 def _augmented(split, course, generator, device):
-    """Return an iterator over the batches of a Course, augmented where the data are."""
+    """Return an iterator over the batches of a BatchSchedule, augmented where the data are."""
     if split.preprocessing.pad is None:
         return course
     return (split.preprocessing.augment(batch.to(device), generator) for batch in course)
