@@ -19,7 +19,9 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/curricula/sampler.py": {"torch", "goodinit.methods.curricula", "goodinit.errors", "goodinit.streams"},
     "methods/curricula/*.py": {"torch", "goodinit.methods.curricula"},
-    "methods/semi_synchronous.py": {"torch", "goodinit.methods.updates", "goodinit.errors"},
+    "methods/semi_synchronous.py": {"torch", "goodinit.methods.neuron_groups", "goodinit.errors"},
+    "methods/updates.py": {"torch", "goodinit.methods.neuron_groups"},
+    "methods/neuron_groups.py": {"torch", "goodinit.errors"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT

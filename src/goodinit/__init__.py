@@ -2,13 +2,14 @@
 
 import importlib
 
-__all__ = ["__version__", "progressive"]
+__all__ = ["__version__", "progressive", "semi_synchronous"]
 
 __version__ = "0.1.0"
 
 # The methods for code of one's own, and their modules, which import torch.
 _PUBLIC = {
     "progressive": "goodinit.methods.curricula.sampler",
+    "semi_synchronous": "goodinit.methods.semi_synchronous",
 }
 
 
