@@ -212,6 +212,23 @@ def test_windows_follow_from_the_generator():
     assert not torch.equal(first, preprocessing.augment(examples, _generator(1)).images)
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_numbers_drawn_ahead_are_those_of_batch_after_batch(mirror):
+    preprocessing, sizes = data.Preprocessing(pad=4, mirror=mirror), [7] * 3 + [12] * 230 + [5, 12, 12]
+    generator, reference = _generator(3), _generator(3)
+    ahead = data.Augmentation(preprocessing, generator)
+    for step, size in enumerate(sizes):
+        examples = _random_images(size, (3, 8, 8))
+        images = preprocessing.augment(examples, reference).images
+        assert torch.equal(ahead(examples).images, images)
+        if step % 10 in (2, 9):
+            assert torch.equal(ahead.get_state(), reference.get_state())  # and not what was drawn ahead
+        if step == 150:  # goes on from a checkpoint
+            resumed = data.Augmentation(preprocessing, _generator())
+            resumed.set_state(ahead.get_state())
+            ahead = resumed
+
+
 def _runs(house, **options):
     fixed = {
         "data": {"name": "shapes", "train_examples": 200, "validation_examples": 40, "test_examples": 60} | options,

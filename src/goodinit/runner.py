@@ -116,13 +116,14 @@ def _train(runs, data_root, device, progress, checkpoint):
     """Return the RunRecords of runs that differ in seed and initializer alone."""
     with input_errors():
         training = train.Training(**runs[0].parts["training"])
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
         first = _load(runs[0], data_root)
         steps = training.total_steps(len(first.train.labels))
         shape = first.preprocessing.shape(first.train.images)
         stacked = _stackable(runs[0], shape, first.classes)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
-        splits = [split.to(device) for split in (first, *(_load(run, data_root) for run in runs[1:]))]
+        splits = _moved([first, *(_load(run, data_root) for run in runs[1:])], device)
         nets, initial = zip(*(_model(run, split, device) for run, split in zip(runs, splits, strict=True)), strict=True)
         model = stack.stack(nets) if stacked else nets[0]
         model = model.to(device, memory_format=torch.channels_last)  # convolutions are faster so
@@ -133,7 +134,10 @@ def _train(runs, data_root, device, progress, checkpoint):
         size = {"batch_size": training.batch_size, "steps": steps}
         schedule = _schedule(run, optimizer) if "schedule" in run.parts else None
         courses = [_course(run, split, size) for run, split in zip(runs, splits, strict=True)]
-        streams = [_generator(run, "augment") for run in runs]
+        streams = [
+            data.Augmentation(split.preprocessing, _generator(run, "augment"))
+            for run, split in zip(runs, splits, strict=True)
+        ]
         orders = [_augmented(*one, device) for one in zip(splits, courses, streams, strict=True)]
     objective_of = objective(run.parts)
     at_once = evaluation_batch(device.type, shape, training.batch_size)
@@ -146,7 +150,6 @@ def _train(runs, data_root, device, progress, checkpoint):
     if steps:
         _rehearse(run, model, objective_of, join([next(data.batches(split.train, 2)) for split in splits]))
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     with contextlib.ExitStack() as context:
         with input_errors():
             watched = [
@@ -198,6 +201,12 @@ def _train(runs, data_root, device, progress, checkpoint):
     return records
 
 
+def _moved(splits, device):
+    """Return the splits on the device, where what is equal in several of them is held once."""
+    moved = {}
+    return [split.to(device, moved) for split in splits]
+
+
 def _evaluation(splits, objective_of, join, at_once):
     """Return a function (model, names of parts) -> {metric: mean over the part's examples}."""
 
@@ -222,8 +231,8 @@ class _Initial(NamedTuple):
 
 def _model(run, split, device):
     """Return the run's model, initialized, and an _Initial; weights are drawn on the CPU, the same for every device."""
-    with torch.random.fork_rng():
-        torch.manual_seed(spec.stream(run.seed, "model"))
+    with torch.random.fork_rng([]):  # no GPU takes part
+        torch.default_generator.manual_seed(spec.stream(run.seed, "model"))
         shape = split.preprocessing.shape(split.train.images)
         model = call(models, run.parts, "model", shape, split.classes)
         probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
@@ -257,11 +266,11 @@ def _course(run, split, size):
     return call(curricula, run.parts, "curriculum", split.train, **size, **generators)
 
 
-def _augmented(split, course, generator, device):
+def _augmented(split, course, augmentation, device):
     """Return an iterator over the batches of a BatchSchedule, augmented where the data are."""
     if split.preprocessing.pad is None:
         return course
-    return (split.preprocessing.augment(batch.to(device), generator) for batch in course)
+    return (augmentation(batch.to(device)) for batch in course)
 
 
 def _forgetting(batches, starts, optimizer, first):
