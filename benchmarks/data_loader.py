@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from goodinit.methods import curriculum, data, initialize, models, objectives, optimizers
+from goodinit.methods import curricula, data, initialize, models, objectives, optimizers
 
 BATCH, COUNT = 128, 5120
 IMAGES = torch.randint(256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -37,7 +37,7 @@ class Pictures(Dataset):
 def ours(steps):
     train, generator = data.Examples(IMAGES, LABELS), torch.Generator().manual_seed(2)
     preprocessing = data.Preprocessing(contrast=55.0, pad=8)
-    for batch in curriculum.full(train, batch_size=BATCH, steps=steps, generator=generator):
+    for batch in curricula.full(train, batch_size=BATCH, steps=steps, generator=generator):
         yield preprocessing.augment(batch, generator)
 
 

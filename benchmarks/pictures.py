@@ -43,7 +43,7 @@ def draw(tree, count):
 def read(root):
     import torch
 
-    from goodinit.methods import curriculum, data
+    from goodinit.methods import curricula, data
 
     torch.set_num_threads(1)
     splits = data.folder(root, None, path="drawn", crop=128, mirror=True)
@@ -51,7 +51,7 @@ def read(root):
     held = data.Examples(*(one.clone() for one in splits.train))
     found = {}
     for (place, train), order in itertools.product(
-        {"mapped": splits.train, "in memory": held}.items(), (curriculum.full, curriculum.streamed)
+        {"mapped": splits.train, "in memory": held}.items(), (curricula.full, curricula.streamed)
     ):
         streams = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
         course = order(train, batch_size=BATCH, steps=steps + 1, generator=streams[0])

@@ -1,4 +1,7 @@
-"""A training step of VGG-16, semi-synchronous, synchronous and as a masked transcription, on one CPU thread.
+"""A training step of VGG-16, synchronous and semi-synchronous in four ways, on one CPU thread.
+
+`masked` sets the other groups' rows of the whole gradient to 0; `SGD` is `goodinit.semi_synchronous` with
+torch.optim.SGD, and `SGD, sparse` the same with sparse gradients.
 
 Seconds of one step at a batch of 32, in turn, as ratios to the synchronous one; and the most memory that a process
 of its own needs for a few steps.
@@ -14,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+import goodinit
 from goodinit.methods import data, initialize, models, objectives, optimizers, updates
 
 BATCH = 32
@@ -39,6 +43,19 @@ class Masked:
         self.turn += 1
 
 
+class Public:
+    """What `goodinit.semi_synchronous` returns, clearing the gradients at each step as the others do."""
+
+    def __init__(self, model, names, **options):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
+        self.update = goodinit.semi_synchronous(model, optimizer, layers=names, **options)
+
+    def step(self):
+        """Apply the gradients and clear them."""
+        self.update.step()
+        self.update.zero_grad()
+
+
 def build(part, kind):
     """Return a model, a batch for it and an update."""
     generator = torch.Generator().manual_seed(0)
@@ -52,6 +69,8 @@ def build(part, kind):
     optimizer = optimizers.momentum(model.named_parameters(), lr=0.001)
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][:-1]
     update = {
+        "SGD": lambda: Public(model, names),
+        "SGD, sparse": lambda: Public(model, names, sparse=True),
         "synchronous": lambda: updates.synchronous(model, optimizer, generator),
         "semi-synchronous": lambda: updates.semi_synchronous(model, optimizer, generator),
         "masked": lambda: Masked(model, optimizer, names),
@@ -79,7 +98,7 @@ def peak(part, kind):
 
 
 def main(repeats=9):
-    kinds = ("synchronous", "semi-synchronous", "masked")
+    kinds = ("synchronous", "semi-synchronous", "masked", "SGD", "SGD, sparse")
     for part in ("fully-connected", "whole"):
         made = {kind: build(part, kind) for kind in kinds}
         for one in made.values():

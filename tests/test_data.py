@@ -108,3 +108,16 @@ def test_the_official_sets(real_data):
     assert cifar10.test.labels.bincount().tolist() == [1000] * 10
     facts = json.loads((real_data / "prepared" / "mnist" / "manifest.json").read_text())
     assert np.allclose([*facts["mean"], *facts["sd"]], [0.1307, 0.3081], atol=1e-4)
+
+
+def test_what_several_splits_have_in_common_is_moved_once(data_root):
+    options = {"train_examples": 100, "test_examples": 50}
+    one, other = (data.digits(data_root, _generator(), **options) for _ in range(2))
+    held_out = data.digits(data_root, _generator(), **options, validation_examples=10)
+    moved = {}
+    one, other, held_out = (splits.to("meta", moved) for splits in (one, other, held_out))
+    for part in ("train", "test"):
+        assert getattr(one, part).images is getattr(other, part).images
+        assert getattr(one, part).labels is getattr(other, part).labels
+    assert held_out.test.images is one.test.images
+    assert held_out.train.images.shape == (90, 1, 28, 28)

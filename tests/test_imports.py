@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import goodinit
+
 SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
 PLAIN = {"numpy", "yaml", "jsonschema"}
 REPORT = {"numpy", "pandas", "scipy", "matplotlib", "seaborn"}
@@ -15,6 +17,11 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/diagnostics/__init__.py": {"goodinit.methods.diagnostics"},
     "methods/diagnostics/*.py": {"torch", "numpy", "goodinit.methods.diagnostics.probe"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
+    "methods/curricula/sampler.py": {"torch", "goodinit.methods.curricula", "goodinit.errors", "goodinit.streams"},
+    "methods/curricula/*.py": {"torch", "goodinit.methods.curricula"},
+    "methods/semi_synchronous.py": {"torch", "goodinit.methods.neuron_groups", "goodinit.errors"},
+    "methods/updates.py": {"torch", "goodinit.methods.neuron_groups"},
+    "methods/neuron_groups.py": {"torch", "goodinit.errors"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT
@@ -40,13 +47,14 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "catalog.py": {"goodinit.errors"},
     "processes.py": set(),
     "errors.py": set(),
+    "streams.py": set(),
     "signatures.py": {"goodinit.errors"},
     "documents.py": PLAIN | {"goodinit.errors"},
     "record.py": PLAIN | {"goodinit.errors"},
     "settings.py": {"goodinit.errors", "goodinit.documents"},
     "protocol.py": set(),
     "checks.py": {f"goodinit.{name}" for name in ("errors", "record", "catalog", "signatures")},
-    "spec.py": PLAIN | {f"goodinit.{name}" for name in ("errors", "documents", "checks", "signatures")},
+    "spec.py": PLAIN | {f"goodinit.{name}" for name in ("errors", "documents", "checks", "signatures", "streams")},
     "__init__.py": set(),
 }
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
@@ -73,14 +81,15 @@ def test_imports_only_what_it_may(file):
     "module", ["catalog", "spec", "record", "report.tables", "report.figures", "report.claims", "cli"]
 )
 def test_is_imported_without_torch(module):
-    code = f"import sys, goodinit.{module}; sys.exit('torch' in sys.modules)"
+    code = f"import sys, goodinit.{module}; dir(goodinit); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("file", FILES)
 def test_names_in_all_exist(file):
     tree = ast.parse((SOURCE / file).read_text())
-    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    names = set(goodinit._PUBLIC) if file == "__init__.py" else set()
+    names |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
             names |= {alias.name for alias in node.names}
@@ -88,3 +97,10 @@ def test_names_in_all_exist(file):
             names |= {ast.unparse(target) for target in node.targets}
     listed = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
     assert not listed or set(ast.literal_eval(listed[0].value)) <= names
+
+
+@pytest.mark.parametrize("name", sorted(goodinit._PUBLIC))
+def test_public_names_are_imported_when_they_are_used(name):
+    assert callable(getattr(goodinit, name))
+    assert name in dir(goodinit)
+    assert name in goodinit.__all__

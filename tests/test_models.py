@@ -6,7 +6,8 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curriculum, data, initialize, models, objectives, optimizers, stack, train, updates
+from goodinit.methods import curricula, data, initialize, models, objectives, optimizers, stack, train, updates
+from goodinit.methods.models import fitnet
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -176,7 +177,7 @@ def _trained(seeds, steps=30):
     """Return the parameters of nets with dropout that were trained in one stack."""
     stacked = stack.stack([_net(seed, dropout=RATIO) for seed in seeds])
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
-    orders = [curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
+    orders = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
     training = train.Training(steps=steps, loss_after_update=True)
     batches = map(data.stack, zip(*orders, strict=True))
     losses = train.fit(stacked, objectives.cross_entropy, batches, update, training).series["loss"][1]
@@ -247,3 +248,27 @@ def test_vgg16_takes_other_sizes(shape, units):
 def test_vgg16_refuses_what_it_cannot_be(shape, options):
     with pytest.raises(ValueError, match="vgg16: "):
         models.vgg16(shape, 10, **options)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_maxout_is_the_largest_piece_and_its_gradient_is_the_winner_s(count):
+    pieces = [torch.randn(4, 3, 5, 5, generator=_generator(seed)).requires_grad_() for seed in range(count)]
+    weights = torch.randn(4, 3, 5, 5, generator=_generator(9))
+    outputs = fitnet._maxout(pieces)
+    largest, winner = torch.stack(pieces).max(0)
+    assert torch.equal(outputs, largest)
+    with torch.no_grad():
+        assert torch.equal(fitnet._maxout(pieces), largest)
+    for place, gradient in enumerate(torch.autograd.grad((outputs * weights).sum(), pieces)):
+        assert torch.equal(gradient, weights * (winner == place))
+
+
+def test_the_first_of_equal_pieces_has_the_whole_gradient():
+    pieces = [torch.tensor([1.0, 0.0, 2.0, 2.0], requires_grad=True) for _ in range(3)]
+    gradients = torch.autograd.grad(fitnet._maxout(pieces).sum(), pieces)
+    assert [gradient.tolist() for gradient in gradients] == [[1] * 4, [0] * 4, [0] * 4]
+
+
+def test_maxout_has_second_derivatives():
+    pieces = [torch.randn(6, dtype=torch.float64, generator=_generator(seed)).requires_grad_() for seed in range(3)]
+    assert torch.autograd.gradgradcheck(lambda *some: fitnet._maxout([one**3 for one in some]), pieces)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from goodinit import catalog, cli, cost, decode, image_folder, pictures, prepared, runner, spec
 from goodinit.errors import InputError
-from goodinit.methods import curriculum, data
+from goodinit.methods import curricula, data
 
 COLORS = {"gato": (200, 30, 30), "кошка": (30, 200, 30), "猫": (30, 30, 200)}  # sorted by name
 
@@ -453,7 +453,7 @@ def _numbered(count):
 
 
 def _seen(count, steps, seed=0, batch_size=16, **options):
-    course = curriculum.streamed(
+    course = curricula.streamed(
         _numbered(count), batch_size=batch_size, steps=steps, generator=_generator(seed), **options
     )
     batches = list(course)
@@ -501,7 +501,7 @@ def test_a_buffer_has_the_examples_of_as_many_chunks_shuffled():
 )
 def test_streaming_that_cannot_be_is_refused(options, words):
     with pytest.raises(ValueError, match=f"streamed: .*{words}"):
-        curriculum.streamed(_numbered(50), **{"batch_size": 4, "steps": 1, "generator": None} | options)
+        curricula.streamed(_numbered(50), **{"batch_size": 4, "steps": 1, "generator": None} | options)
 
 
 def test_training_images_are_windows_and_others_their_centers(cats):

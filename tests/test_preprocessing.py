@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from goodinit import runner, spec
-from goodinit.methods import curriculum, data, initialize, models
+from goodinit.methods import curricula, data, initialize, models
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -212,6 +212,23 @@ def test_windows_follow_from_the_generator():
     assert not torch.equal(first, preprocessing.augment(examples, _generator(1)).images)
 
 
+@pytest.mark.parametrize("mirror", [True, False])
+def test_numbers_drawn_ahead_are_those_of_batch_after_batch(mirror):
+    preprocessing, sizes = data.Preprocessing(pad=4, mirror=mirror), [7] * 3 + [12] * 230 + [5, 12, 12]
+    generator, reference = _generator(3), _generator(3)
+    ahead = data.Augmentation(preprocessing, generator)
+    for step, size in enumerate(sizes):
+        examples = _random_images(size, (3, 8, 8))
+        images = preprocessing.augment(examples, reference).images
+        assert torch.equal(ahead(examples).images, images)
+        if step % 10 in (2, 9):
+            assert torch.equal(ahead.get_state(), reference.get_state())  # and not what was drawn ahead
+        if step == 150:  # goes on from a checkpoint
+            resumed = data.Augmentation(preprocessing, _generator())
+            resumed.set_state(ahead.get_state())
+            ahead = resumed
+
+
 def _runs(house, **options):
     fixed = {
         "data": {"name": "shapes", "train_examples": 200, "validation_examples": 40, "test_examples": 60} | options,
@@ -258,7 +275,7 @@ def test_losses_are_those_of_windows_in_training_and_of_whole_images_in_evaluati
     splits = data.shapes(data_root, streams["split"], **options)
     model = models.mlp((3, 32, 32), 10, hidden=[16])
     initialize.he_normal(model, None, streams["init"])
-    batch = next(curriculum.full(splits.train, batch_size=20, steps=1, generator=streams["order"]))
+    batch = next(curricula.full(splits.train, batch_size=20, steps=1, generator=streams["order"]))
     seen = {part: splits.preprocessing.normalize(getattr(splits, part)) for part in ("train", "validation", "test")}
     seen["loss"] = splits.preprocessing.augment(batch, streams["augment"])
     (found,) = _execute([run], data_root)

@@ -368,3 +368,30 @@ def test_the_first_updates_on_mnist_are_those_of_the_committed_records(real_data
     short = spec.Run(run.parts | {"training": run.parts["training"] | {"steps": 50}}, run.seed, {})
     found = _execute([short], real_data)[0].series["loss"].values
     np.testing.assert_allclose(found, recorded[run.id].series["loss"].values[:50], rtol=1e-4)
+
+
+def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch):
+    """A GPU would otherwise compute what initializers look at in another precision than training."""
+    flags = []
+    build = runner._model
+
+    def look(*arguments):
+        flags.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
+        return build(*arguments)
+
+    monkeypatch.setattr(runner, "_model", look)
+    for precision in ("tf32", "fp32"):
+        parts = study.runs("laptop")[0].parts
+        _execute([spec.Run(parts | {"training": parts["training"] | {"precision": precision}}, 0, {})], data_root)
+    assert flags == [(True, True), (False, False)]
+
+
+def test_on_a_cpu_no_gpu_is_touched(study, data_root, monkeypatch):
+    """Where a GPU's random state is read, CUDA starts, which takes its time and its memory."""
+
+    def touched(*arguments):
+        raise AssertionError("a GPU's random state is read")
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
+    _execute(study.runs("laptop"), data_root)

@@ -11,7 +11,7 @@ import yaml
 from goodinit import runner, signatures, spec
 from goodinit.errors import InputError
 from goodinit.methods import (
-    curriculum,
+    curricula,
     data,
     diagnostics,
     initialize,
@@ -190,7 +190,7 @@ def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
 @pytest.mark.parametrize("scale", spec.SCALES)
 def test_every_study_binds_to_real_functions(study, scale):
     modules = {"data": data, "model": models, "init": initialize, "objective": objectives, "optimizer": optimizers,
-               "schedule": schedules, "update": updates, "curriculum": curriculum,
+               "schedule": schedules, "update": updates, "curriculum": curricula,
                "diagnostics": diagnostics}  # fmt: skip
     runs = study.runs(scale)
     assert len({run.id for run in runs}) == len(runs)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from goodinit.methods import (
-    curriculum,
+    curricula,
     data,
     diagnostics,
     initialize,
@@ -41,7 +41,7 @@ def _net(seed=0, **options):
 
 def _fit(net, steps=30, seed=0, lr=0.1, training=None, **more):
     update = updates.synchronous(net, optimizers.sgd(net.named_parameters(), lr=lr), None)
-    batches = curriculum.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
+    batches = curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
     training = training or train.Training(steps=steps)
     return train.fit(net, objectives.cross_entropy, batches, update, training, **more)
 
@@ -88,7 +88,7 @@ def test_sgd_is_torch_s_bit_by_bit():
     ours, theirs = _net(), _net()
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
     _fit(ours)
-    for batch in curriculum.full(_examples(), batch_size=20, steps=30, generator=_generator()):
+    for batch in curricula.full(_examples(), batch_size=20, steps=30, generator=_generator()):
         optimizer.zero_grad()
         nn.functional.cross_entropy(theirs(batch.images), batch.labels, reduction="none").mean().backward()
         optimizer.step()
@@ -97,7 +97,7 @@ def test_sgd_is_torch_s_bit_by_bit():
 
 def test_an_epoch_without_replacement_is_a_permutation():
     train_set = data.Examples(torch.arange(10.0)[:, None], torch.arange(10))
-    batches = list(curriculum.full(train_set, batch_size=3, steps=6, generator=_generator()))
+    batches = list(curricula.full(train_set, batch_size=3, steps=6, generator=_generator()))
     for epoch in (batches[:3], batches[3:]):
         assert len(torch.cat([batch.labels for batch in epoch]).unique()) == 9
     assert all(torch.equal(batch.images[:, 0].long(), batch.labels) for batch in batches)
@@ -105,7 +105,7 @@ def test_an_epoch_without_replacement_is_a_permutation():
 
 def test_with_replacement_every_draw_is_independent():
     train_set = data.Examples(torch.zeros(5, 1), torch.arange(5))
-    drawn = torch.stack([batch.labels for batch in curriculum.full(
+    drawn = torch.stack([batch.labels for batch in curricula.full(
         train_set, batch_size=8, steps=500, generator=_generator(), replacement=True)])  # fmt: skip
     assert drawn.shape == (500, 8)  # more than there are examples
     share = drawn.flatten().bincount() / drawn.numel()
@@ -117,7 +117,7 @@ def test_loss_after_the_update_is_that_of_the_updated_net():
     net, twin = _net(), _net()
     after = _fit(net, steps=1, training=train.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
     before = _fit(twin, steps=1).series["loss"][1][0]
-    batch = next(curriculum.full(_examples(), batch_size=20, steps=1, generator=_generator()))
+    batch = next(curricula.full(_examples(), batch_size=20, steps=1, generator=_generator()))
     with torch.no_grad():
         assert objectives.cross_entropy(net, batch)[0] == after
         assert objectives.cross_entropy(_net(), batch)[0] == before
@@ -214,7 +214,7 @@ def test_a_stack_trains_each_net_as_if_alone(activation):
     nets = [_net(seed, activation=activation) for seed in range(4)]
     stacked = stack.stack(nets)
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
-    orders = [curriculum.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
+    orders = [curricula.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
     joined = map(data.stack, zip(*orders, strict=True))
     training = train.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
     test = [data.stack([batch] * 4) for batch in data.batches(_examples(seed=9), 50)]
@@ -239,7 +239,7 @@ def test_the_size_of_a_stack_changes_no_bit():
         stacked = stack.stack([_net(seed) for seed in range(size)])
         update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
         orders = [
-            curriculum.full(_examples(), batch_size=20, steps=20, generator=_generator(seed)) for seed in range(size)
+            curricula.full(_examples(), batch_size=20, steps=20, generator=_generator(seed)) for seed in range(size)
         ]
         train.fit(
             stacked,

@@ -16,7 +16,7 @@ from goodinit import catalog, prepared, record, spec
 from goodinit import checkpoint as checkpoints
 from goodinit.errors import InputError, nearest
 from goodinit.methods import (
-    curriculum,
+    curricula,
     data,
     diagnostics,
     initialize,
@@ -117,6 +117,7 @@ def _train(runs, data_root, device, progress, checkpoint):
     run, parts = runs[0], runs[0].parts  # but for seed and initializer, all have these options
     with input_errors():
         training = train.Training(**parts["training"])
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
         first = _load(run, data_root)
         steps = training.total_steps(len(first.train.labels))
         shape = first.preprocessing.shape(first.train.images)
@@ -124,7 +125,7 @@ def _train(runs, data_root, device, progress, checkpoint):
         stacked = _stackable(run, net)
         if not stacked and len(runs) > 1:
             return [one for run in runs for one in _train([run], data_root, device, progress, checkpoint)]
-        splits = [split.to(device) for split in (first, *(_load(run, data_root) for run in runs[1:]))]
+        splits = _moved([first, *(_load(run, data_root) for run in runs[1:])], device)
         nets = [net, *(_build(run, shape, first.classes) for run in runs[1:])]
         initial = [_initialize(*one, device) for one in zip(runs, nets, splits, strict=True)]
         model = stack.stack(nets) if stacked else nets[0]
@@ -133,7 +134,10 @@ def _train(runs, data_root, device, progress, checkpoint):
         update = call(updates, parts, "update", model, optimizer, _generator(run, "update"))
         schedule = _schedule(run, optimizer) if "schedule" in parts else None
         courses = [_course(*one, training.batch_size, steps) for one in zip(runs, splits, strict=True)]
-        streams = [_generator(run, "augment") for run in runs]
+        streams = [
+            data.Augmentation(split.preprocessing, _generator(run, "augment"))
+            for run, split in zip(runs, splits, strict=True)
+        ]
         orders = [_augmented(*one, device) for one in zip(splits, courses, streams, strict=True)]
     objective_of = objective(parts)
     at_once = evaluation_batch(device.type, shape, training.batch_size)
@@ -146,7 +150,6 @@ def _train(runs, data_root, device, progress, checkpoint):
     if steps:
         _rehearse(run, model, objective_of, join([next(data.batches(split.train, 2)) for split in splits]))
 
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
     with contextlib.ExitStack() as context:
         with input_errors():
             watched = [
@@ -198,6 +201,12 @@ def _train(runs, data_root, device, progress, checkpoint):
     return records
 
 
+def _moved(splits, device):
+    """Return the splits on the device, where what is equal in several of them is held once."""
+    moved = {}
+    return [split.to(device, moved) for split in splits]
+
+
 def _evaluation(splits, objective_of, join, at_once):
     """Return a function (model, names of parts) -> {metric: mean over the part's examples}."""
 
@@ -222,8 +231,8 @@ class _Initial(NamedTuple):
 
 def _build(run, shape, classes):
     """Return the run's model with the weights that it is built with, drawn on the CPU: the same for every device."""
-    with torch.random.fork_rng():
-        torch.manual_seed(spec.stream(run.seed, "model"))
+    with torch.random.fork_rng([]):  # no GPU takes part
+        torch.default_generator.manual_seed(spec.stream(run.seed, "model"))
         return call(models, run.parts, "model", shape, classes)
 
 
@@ -256,17 +265,17 @@ def _rehearse(run, model, objective_of, batch):
 
 
 def _course(run, split, batch_size, steps):
-    """Return the Course of the run's training batches."""
+    """Return the BatchSchedule of the run's training batches."""
     size = {"batch_size": batch_size, "steps": steps}
     generators = {"generator": _generator(run, "order"), "subset_generator": _generator(run, "subset")}
-    return call(curriculum, run.parts, "curriculum", split.train, **size, **generators)
+    return call(curricula, run.parts, "curriculum", split.train, **size, **generators)
 
 
-def _augmented(split, course, generator, device):
-    """Return an iterator over the batches of a Course, augmented where the data are."""
+def _augmented(split, course, augmentation, device):
+    """Return an iterator over the batches of a BatchSchedule, augmented where the data are."""
     if split.preprocessing.pad is None:
         return course
-    return (split.preprocessing.augment(batch.to(device), generator) for batch in course)
+    return (augmentation(batch.to(device)) for batch in course)
 
 
 def _forgetting(batches, starts, optimizer, first):

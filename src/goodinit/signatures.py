@@ -17,7 +17,7 @@ MODULES = {
     "optimizer": "methods/optimizers.py",
     "schedule": "methods/schedules.py",
     "update": "methods/updates.py",
-    "curriculum": "methods/curriculum.py",
+    "curriculum": "methods/curricula/__init__.py",
     "diagnostics": "methods/diagnostics/__init__.py",
     "figure": "report/figures.py",
     "test": "report/claims.py",

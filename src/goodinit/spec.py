@@ -13,6 +13,7 @@ from pathlib import Path
 
 from goodinit import checks, documents, signatures
 from goodinit.errors import InputError, nearest
+from goodinit.streams import stream
 
 __all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
 
@@ -236,12 +237,6 @@ def fill(parts):
         else signatures.fill(part, options)
         for part, options in parts.items()
     }
-
-
-def stream(seed, purpose):
-    """Return the seed, 0 to 2^63 - 1, of the random stream of one purpose of a run."""
-    digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def _draw(path, how, trials):

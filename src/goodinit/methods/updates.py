@@ -1,11 +1,10 @@
-"""Updates: which neurons an optimizer's step moves."""
+"""Updates: which neurons an optimizer's step changes."""
 
-import math
 from typing import Literal
 
-import torch
 from torch import nn
-from torch.nn import functional
+
+from goodinit.methods.neuron_groups import choose_layers, group_neurons, linear_with_row_gradients
 
 __all__ = ["semi_synchronous", "synchronous"]
 
@@ -15,7 +14,7 @@ def synchronous(model, optimizer, generator):
 
     Args:
         model: not used.
-        optimizer: its step moves every parameter.
+        optimizer: its step changes every parameter.
         generator: not used.
 
     Returns:
@@ -43,8 +42,9 @@ def semi_synchronous(
         W &\leftarrow W - \eta \frac{\partial L}{\partial W} + \alpha \Delta W \qquad (5) \\
         W &\leftarrow W + \alpha \Delta W \qquad (6)
 
-    So it is the optimizer's own rule for a gradient that is 0 outside the group's rows.  Only those rows of the
+    This is the optimizer's own rule for a gradient that is 0 outside the group's rows.  Only those rows of the
     gradient are computed and stored, as a sparse tensor, which makes a step cheaper than an ordinary one.
+    `goodinit.semi_synchronous` does the same for torch.optim.SGD.
 
     Deviation: a neuron's bias goes with its weights, and so does weight decay, which is part of the gradient;
     batch normalization's scale and shift are updated every time.  The paper does not say.
@@ -53,13 +53,13 @@ def semi_synchronous(
         model: changed in place: its layers are replaced by ones that give such gradients, with the same parameters.
         optimizer: `sgd`, `momentum` or `nesterov`, without `clip_norm`.
         generator: shuffles the neurons.
-        layers: names of linear layers, as in `model.named_modules()`; all but the last where there is none.
-        groups: how many in each layer; the square root of N where there is none.
-        members: neurons of a group are neighbors, or are drawn at random.
+        layers: names of linear layers, as in `model.named_modules()`; None for all but the last.
+        groups: number of groups in each layer; None for the square root of N.
+        members: neurons of a group are adjacent, or are drawn at random.
 
     Returns:
-        An object whose step() applies the gradients, clears them, and passes the turn on.  Whose turn it is, and the
-        groups, belong to the model's state.
+        An object whose step() applies the gradients, clears them, and passes the turn on.  The turn and the groups
+        belong to the model's state.
 
     Raises:
         ValueError: there is no such linear layer, N is no square or not a multiple of `groups`, or the optimizer
@@ -70,35 +70,12 @@ def semi_synchronous(
     """
     if not getattr(optimizer, "linear", False) or optimizer.clip_norm is not None:
         raise ValueError("semi_synchronous: works with the optimizers sgd, momentum and nesterov without clip_norm")
-    known = [name for name, module in model.named_modules() if isinstance(module, nn.Linear) and name]
-    chosen = known[:-1] if layers is None else layers
-    for name in chosen:
-        if name not in known:
-            raise ValueError(f"semi_synchronous: layers: no linear layer {name!r}; the model has {', '.join(known)}")
-    if not chosen:
-        raise ValueError("semi_synchronous: layers: the model has no linear layer but the last")
     replaced = []
-    for name in chosen:
-        linear = model.get_submodule(name)
-        count = _group_count(name, linear.out_features, groups)
-        order = torch.arange(linear.out_features)
-        if members == "shuffled":
-            order = torch.randperm(linear.out_features, generator=generator)
-        replaced.append(_TakingTurns(linear, order.view(count, -1).sort().values))
+    for name, linear in choose_layers(model, layers).items():
+        grouped = group_neurons(name, linear.out_features, groups, members, generator)
+        replaced.append(_TakingTurns(linear, grouped))
         model.set_submodule(name, replaced[-1])
     return _Update(optimizer, replaced)
-
-
-def _group_count(name, neurons, groups):
-    root = math.isqrt(neurons)
-    if groups is None and root**2 != neurons:
-        raise ValueError(
-            f"semi_synchronous: layer {name} has {neurons} neurons, which is no square: the nearest are {root**2} "
-            f"and {(root + 1) ** 2}; or give groups, a number that divides {neurons}"
-        )
-    if groups is not None and (groups < 1 or neurons % groups):
-        raise ValueError(f"semi_synchronous: groups: {groups} does not divide the {neurons} neurons of layer {name}")
-    return groups or root
 
 
 class _Update:
@@ -123,10 +100,10 @@ class _TakingTurns(nn.Linear):
         self.turn = 0
 
     def forward(self, inputs):
-        return _Linear.apply(inputs, self.weight, self.bias, self.groups[self.turn])
+        return linear_with_row_gradients(inputs, self.weight, self.bias, self.groups[self.turn])
 
     def all_at_once(self):
-        """Let all neurons be one group, for whoever looks at the whole gradient."""
+        """Make all neurons one group, for whoever looks at the whole gradient."""
         self.groups, self.turn = self.groups.view(1, -1).sort().values, 0
 
     def get_extra_state(self):
@@ -134,28 +111,3 @@ class _TakingTurns(nn.Linear):
 
     def set_extra_state(self, turn):
         self.turn = turn
-
-
-class _Linear(torch.autograd.Function):
-    """An affine map of (N, inputs), whose gradients of weight and bias are sparse: of some rows alone."""
-
-    @staticmethod
-    def forward(ctx, inputs, weight, bias, rows):
-        ctx.save_for_backward(inputs, weight, rows)
-        ctx.has_bias = bias is not None
-        return functional.linear(inputs, weight, bias)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        inputs, weight, rows = ctx.saved_tensors
-        low = gradient.dtype != weight.dtype
-        with torch.autocast(gradient.device.type, gradient.dtype if low else None, enabled=low):
-            back = gradient @ weight if ctx.needs_input_grad[0] else None
-            part = gradient.index_select(1, rows)
-            of_weight = _sparse(rows, part.T @ inputs, weight.shape)
-        of_bias = _sparse(rows, part.sum(0), weight.shape[:1]) if ctx.has_bias else None
-        return back, of_weight, of_bias, None
-
-
-def _sparse(rows, values, shape):
-    return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)

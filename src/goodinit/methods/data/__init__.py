@@ -1,5 +1,6 @@
 """Data sets as tensors, mapped into memory; their parts, batches and pixels."""
 
+from goodinit.methods.data.augmentation import Augmentation as Augmentation
 from goodinit.methods.data.examples import Examples as Examples
 from goodinit.methods.data.examples import Preprocessing as Preprocessing
 from goodinit.methods.data.examples import Splits as Splits

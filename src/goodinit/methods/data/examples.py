@@ -70,17 +70,31 @@ class Preprocessing:
 
     def augment(self, examples, generator):
         """Return normalized training examples, (N, C, H, W), cut and mirrored at random, all at once."""
+        windows = self.draw_windows(examples.images.shape, generator)
+        return self.cut(examples, *(drawn.to(examples.images.device) for drawn in windows))
+
+    def draw_windows(self, shape, generator):
+        """Return what `cut` needs for images of the shape (N, C, H, W).
+
+        Returns:
+            The upper left corners of the windows in the padded images, int64 (2, N, 1), and, where half of the images
+            are mirrored, which, bool (N, 1).
+        """
+        count, _, side, _ = shape
+        corners = torch.randint(side + 2 * self.pad - (self.crop or side) + 1, (2, count, 1), generator=generator)
+        return (corners, torch.rand(count, 1, generator=generator) < 0.5) if self.mirror else (corners,)
+
+    def cut(self, examples, corners, mirrored=None):
+        """Return normalized examples, (N, C, H, W), cut to these windows and mirrored, see `draw_windows`."""
         images = examples.images
         if self.pad:  # zeros are those of normalized images; without them pixels are fewer once they are cut
             images = functional.pad(self._pixels(images), [self.pad] * 4)
         count, channels, *padded = images.shape
         height, width = (self.crop or side - 2 * self.pad for side in padded)
-        top, left = torch.randint(padded[0] - height + 1, (2, count, 1), generator=generator).to(images.device)
         rows, columns = (torch.arange(side, device=images.device) for side in (height, width))
-        rows, columns = top + rows, left + columns
-        if self.mirror:
-            mirrored = torch.rand(count, 1, generator=generator) < 0.5
-            columns = torch.where(mirrored.to(images.device), columns.flip(1), columns)
+        rows, columns = corners[0] + rows, corners[1] + columns
+        if mirrored is not None:
+            columns = torch.where(mirrored, columns.flip(1), columns)
         places = rows[:, :, None] * padded[1] + columns[:, None, :]
         cut = images.flatten(2).gather(2, places.view(count, 1, -1).expand(-1, channels, -1))
         cut = cut.view(count, channels, height, width)
@@ -120,10 +134,23 @@ class Splits:
     checksum: str | None = None
     preprocessing: Preprocessing = Preprocessing()
 
-    def to(self, device):
-        """Return the same splits on `device`, but for parts too large to be held there."""
+    def to(self, device, moved=None):
+        """Return the same splits on `device`, but for parts too large to be held there.
+
+        Args:
+            device: where to.
+            moved: a dictionary that the calls for several splits share, so that what they have in common is moved once.
+        """
+        moved = {} if moved is None else moved
+
+        def move(tensor):
+            key = tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+            if key not in moved:
+                moved[key] = tensor, tensor.to(device)  # both, so that no other gets the first one's address
+            return moved[key][1]
+
         parts = (self.train, self.validation, self.test)
-        parts = (part if part.images.nbytes > HELD else part.to(device) for part in parts)
+        parts = (part if part.images.nbytes > HELD else Examples(*map(move, part)) for part in parts)
         return Splits(*parts, self.classes, self.checksum, self.preprocessing.to(device))
 
 

@@ -162,5 +162,36 @@ class _Layer(nn.Module):
         self.skip = skip
 
     def forward(self, inputs):
-        outputs = functools.reduce(torch.maximum, [piece(inputs) for piece in self.pieces])
+        outputs = _maxout([piece(inputs) for piece in self.pieces])
         return self.activation(outputs + inputs if self.skip else outputs)
+
+
+def _maxout(pieces):
+    """Return the elementwise maximum of the pieces, tensors of the same shape; at a tie the first has the gradient."""
+    if len(pieces) > 1 and torch.is_grad_enabled():
+        return _Maxout.apply(*pieces)
+    return functools.reduce(torch.maximum, pieces)
+
+
+class _Maxout(torch.autograd.Function):
+    """The maximum of several tensors, which keeps where each of them won.
+
+    The gradient of torch.maximum divides ties, for which it needs four times as many operations.
+    """
+
+    @staticmethod
+    def forward(ctx, first, *others):
+        won = []
+        for piece in others:
+            won.append(piece > first)
+            first = torch.maximum(first, piece)
+        ctx.save_for_backward(*won)
+        return first
+
+    @staticmethod
+    def backward(ctx, gradient):
+        gradients = []
+        for won in reversed(ctx.saved_tensors):
+            gradients.append(gradient * won)  # exact, and faster than torch.where
+            gradient = gradient - gradients[-1]
+        return gradient, *reversed(gradients)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from goodinit import runner, spec
-from goodinit.methods import curriculum, data
+from goodinit.methods import curricula, data
 
-SELECTIONS = list(curriculum.SELECTIONS)
+SELECTIONS = list(curricula.SELECTIONS)
 
 
 def _generator(seed=0):
@@ -24,7 +24,7 @@ def _examples(count=200, classes=4, size=8, seed=0):
 
 def _progressive(train, seed=0, **options):
     options = {"batch_size": 16, "steps": 40, "fractions": [0.1, 0.5], "stage_steps": [10, 10]} | options
-    return curriculum.progressive(train, generator=_generator(seed), subset_generator=_generator(seed + 9), **options)
+    return curricula.progressive(train, generator=_generator(seed), subset_generator=_generator(seed + 9), **options)
 
 
 def _seen(batches):
@@ -58,7 +58,7 @@ def test_a_selection_follows_from_its_own_stream(selection):
 def test_on_everything_the_batches_are_those_of_training_without_a_subset(selection, fraction):
     train = _examples()
     course = _progressive(train, 1, selection=selection, fractions=[fraction], stage_steps=[7])
-    plain = curriculum.full(train, batch_size=16, steps=33, generator=_generator(1))
+    plain = curricula.full(train, batch_size=16, steps=33, generator=_generator(1))
     for batch, expected in zip(itertools.islice(course, 7, None), plain, strict=True):
         assert torch.equal(batch.images, expected.images)
 

@@ -1,0 +1,141 @@
+"""Progressive Data Increasing as a batch sampler for plain PyTorch code."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import goodinit
+from goodinit.methods import curricula, data
+from goodinit.streams import stream
+
+COUNT, CLASSES = 120, 4
+OPTIONS = {"batch_size": 16, "steps": 30, "fractions": [0.1, 0.5], "stage_steps": [7, 9]}
+
+
+def _examples():
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=generator)
+    return data.Examples(images, torch.randint(CLASSES, (COUNT,), generator=generator))
+
+
+def _sampler(train, **changes):
+    return goodinit.progressive(train.labels, **OPTIONS | {"labels": train.labels, "features": train.images} | changes)
+
+
+@pytest.mark.parametrize("selection", list(curricula.SELECTIONS))
+@pytest.mark.parametrize("seed", [0, 3])
+def test_the_same_seed_gives_the_batches_of_a_study(selection, seed):
+    train = _examples()
+    streams = [torch.Generator().manual_seed(stream(seed, purpose)) for purpose in ("order", "subset")]
+    schedule = curricula.progressive(
+        train, **OPTIONS, selection=selection, generator=streams[0], subset_generator=streams[1]
+    )
+    sampler = _sampler(train, selection=selection, seed=seed)
+    assert (sampler.starts, len(sampler)) == (schedule.starts, 30)
+    assert torch.equal(sampler.subset, schedule.subset)
+    for indices, batch in zip(sampler, schedule, strict=True):
+        assert torch.equal(train.images[indices], batch.images)
+        assert torch.equal(train.labels[indices], batch.labels)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_data_loader_gives_the_same_batches_with_and_without_workers(workers):
+    train = _examples()
+    sampler = _sampler(train, seed=5)
+    context = "forkserver" if workers else None  # a fork of a process with threads is warned of
+    loader = DataLoader(
+        TensorDataset(*train), batch_sampler=sampler, num_workers=workers, multiprocessing_context=context
+    )
+    assert len(loader) == 30
+    for (images, labels), indices in zip(loader, sampler, strict=True):
+        assert torch.equal(images, train.images[indices])
+        assert torch.equal(labels, train.labels[indices])
+
+
+def test_stages_start_where_the_sampler_says():
+    sampler = _sampler(_examples())
+    stages = [list(itertools.islice(iter(sampler), first, last)) for first, last in [(0, 7), (7, 16), (16, 30)]]
+    assert sampler.starts == (7, 16)
+    assert [len(batches[0]) for batches in stages] == [12, 16, 16]
+    first, second, third = (set(itertools.chain(*batches)) for batches in stages)
+    assert first == set(sampler.subset[:12].tolist())
+    assert first < second <= set(sampler.subset.tolist())
+    assert not third <= second
+
+
+@pytest.mark.parametrize("position", [0, 3, 7, 20, 30])
+def test_a_pass_resumes_at_any_batch(position):
+    whole, resumed = list(_sampler(_examples())), _sampler(_examples())
+    resumed.set_position(position)
+    assert len(resumed) == 30 - position
+    for _ in range(2):  # every pass is the same
+        assert list(resumed) == whole[position:]
+
+
+def test_stages_last_as_many_epochs_as_asked():
+    options = {"fractions": [0.005, 0.1, 0.5], "stage_epochs": [3, 2, 0.5]}
+    sampler = goodinit.progressive(1000, batch_size=10, steps=100, **options)
+    assert sampler.starts == (3, 3 + 20, 3 + 20 + 25)
+
+
+def test_seeds_differ_and_torch_s_random_state_does_not_matter():
+    torch.manual_seed(1)
+    first = list(_sampler(_examples(), seed=1))
+    torch.manual_seed(2)
+    assert list(_sampler(_examples(), seed=1)) == first
+    assert list(_sampler(_examples(), seed=2)) != first
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray, torch.as_tensor])
+def test_labels_may_be_any_sequence(kind):
+    labels = [0] * 90 + [1] * 20 + [2] * 10
+    options = OPTIONS | {"selection": "class_balanced", "labels": kind(labels)}
+    subset = goodinit.progressive(labels, **options).subset
+    assert np.bincount(np.asarray(labels)[subset[:12]]).tolist() == [4, 4, 4]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])
+def test_features_may_be_rows_of_numbers_of_any_size(dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows = (1e6 * torch.randn(60, 5, generator=generator, dtype=torch.float64)).to(dtype)
+    rows[30:] = rows[:30]  # each twice
+    for selection in ("k_center", "herding"):
+        sampler = goodinit.progressive(60, **OPTIONS, selection=selection, features=rows)
+        assert len(sampler.subset.unique()) == 30
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"selection": "class_balanced", "labels": None}, r"class_balanced needs labels, integers of shape \(120,\)"),
+        ({"selection": "class_balanced", "labels": [0] * 119}, r"needs labels.*not \(119,\)"),
+        ({"selection": "k_center", "features": None}, "k_center compares features: images of shape"),
+        ({"selection": "herding", "features": torch.zeros(120)}, r"herding compares features.*not \(120,\)"),
+        ({"selection": "herding", "features": torch.zeros(12, 3)}, r"herding compares features.*not \(12, 3\)"),
+        ({"selection": "nearest"}, "'nearest': allowed: random, class_balanced, k_center, herding"),
+        ({"stage_steps": None}, "give either stage_steps or stage_epochs"),
+        ({"stage_epochs": [1, 2]}, "give either stage_steps or stage_epochs"),
+        ({"stage_steps": None, "stage_epochs": [1]}, "2 fractions and 1 stage_epochs"),
+        ({"stage_steps": [1]}, "2 fractions and 1 stage_steps"),
+        ({"stage_steps": [20, 20]}, "together at most 30"),
+        ({"batch_size": 121}, "batch_size: 121 is not between 1 and the 120 examples"),
+        ({"batch_size": 0}, "batch_size: 0"),
+        ({"steps": -1}, "steps, -1, is less than 0"),
+        ({"fractions": [0.5, 2]}, "at most 1"),
+        ({"fractions": [0.5] * 1000}, "1000 fractions"),
+        ({"fractions": [0.0] * 1000, "stage_steps": [0] * 1000}, "more than 0"),
+    ],
+)
+def test_wrong_arguments_are_refused_in_one_line(options, message):
+    with pytest.raises(ValueError, match=message) as error:
+        _sampler(_examples(), **options)
+    assert len(str(error.value)) <= 300
+    assert "\n" not in str(error.value)
+
+
+def test_a_position_outside_the_training_is_refused():
+    with pytest.raises(ValueError, match="31 is not between 0 and the 30 batches"):
+        _sampler(_examples()).set_position(31)
