@@ -152,6 +152,14 @@ def house(tmp_path):
     return House(tmp_path)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _prepared_in_the_data_folder():
+    """Prepare data where the tests look for them, whatever the user's environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("GOODINIT_PREPARED", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
     """Return a data folder in which the embedded sets are prepared when they are first used."""

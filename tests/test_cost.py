@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import cli, commands, cost, prepared, spec
+from goodinit import catalog, cli, commands, cost, prepared, spec
 from goodinit.report import costs
 
 PARTS = {
@@ -87,7 +87,7 @@ def test_smaller_batches_take_less_memory():
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_sizes_are_those_of_the_prepared_sets(name, data_root):
     arrays, _ = prepared.load(name, str(data_root))
-    shape, classes, train_examples, test_examples = prepared.SIZES[name]
+    shape, classes, train_examples, test_examples = catalog.SIZES[name]
     assert [array.shape for array in arrays[::2]] == [(train_examples, *shape), (test_examples, *shape)]
     assert set(arrays[1]) == set(range(classes))
 

@@ -20,19 +20,24 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "report/*.py": REPORT
     | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
     "runner.py": {"torch", "numpy"}
-    | {f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "pictures", "prepared", "errors")},
+    | {f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "catalog", "prepared", "errors")},
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
     "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.errors"},
     "cost.py": {"torch"}
-    | {f"goodinit.{name}" for name in ("runner", "prepared", "methods", "settings", "signatures", "errors")},
+    | {f"goodinit.{name}" for name in ("runner", "catalog", "methods", "settings", "signatures", "errors")},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
     "cli.py": {"goodinit.commands", "goodinit.errors"},
     "__main__.py": {"goodinit.cli"},
-    "prepared.py": {"numpy", "torchvision", "goodinit.pictures", "goodinit.embedded"},
-    "embedded.py": {"numpy", "torch", "sklearn", "PIL"},
-    "pictures.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
+    "prepared.py": {"numpy"}
+    | {f"goodinit.{name}" for name in ("catalog", "download", "embedded", "image_folder", "pictures", "errors")},
+    "download.py": {"numpy", "torchvision", "goodinit.catalog"},
+    "embedded.py": {"numpy", "torch", "sklearn", "PIL", "goodinit.catalog"},
+    "pictures.py": {"numpy", "PIL", "goodinit.decode", "goodinit.image_folder", "goodinit.errors"},
+    "decode.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
+    "image_folder.py": set(),
+    "catalog.py": {"goodinit.errors"},
     "processes.py": set(),
     "errors.py": set(),
     "signatures.py": {"goodinit.errors"},
@@ -40,7 +45,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "record.py": PLAIN | {"goodinit.errors"},
     "settings.py": {"goodinit.errors", "goodinit.documents"},
     "protocol.py": set(),
-    "checks.py": {f"goodinit.{name}" for name in ("errors", "record", "pictures", "signatures")},
+    "checks.py": {f"goodinit.{name}" for name in ("errors", "record", "catalog", "signatures")},
     "spec.py": PLAIN | {f"goodinit.{name}" for name in ("errors", "documents", "checks", "signatures")},
     "__init__.py": set(),
 }
@@ -64,7 +69,9 @@ def test_imports_only_what_it_may(file):
             assert any(name == one or name.startswith(f"{one}.") for one in allowed), name
 
 
-@pytest.mark.parametrize("module", ["spec", "record", "report.tables", "report.figures", "report.claims", "cli"])
+@pytest.mark.parametrize(
+    "module", ["catalog", "spec", "record", "report.tables", "report.figures", "report.claims", "cli"]
+)
 def test_is_imported_without_torch(module):
     code = f"import sys, goodinit.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

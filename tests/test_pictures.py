@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from goodinit import cli, cost, pictures, prepared, runner, spec
+from goodinit import catalog, cli, cost, decode, image_folder, pictures, prepared, runner, spec
 from goodinit.errors import InputError
 from goodinit.methods import curriculum, data
 
@@ -85,13 +85,13 @@ def test_the_middle_square_is_reduced_smoothly():
     wide = Image.fromarray(np.repeat(np.arange(90, dtype=np.uint8)[None], 30, 0).repeat(3).reshape(30, 90, 3))
     file = io.BytesIO()
     wide.save(file, "png")
-    found = pictures._decode(file.getvalue(), 10)
+    found = decode.decode_square(file.getvalue(), 10)
     assert found.shape == (3, 10, 10)
     np.testing.assert_allclose(found[0, 5, 1:-1], 30 + np.arange(4, 28, 3), atol=1)  # of columns 30 to 59, each third
     checks = np.indices((30, 30)).sum(0) % 2 * 255
     file = io.BytesIO()
     Image.fromarray(checks.astype(np.uint8)).save(file, "png")
-    assert abs(pictures._decode(file.getvalue(), 10).astype(int) - 127).max() < 30  # not every third pixel
+    assert abs(decode.decode_square(file.getvalue(), 10).astype(int) - 127).max() < 30  # not every third pixel
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_the_middle_square_is_reduced_smoothly():
     ],
 )
 def test_whatever_is_not_rgb_becomes_rgb(mode, suffix, color, expected):
-    found = pictures._decode(_picture(color, mode=mode, suffix=suffix), 8)
+    found = decode.decode_square(_picture(color, mode=mode, suffix=suffix), 8)
     assert abs(found.astype(int) - np.array(expected)[:, None, None]).max() <= 5
 
 
 def test_sixteen_bits_are_reduced_to_eight():
     file = io.BytesIO()
     Image.fromarray(np.full((20, 20), 90 * 256 + 7, np.uint16)).save(file, "png")
-    assert (pictures._decode(file.getvalue(), 8) == 90).all()
+    assert (decode.decode_square(file.getvalue(), 8) == 90).all()
 
 
 def test_pictures_are_turned_as_their_exif_says():
@@ -123,7 +123,7 @@ def test_pictures_are_turned_as_their_exif_says():
     exif, file = Image.Exif(), io.BytesIO()
     exif[0x0112] = 6  # the camera was turned: what is above belongs to the right
     image.save(file, "jpeg", exif=exif, quality=95)
-    found = pictures._decode(file.getvalue(), 8).astype(int)
+    found = decode.decode_square(file.getvalue(), 8).astype(int)
     assert found[:, :, 5:].min() > 200
     assert found[:, :, :3].max() < 50
 
@@ -175,7 +175,7 @@ def test_bytes_that_are_damaged_are_no_picture(suffix, options):
         except Exception:  # a decoder may say anything
             refused += 1
             with pytest.raises(Exception, match=r"."):
-                pictures._decode(bytes(content), 16)
+                decode.decode_square(bytes(content), 16)
     assert refused or suffix == "jpeg"
 
 
@@ -184,17 +184,17 @@ def test_grays_of_no_known_depth_are_refused(mode, color):
     file = io.BytesIO()
     Image.new(mode, (20, 20), color).save(file, "tiff")
     with pytest.raises(ValueError, match="no known depth"):
-        pictures._decode(file.getvalue(), 8)
+        decode.decode_square(file.getvalue(), 8)
 
 
 def test_links_are_followed_once_and_what_is_hidden_is_not(tmp_path):
     tree = _tree(tmp_path)
-    listed = pictures._listed(tree)
+    listed = image_folder.list_pictures(tree)
     (tree / "train" / "gato" / "self").symlink_to(".", target_is_directory=True)
     hidden = tree / "train" / "gato" / ".ipynb_checkpoints"
     hidden.mkdir()
     (hidden / "0.JPEG").write_bytes(_picture())
-    assert pictures._listed(tree) == listed
+    assert image_folder.list_pictures(tree) == listed
     (tree / "train" / "gato" / "broken.JPEG").symlink_to("nowhere")
     assert len(_load(tmp_path, allowed_bad=0.1)[1]["unreadable"]) == 1
 
@@ -222,11 +222,11 @@ def test_a_process_that_was_ended_is_one_line(monkeypatch):
     def ended(tasks):
         raise concurrent.futures.process.BrokenProcessPool("terminated abruptly")
 
-    monkeypatch.setattr(pictures, "_decode_chunk", ended)
+    monkeypatch.setattr(decode, "_decode_chunk", ended)
     with pytest.raises(
         ValueError, match=r"a process that decodes pictures was ended.*--processes; what was done is kept"
     ):
-        list(pictures._decoded([("train", 0, "file", ["path"], 8)], 1, 1))
+        list(decode.decode_chunks([decode.Chunk("train", 0, "file", ["path"], 8)], 1, 1))
 
 
 def test_a_picture_with_another_s_suffix_is_read_and_other_files_are_passed_over(tmp_path):
@@ -258,15 +258,15 @@ def test_too_many_unreadable_pictures_are_one_line(tmp_path, share):
 
 def _broken_off(monkeypatch, after):
     """Let the decoding break off after so many chunks."""
-    whole, calls = pictures._decode_chunk, []
+    whole, calls = decode._decode_chunk, []
 
-    def decode(task):
+    def breaking(task):
         if len(calls) == after:
             raise KeyboardInterrupt
         calls.append(task[:2])
         return whole(task)
 
-    monkeypatch.setattr(pictures, "_decode_chunk", decode)
+    monkeypatch.setattr(decode, "_decode_chunk", breaking)
     return calls
 
 
@@ -285,7 +285,7 @@ def test_interrupted_and_resumed_it_gives_the_same_arrays(tmp_path, monkeypatch,
     with (folder / pictures.PROGRESS).open("ab") as progress:
         progress.write(torn)
     with (folder / "train_images.npy").open("r+b") as images:  # the first chunk's numbers did not reach the disk
-        images.seek(pictures.HEADER + 10)
+        images.seek(decode.HEADER + 10)
         images.write(bytes(100))
     calls = _broken_off(monkeypatch, None)
     _load(tmp_path, allowed_bad=0.1)
@@ -410,7 +410,7 @@ def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_pre
     tree.rename(tmp_path / "imagenette2-160")
     with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
         runner.prepare("imagenette-16", tmp_path)
-    monkeypatch.setitem(prepared.PICTURES, "imagenette", (3, 24, 9))
+    monkeypatch.setitem(catalog.PICTURES, "imagenette", (3, 24, 9))
     splits = data.imagenette(tmp_path, _generator(), size=16)
     assert splits.train.images.shape == (24, 3, 16, 16)
 

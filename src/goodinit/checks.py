@@ -3,7 +3,7 @@
 import contextlib
 import json
 
-from goodinit import pictures, record, signatures
+from goodinit import catalog, record, signatures
 from goodinit.errors import InputError, nearest
 
 __all__ = ["at", "outputs", "runs"]
@@ -90,7 +90,7 @@ def _complete(parts):
             raise InputError(f"fixed: {part} is missing")
     if "path" in parts["data"]:  # of what is written below the data folder, before anything else looks at it
         try:
-            pictures.check_name(parts["data"]["path"])
+            catalog.check_folder_name(parts["data"]["path"])
         except ValueError as error:
             raise InputError(f"data.{error}") from None
     training = parts["training"]

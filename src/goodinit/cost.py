@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from goodinit import prepared, runner, settings, signatures
+from goodinit import catalog, runner, settings, signatures
 from goodinit.methods import data, models, optimizers, train
 
 __all__ = ["Cost", "of", "rate", "words"]
@@ -106,7 +106,7 @@ def _sizes(part):
         return images.shape[1:], splits.classes, {"train": len(images), "validation": 0, "test": 0}, images[0].nbytes
     filled = signatures.fill("data", part)
     name = data.PREPARED.get(part["name"], part["name"]).format(**filled)
-    shape, classes, train_examples, test_examples = prepared.size_of(name, settings.data_root())
+    shape, classes, train_examples, test_examples = catalog.size_of(name, settings.data_root())
     held_out = filled["validation_examples"]
     sizes = {
         "train": (filled["train_examples"] or train_examples) - held_out,

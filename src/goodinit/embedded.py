@@ -1,13 +1,15 @@
-"""Sets that need no network: scikit-learn's digits, and shapes that are drawn, as arrays and as files of pictures."""
+"""Sets that need no network: scikit-learn's digits, and shapes that are drawn, as arrays and as picture files."""
 
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 
-__all__ = ["PICTURES", "digits", "pictures", "shapes"]
+from goodinit import catalog
 
-PICTURES = (400, 100)  # to train and to test on
+__all__ = ["digits", "pictures", "shapes"]
+
 CLASSES = (
     "disk",
     "ring",
@@ -22,7 +24,7 @@ CLASSES = (
 )
 
 
-def digits(root):
+def digits(root: Path) -> tuple[np.ndarray, ...]:
     """Return the training and test images of `data.digits`, and their labels."""
     import torch
     from sklearn.datasets import load_digits
@@ -35,7 +37,7 @@ def digits(root):
     return images[:1437], labels[:1437], images[1437:], labels[1437:]
 
 
-def shapes(root, count=6000, size=32):
+def shapes(root: Path, count: int = 6000, size: int = 32) -> tuple[np.ndarray, ...]:
     """Return the arrays of `data.shapes`, drawn: the class is the shape, everything else is noise."""
     random = np.random.default_rng(0)
     labels = np.arange(count) % 10
@@ -65,14 +67,27 @@ def shapes(root, count=6000, size=32):
     return images[:5000], labels[:5000], images[5000:], labels[5000:]
 
 
-def pictures(root, folder, size):
-    """Draw the shapes larger, as JPEG files of different sizes, in a folder for each class; return where they are."""
+def pictures(root: Path, folder: None, size: int) -> Path:
+    """Draw the shapes larger, as JPEG files of different sizes, in a folder for each class; return the image folder.
+
+    Args:
+        root: the data folder, which gets a folder `pictures`; where it has none and is not written to, see
+            `catalog.writable_root`.
+        folder: not used.
+        size: not used.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
     from PIL import Image
 
+    if (root / "pictures").is_dir():
+        return root / "pictures"
+    root = catalog.writable_root(root)
     tree = root / "pictures"
     if tree.is_dir():
         return tree
-    kept, tested = PICTURES
+    _, kept, tested = catalog.PICTURES["pictures"]
     part = root / f".pictures.{os.getpid()}.part"
     images, labels, *_ = shapes(root, kept + tested, 96)
     try:

@@ -1,67 +1,36 @@
-"""Folders of pictures, decoded once into arrays of one size: by several processes, and resumed where it broke off."""
+"""Writes the pictures of an image folder into arrays of one size, and goes on where that was interrupted."""
 
-import concurrent.futures.process
 import contextlib
 import hashlib
-import io
 import json
-import multiprocessing
 import os
-import re
-import signal
 import sys
-import warnings
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from goodinit.processes import end_with_parent
+from goodinit import image_folder
+from goodinit.decode import HEADER, Chunk, decode_chunks
+from goodinit.errors import one_line
+from goodinit.image_folder import Picture
 
-__all__ = ["ALLOWED_BAD", "LAYOUT", "check_name", "locked", "named", "write"]
+__all__ = ["ALLOWED_BAD", "locked", "write"]
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}  # those of torchvision
-CHUNK = 64  # pictures that one process decodes at once, and that are done again after an interruption
-HEADER = 128  # bytes before a .npy file's numbers
+CHUNK = 64  # pictures that one process decodes at once, and that are decoded again after an interruption
 ALLOWED_BAD = 0.01  # of the pictures of a set
-LAYOUT = "pictures in train/<class>/ and val/<class>/"
 PROGRESS = ".progress.jsonl"
 
-
-def named(name):
-    """Return (source, folder, size) of a prepared set called `<source>-<size>` or `folder-<folder>-<size>`, or None.
-
-    Raises:
-        ValueError: the folder's name, or the size, cannot be used.
-    """
-    found = re.fullmatch(r"(?:(imagenette|pictures)|(folder)-(.*))-(\d+)", name, re.DOTALL)
-    if found is None:
-        return None
-    source, other, folder, size = found.groups()
-    if other:
-        check_name(folder)
-    if int(size) < 1:
-        raise ValueError(f"{name}: size: {size} is not more than 0")
-    return source or other, folder, int(size)
-
-
-def check_name(folder):
-    """Check that a folder's name is one, which leads nowhere else.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not re.fullmatch(r"\w[\w.+-]*", folder):
-        raise ValueError(
-            f"folder: path: {folder!r} is not the name of one folder in the data folder's `folders`, of letters, "
-            "digits and _ . + -; a link there may lead anywhere"
-        )
+Parts = dict[str, list[Picture]]
+Done = dict[tuple[str, int], dict]  # what is noted of each finished chunk, by its part and first row
 
 
 @contextlib.contextmanager
-def locked(folder):
+def locked(folder: Path) -> Iterator[None]:
     """Make the folder, and let one process at a time into the block; the others wait.
 
-    The lock is on the file of progress, which goes when the block is done, or when it broke off before any progress.
+    The lock is on the progress file, which is removed when the block ends, or breaks off before any progress.
     """
     import fcntl
 
@@ -72,7 +41,7 @@ def locked(folder):
         fcntl.flock(progress, fcntl.LOCK_EX)
         if file.exists() and os.path.samestat(file.stat(), os.fstat(progress.fileno())):
             break
-        progress.close()  # another process had it, and took it away
+        progress.close()  # another process had the lock, and has removed the file
     with progress:
         try:
             yield
@@ -84,22 +53,23 @@ def locked(folder):
                     folder.rmdir()
 
 
-def write(tree, folder, size, *, processes=None, allowed_bad=ALLOWED_BAD):
+def write(
+    tree: Path, folder: Path, size: int, *, processes: int | None = None, allowed_bad: float = ALLOWED_BAD
+) -> tuple[dict, dict[str, np.ndarray]]:
     """Write the pictures of `tree`/train and `tree`/val as uint8 (N, 3, size, size) into `folder`.
 
-    The tree is ImageNet's, train/<class>/*.JPEG and val/<class>/*.JPEG; where it has no `val`, `test` serves as such.
-    Of each picture, turned as its EXIF says and in RGB as torchvision's loader makes it, the middle square is reduced
-    to the size with an antialiasing linear filter: the shorter side is resized, and the center cut out.  Classes are
-    numbered by their sorted names.  Pictures lie in the order of the hashes of their names: at random, and the same
-    everywhere, so that any first few of them, and any neighbors, are a sample of all classes.
+    The tree has ImageNet's layout, see `image_folder.list_pictures`.  Each picture is turned as its EXIF data say and
+    converted to RGB as by torchvision's loader; its shorter side is resized to `size` with an antialiasing bilinear
+    filter, and its center is cut out.  Labels are indices into the sorted names of the classes.  Pictures are in the
+    order of the hashes of their paths, so that any first or neighboring ones are a random sample of all classes.
 
-    What is finished is noted chunk by chunk, with its checksum, so that an interrupted preparation goes on; an
-    unreadable picture is listed, and the last ones take the places of such.
+    Each finished chunk is noted with its checksum, so that an interrupted preparation goes on.  Unreadable pictures
+    are listed, and the last readable ones take their places.
 
     Args:
-        tree: the folder of pictures.
-        folder: that of the arrays.
-        size: height and width.
+        tree: the image folder.
+        folder: that of the arrays; it is locked.
+        size: height and width in pixels.
         processes: how many; None is one for each processor.
         allowed_bad: the share of the pictures that may be unreadable.
 
@@ -108,139 +78,97 @@ def write(tree, folder, size, *, processes=None, allowed_bad=ALLOWED_BAD):
 
     Raises:
         OSError: a file cannot be read or written.
-        ValueError: the tree is none of classes of pictures, or too many pictures cannot be read.
+        ValueError: an argument is out of range, the tree is not an image folder, or too many pictures are unreadable.
     """
     if not 0 <= allowed_bad < 1:
         raise ValueError(f"allowed_bad: {allowed_bad} is not between 0 and 1")
     if processes is not None and processes < 1:
         raise ValueError(f"processes: {processes} is not at least 1")
-    classes, parts = _listed(tree)
-    total = sum(map(len, parts.values()))
+    classes, parts, links, irregular = image_folder.list_pictures(tree)
+    if links or irregular:
+        print(one_line(f"{tree}: {image_folder.passed_over(links, irregular)}"), file=sys.stderr)
+    fingerprint = image_folder.fingerprint(parts)
     files = {part: folder / f"{part}_images.npy" for part in parts}
-    fingerprint = _fingerprint(tree, parts, size)
-    done = _resumed(folder / PROGRESS, fingerprint, files, size)
-    tasks = [
-        (part, start, str(files[part]), [str(tree / path) for path, _ in parts[part][start : start + CHUNK]], size)
-        for part in parts
-        for start in range(0, len(parts[part]), CHUNK)
-        if (part, start) not in done
-    ]
-    with (folder / PROGRESS).open("ab") as progress:
-        if not done:
-            if progress.tell():
-                print(
-                    f"{folder}: begun again: the pictures, the size or Pillow are others than before", file=sys.stderr
-                )
-            for file in files.values():
-                file.open("wb").close()
-            os.truncate(progress.name, 0)
-            _note(progress, {"fingerprint": fingerprint})
-        bad = sum(len(chunk["bad"]) for chunk in done.values())
-        for chunk in _decoded(tasks, total, processes):
-            _note(progress, chunk)
-            done[chunk["part"], chunk["start"]] = chunk
-            bad += len(chunk["bad"])
-            if bad > allowed_bad * total:
-                break
-    _check_bad(tree, parts, done, allowed_bad * total)
+    done = _write_images(tree, parts, files, fingerprint, size, processes, allowed_bad)
     bad = {part: {row for row, _, _ in _bad(parts, done, part)} for part in parts}
+    labels = {}
     for part, file in files.items():
         _close_up(file, len(parts[part]), bad[part], size)
-    labels = {part: np.array(_places(len(parts[part]), bad[part])) for part in parts}
-    labels = {part: np.array([label for _, label in parts[part]], np.int64)[rows] for part, rows in labels.items()}
+        rows = _places(len(parts[part]), bad[part])
+        labels[part] = np.array([parts[part][row].label for row in rows], np.int64)
     unreadable = [{"file": file, "reason": reason} for part in parts for _, file, reason in _bad(parts, done, part)]
     for one in unreadable:
         print(f"not readable, left out: {tree / one['file']}: {one['reason']}", file=sys.stderr)
     for number, name in enumerate(classes):
         if number not in labels["test"]:
             print(f"{tree}: no pictures of the class {name} to test on", file=sys.stderr)
-    return _facts(classes, labels, done, size) | {"unreadable": unreadable}, labels
+    more = {
+        "fingerprint": fingerprint,
+        "unreadable": unreadable,
+        "passed_over": {"links": len(links), "irregular": len(irregular)},
+    }
+    return _facts(classes, labels, done, size) | more, labels
 
 
-def _listed(tree):
-    """Return the classes' names and {part: [(path, label)]}, the paths below the tree."""
-    test = "val" if (tree / "val").is_dir() else "test"
-    expected = f"expected are {LAYOUT}"
-    for part in ("train", test):
-        if not (tree / part).is_dir():
-            raise ValueError(f"{tree}: there is no folder {part.replace('test', 'val')}: {expected}")
-    classes = _classes(tree / "train")
-    if len(classes) < 2:
-        found = f"one class alone, {classes[0]}" if classes else "no class"
-        raise ValueError(f"{tree / 'train'}: there is {found}; at least two are needed: {expected}")
-    for name in _classes(tree / test):
-        if name not in classes:
-            raise ValueError(f"{tree / test / name}: this class is not in {tree / 'train'}")
-    parts = {}
-    for part, place in (("train", "train"), ("test", test)):
-        found = {name: _pictures(tree, f"{place}/{name}") for name in classes}
-        if part == "train" and (name := next((name for name in classes if not found[name]), None)):
-            raise ValueError(
-                f"{tree / place / name}: there are no pictures of this class: put some there, or delete it"
-            )
-        listed = [(path, label) for label, name in enumerate(classes) for path in found[name]]
-        if not listed:
-            raise ValueError(f"{tree / place}: there are no pictures: {expected}")
-        parts[part] = sorted(listed, key=lambda one: (hashlib.sha256(os.fsencode(one[0])).digest(), one))
-    return classes, parts
-
-
-def _classes(folder):
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _pictures(tree, place):
-    """Return the paths of all pictures in and below a place of the tree, but for what is hidden; links are followed.
+def _write_images(
+    tree: Path,
+    parts: Parts,
+    files: dict[str, Path],
+    fingerprint: str,
+    size: int,
+    processes: int | None,
+    allowed_bad: float,
+) -> Done:
+    """Decode the chunks that are not done into the rows of their part's file; return what is noted of all.
 
     Raises:
-        OSError: a folder cannot be read.
+        ValueError: too many pictures are unreadable; what is done stays noted.
     """
-    if not (tree / place).is_dir():
-        return []
-
-    def fail(error):
-        raise error
-
-    found, seen = [], set()
-    for folder, inner, names in os.walk(tree / place, onerror=fail, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
-        if (here := os.path.realpath(folder)) in seen:
-            inner.clear()  # a link that leads back
-            continue
-        seen.add(here)
-        found += [
-            f"{Path(folder).relative_to(tree).as_posix()}/{name}"
-            for name in names
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-        ]
-    return found
-
-
-def _fingerprint(tree, parts, size):
-    """Return a hash of what the arrays will be made of: the files as they are, the size, and who decodes them."""
     import PIL
 
-    digest = hashlib.sha256(f"{size} {CHUNK} {PIL.__version__}".encode())
-    for part, listed in parts.items():
-        for path, label in listed:
-            facts = (
-                (tree / path).stat() if (tree / path).exists() else (tree / path).lstat()
-            )  # a broken link is read as bad
-            digest.update(os.fsencode(f"{part}\0{label}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\0"))
-    return digest.hexdigest()
+    progress_file = files["train"].with_name(PROGRESS)
+    begin = {"fingerprint": fingerprint, "size": size, "chunk": CHUNK, "pillow": PIL.__version__}
+    done = _resume(progress_file, begin, files, size)
+    total = sum(map(len, parts.values()))
+    chunks = [
+        Chunk(part, start, str(files[part]), [str(tree / one.path) for one in listed[start : start + CHUNK]], size)
+        for part, listed in parts.items()
+        for start in range(0, len(listed), CHUNK)
+        if (part, start) not in done
+    ]
+    with progress_file.open("ab") as progress:
+        if not done:
+            if progress.tell():
+                print(
+                    f"{progress_file.parent}: begun again: the pictures, the size or Pillow are not those of before",
+                    file=sys.stderr,
+                )
+            for file in files.values():
+                file.open("wb").close()
+            os.truncate(progress.name, 0)
+            _note(progress, begin)
+        bad = sum(len(chunk["bad"]) for chunk in done.values())
+        for chunk in decode_chunks(chunks, total, processes):
+            _note(progress, chunk)
+            done[chunk["part"], chunk["start"]] = chunk
+            bad += len(chunk["bad"])
+            if bad > allowed_bad * total:
+                break
+    _check_bad(tree, parts, done, allowed_bad * total)
+    return done
 
 
-def _note(progress, line):
+def _note(progress: BinaryIO, line: dict) -> None:
     progress.write(json.dumps(line).encode() + b"\n")
     progress.flush()
 
 
-def _resumed(progress, fingerprint, files, size):
-    """Return {(part, start): chunk} of what is finished, and still as it was noted."""
+def _resume(progress: Path, begin: dict, files: dict[str, Path], size: int) -> Done:
+    """Return what is noted of the chunks that are finished, and whose rows still have the checksum that was noted."""
     content = progress.read_bytes()
     os.truncate(progress, content.rfind(b"\n") + 1)  # the last line may be torn off
     lines = [json.loads(line) for line in content[: content.rfind(b"\n") + 1].splitlines()]
-    if not lines or lines[0] != {"fingerprint": fingerprint} or not all(file.exists() for file in files.values()):
+    if not lines or lines[0] != begin or not all(file.exists() for file in files.values()):
         return {}
     done = {}
     for chunk in lines[1:]:
@@ -251,114 +179,13 @@ def _resumed(progress, fingerprint, files, size):
     return done
 
 
-def _decoded(tasks, total, processes):
-    """Decode the chunks, and yield what is to be noted of each, in whatever order they come."""
-    from tqdm import tqdm
-
-    left = sum(len(paths) for _, _, _, paths, _ in tasks)
-    processes = min(processes or _processors(), max(len(tasks), 1))
-    every = 0.5 if sys.stderr.isatty() else 30  # seconds; a log needs few lines
-    with contextlib.ExitStack() as context:
-        bar = context.enter_context(tqdm(total=total, initial=total - left, unit=" pictures", mininterval=every))
-        if processes == 1:
-            found = map(_decode_chunk, tasks)
-        else:
-            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
-            context.callback(pool.shutdown, cancel_futures=True)
-            futures = [pool.submit(_decode_chunk, task) for task in tasks]
-            found = (future.result() for future in concurrent.futures.as_completed(futures))
-        try:
-            for chunk in found:
-                bar.update(chunk["count"])
-                yield chunk
-        except concurrent.futures.process.BrokenProcessPool:
-            raise ValueError(
-                "a process that decodes pictures was ended, perhaps because memory ran out: run again, with fewer "
-                "--processes; what was done is kept"
-            ) from None
-
-
-def _begin_process():
-    """Leave it to the first process to speak of an interruption, and end with it, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
-def _processors():
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-
-
-def _decode_chunk(task):
-    """Decode pictures into their rows of the file, where unreadable ones are black; return what is to be noted."""
-    part, start, file, paths, size = task
-    pixels, bad = np.zeros((len(paths), 3, size, size), np.uint8), []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is odd in a picture but can be read
-        for row, path in enumerate(paths):
-            content = b"?"
-            try:
-                content = Path(path).read_bytes()
-                pixels[row] = _decode(content, size)
-            except Exception as error:  # a decoder may say anything of damaged bytes
-                bad.append((row, _reason(error, content)))
-    try:
-        with open(file, "r+b") as out:
-            out.seek(HEADER + start * 3 * size * size)
-            out.write(pixels.data)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, file) from None
-    numbers = pixels.transpose(1, 0, 2, 3).reshape(3, -1)
-    counts = [np.bincount(channel, minlength=256) for channel in numbers]
-    return {
-        "part": part,
-        "start": start,
-        "count": len(paths),
-        "sha256": hashlib.sha256(pixels.data).hexdigest(),
-        "sum": [int(count @ np.arange(256)) for count in counts],
-        "squares": [int(count @ np.arange(256) ** 2) for count in counts],
-        "bad": bad,
-    }
-
-
-def _decode(content, size):
-    """Return a picture's middle square, uint8 (3, size, size)."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content)) as image:
-        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half or less
-        image.load()  # what is damaged is said once; after that, Pillow takes what it has for whole
-        with contextlib.suppress(Exception):  # damaged EXIF turns nothing
-            image = ImageOps.exif_transpose(image)
-        if image.mode == "F" or (image.mode == "I" and not 255 < np.asarray(image).max() < 2**16):
-            raise ValueError("its gray values are of no known depth")
-        if image.mode.startswith("I"):  # 16 bits, which `convert` would clip to 8
-            image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
-        image = image.convert("RGB")
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) / 2, (height - side) / 2
-        box = left, top, left + side, top + side
-        square = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(square).transpose(2, 0, 1)
-
-
-def _reason(error, content):
-    from PIL import UnidentifiedImageError
-
-    if not content:
-        return "the file is empty"
-    return "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-
-
-def _bad(parts, done, part):
+def _bad(parts: Parts, done: Done, part: str) -> list[tuple[int, str, str]]:
     """Return (row, path, reason) of a part's unreadable pictures, in order."""
     chunks = sorted((start, chunk["bad"]) for (one, start), chunk in done.items() if one == part)
-    return [(start + row, parts[part][start + row][0], reason) for start, bad in chunks for row, reason in bad]
+    return [(start + row, parts[part][start + row].path, reason) for start, bad in chunks for row, reason in bad]
 
 
-def _check_bad(tree, parts, done, allowed):
+def _check_bad(tree: Path, parts: Parts, done: Done, allowed: float) -> None:
     """Raise ValueError where more pictures than allowed, or all of a part, are unreadable."""
     bad = [one for part in parts for one in _bad(parts, done, part)]
     if len(bad) > allowed:
@@ -373,14 +200,14 @@ def _check_bad(tree, parts, done, allowed):
             raise ValueError(f"{tree}: no picture of {part} can be read")
 
 
-def _places(count, bad):
+def _places(count: int, bad: set[int]) -> list[int]:
     """Return, for each row that stays, the row that it comes from: the last good ones fill the bad ones' places."""
     kept = count - len(bad)
     last = (row for row in range(kept, count) if row not in bad)
     return [next(last) if row in bad else row for row in range(kept)]
 
 
-def _close_up(file, count, bad, size):
+def _close_up(file: Path, count: int, bad: set[int], size: int) -> None:
     """Make a part's file a whole .npy file without the bad rows; interrupted, it can be done again."""
     kept, row_bytes = count - len(bad), 3 * size * size
     with file.open("r+b") as out:
@@ -397,11 +224,11 @@ def _close_up(file, count, bad, size):
         assert out.tell() == HEADER
 
 
-def _facts(classes, labels, done, size):
-    """Return what the manifest says of a set."""
+def _facts(classes: list[str], labels: dict[str, np.ndarray], done: Done, size: int) -> dict:
+    """Return what the manifest says of a set: its sizes, its classes, and the mean and deviation of its channels."""
     kept = len(labels["train"])
     train = [chunk for (part, _), chunk in done.items() if part == "train"]
-    total, squares = (np.array([chunk[what] for chunk in train]).sum(0) for what in ("sum", "squares"))
+    total, squares = (np.array([chunk[key] for chunk in train]).sum(0) for key in ("sum", "squares"))
     mean = total / (kept * size * size)
     return {
         "shape": [3, size, size],

@@ -1,4 +1,4 @@
-"""Data sets on disk: downloaded and checked, or made, once; kept as arrays that every job maps into memory."""
+"""Prepares data sets: each is written once as arrays, which every job maps into memory."""
 
 import errno
 import functools
@@ -6,66 +6,59 @@ import hashlib
 import json
 import multiprocessing
 import os
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
-from goodinit import embedded, pictures
+from goodinit import catalog, download, embedded, image_folder, pictures
+from goodinit.errors import one_line
 
-__all__ = ["load", "prepare", "size_of"]
+__all__ = ["ARRAYS", "load", "prepare"]
 
-# SHA-256 over the four arrays of the official sets, in the order of ARRAYS: the files behind them are
-# the ones that their authors published, whichever way they came here.  torchvision checks CIFAR-100's files.
-OFFICIAL = {
-    "mnist": "1e35582d42a90940c55b956deb61875c020b567ed20e3c5b174f52bf7809ed9b",
-    "cifar10": "9048fcbac9c08a64d57a7c5a5a66750a974ad4eab380914df129f7e223d823df",
-}
-# Shape of an image, classes, training and test examples: what is known of a set before it is here.
-SIZES = {
-    "mnist": ((1, 28, 28), 10, 60000, 10000),
-    "cifar10": ((3, 32, 32), 10, 50000, 10000),
-    "cifar100": ((3, 32, 32), 100, 50000, 10000),
-    "digits": ((1, 28, 28), 10, 1437, 360),
-    "shapes": ((3, 32, 32), 10, 5000, 1000),
-}
-# Classes, training and test examples of what is made of pictures: of folders that bear these names, as published.
-PICTURES = {
-    "imagenette": (10, 9469, 3925),
-    "pictures": (10, *embedded.PICTURES),
-    "folder-imagenet": (1000, 1281167, 50000),
-}
 CHECKED = 4 * 2**30  # bytes: of a larger set, which would take long to read, only the lengths are checked
+LISTED = 100_000  # pictures: a larger folder, which would take long to list, is not looked at when a set is loaded
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-def prepare(name, root, **options):
-    """Write a set's arrays and manifest below `root`, unless they are there; return the manifest's path.
+def prepare(name: str, root: str | Path, **options) -> Path:
+    """Write a set's arrays and manifest, unless they exist; return the manifest's path, see `catalog.manifest_path`.
 
-    The manifest comes last, so a set that has one is whole.
+    The manifest is written last, so a set that has one is whole.  Where arrays exist of a folder whose pictures have
+    changed since, one line on standard error says so; nothing is written or deleted.
 
     Args:
-        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`; or what is made of pictures, with their height
-            and width, such as `imagenette-144`, `pictures-144`, or `folder-<folder>-144` of `root`/folders/<folder>.
+        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`; or a set of pictures with their height and
+            width, such as `imagenette-144`, `pictures-144`, or `folder-<folder>-144` of `root`/folders/<folder>.
         root: the data folder.
         options: `processes` and `allowed_bad` of `pictures.write`.
 
     Raises:
         OSError, ValueError: as in `load`, or pictures cannot be read.
     """
-    root, made_of = Path(root), pictures.named(name)
-    folder = root / "prepared" / name
-    manifest = folder / "manifest.json"
+    root, parsed = Path(root), catalog.parse_name(name)
+    manifest = catalog.manifest_path(name, root)
+    folder = manifest.parent
     if manifest.exists():
+        _report_changes(name, root, manifest)
         return manifest
-    if made_of is None:
+    if folder != root / "prepared" / name:
+        why = "below GOODINIT_PREPARED"
+        if not os.environ.get("GOODINIT_PREPARED"):
+            why = f"{root} cannot be written to; GOODINIT_PREPARED may name another place"
+        print(one_line(f"{name}: the prepared arrays are written to {folder}: {why}"), file=sys.stderr)
+    if parsed is None:
         _write_facts(manifest, name, _prepare_arrays(name, root, folder))
         return manifest
     if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for the one that started it
         raise ValueError(f"put what your script does under if __name__ == '__main__', or call goodinit prepare {name}")
-    tree = _TREES[made_of[0]](root, *made_of[1:])
+    source, subfolder, size = parsed
+    tree = _TREES[source](root, subfolder, size)
     with pictures.locked(folder):
         if not manifest.exists():  # made by another process in the meantime
-            facts, labels = pictures.write(tree, folder, made_of[2], **options)
+            facts, labels = pictures.write(tree, folder, size, **options)
             for part, numbers in labels.items():
                 _write(folder / f"{part}_labels.npy", lambda file, numbers=numbers: np.save(file, numbers))
             arrays = [np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS]
@@ -73,34 +66,81 @@ def prepare(name, root, **options):
     return manifest
 
 
-def size_of(name, root):
-    """Return (shape, classes, training examples, test examples) of a prepared set: as published, or as it was found.
+@functools.lru_cache(maxsize=4)
+def load(name: str, root: str) -> tuple[list[np.ndarray], dict]:
+    """Map a set's arrays into memory; prepare it first where that has not been done.
+
+    Args:
+        name: of the set.
+        root: the data folder, as text.
+
+    Returns:
+        The four arrays in the order of ARRAYS, images uint8 (N, C, H, W), labels int64 (N,), and the manifest.  Those
+        of pictures must not be written to.
 
     Raises:
-        OSError, ValueError: neither is known, or the manifest is damaged.
+        OSError: the files are missing and cannot be downloaded, or cannot be read or written.
+        ValueError: a file is damaged.
     """
-    if name in SIZES:
-        return SIZES[name]
-    _, _, size = pictures.named(name)
-    manifest = Path(root) / "prepared" / name / "manifest.json"
-    if (source := name.removesuffix(f"-{size}")) in PICTURES and not manifest.exists():
-        return (3, size, size), *PICTURES[source]
+    manifest = catalog.manifest_path(name, root)
+    if not manifest.exists():
+        prepare(name, root)
+    mend = f"delete {manifest.parent} and run again"
     try:
         facts = json.loads(manifest.read_text())
-        return tuple(facts["shape"]), facts["classes"], facts["train_examples"], facts["test_examples"]
-    except FileNotFoundError:
-        raise ValueError(
-            f"{name}: how large it is will be known when it is prepared: goodinit prepare {name}"
-        ) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{manifest}: damaged ({error}): delete {manifest.parent} and run again") from None
+        # A map that may be written to counts as memory in use, which a set of pictures may have more of than there is.
+        mode = "c" if name in _SOURCES else "r"
+        arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode=mode) for key in ARRAYS]
+        examples = [facts["train_examples"], facts["test_examples"]]
+        whole = [len(array) for array in arrays[::2]] == examples
+        if sum(array.nbytes for array in arrays) <= CHECKED:
+            whole = whole and _checksum(arrays) == facts["sha256"]
+        whole = whole and facts["classes"]
+    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
+        raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {mend}") from None
+    if not whole:
+        raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {mend}")
+    if sum(examples) <= LISTED:
+        _report_changes(name, root, manifest)
+    return arrays, facts
 
 
-def _prepare_arrays(name, root, folder):
-    """Write a small set's arrays; return what the manifest says of it."""
+def _report_changes(name: str, root: str | Path, manifest: Path) -> None:
+    """Say on standard error where a folder's pictures are not those that its arrays were prepared from.
+
+    The pictures' paths, sizes and times are compared, not their content.  Nothing is said of a folder that no longer
+    exists, and of arrays whose manifest has no fingerprint, as before there was one.
+    """
+    parsed = catalog.parse_name(name)
+    tree = Path(root, "folders", parsed[1]) if parsed and parsed[0] == "folder" else None
+    if tree is None or not tree.is_dir():
+        return
+    try:
+        before = json.loads(manifest.read_text()).get("fingerprint")
+    except (OSError, ValueError, AttributeError):  # `load` reports it
+        return
+    if before is None:
+        return
+    try:
+        if image_folder.fingerprint(image_folder.list_pictures(tree).parts) == before:
+            return
+        reason = "pictures were added, removed or changed, or have other times"
+    except (OSError, ValueError) as error:
+        reason = str(error)
+    print(
+        one_line(
+            f"{name}: the folder differs from the one that the arrays were prepared from: {tree}: {reason}: to take "
+            f"that in, delete {manifest.parent} and run goodinit prepare {name}"
+        ),
+        file=sys.stderr,
+    )
+
+
+def _prepare_arrays(name: str, root: Path, folder: Path) -> dict:
+    """Write the arrays of a set of small images; return what its manifest says."""
     arrays = dict(zip(ARRAYS, _SOURCES[name](root), strict=True))
     checksum = _checksum(arrays.values())
-    if checksum != OFFICIAL.get(name, checksum):
+    if checksum != catalog.OFFICIAL.get(name, checksum):
         raise ValueError(f"{name}: the files in {root} are not the official ones: delete them and run again")
     folder.mkdir(parents=True, exist_ok=True)
     for key, array in arrays.items():
@@ -118,45 +158,12 @@ def _prepare_arrays(name, root, folder):
     }
 
 
-def _write_facts(manifest, name, facts):
+def _write_facts(manifest: Path, name: str, facts: dict) -> None:
     _write(manifest, lambda file: file.write((json.dumps({"name": name} | facts, indent=2) + "\n").encode()))
 
 
-@functools.lru_cache(maxsize=4)
-def load(name, root):
-    """Map a set's arrays into memory, preparing it first where that has not been done.
-
-    Args:
-        name: of the set.
-        root: the data folder, as text.
-
-    Returns:
-        The four arrays in the order of ARRAYS, images uint8 (N, C, H, W), labels int64 (N,), and the manifest.  Those
-        made of pictures are not to be written to.
-
-    Raises:
-        OSError: the files are missing and cannot be downloaded, or cannot be read or written.
-        ValueError: a file is damaged.
-    """
-    manifest = prepare(name, root)
-    mend = f"delete {manifest.parent} and run again"
-    try:
-        facts = json.loads(manifest.read_text())
-        # A map that may be written to counts as memory in use, which a set of pictures may have more of than there is.
-        mode = "c" if name in _SOURCES else "r"
-        arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode=mode) for key in ARRAYS]
-        whole = [len(array) for array in arrays[::2]] == [facts["train_examples"], facts["test_examples"]]
-        if sum(array.nbytes for array in arrays) <= CHECKED:
-            whole = whole and _checksum(arrays) == facts["sha256"]
-        whole = whole and facts["classes"]
-    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
-        raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {mend}") from None
-    if not whole:
-        raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {mend}")
-    return arrays, facts
-
-
-def _write(path, write):
+def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under a temporary name, and rename it."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with part.open("wb") as file:
@@ -168,108 +175,27 @@ def _write(path, write):
         part.unlink(missing_ok=True)
 
 
-def _checksum(arrays):
+def _checksum(arrays: Iterable[np.ndarray]) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _mnist_arrays(root):
-    from torchvision.datasets import MNIST
-
-    files = {root / "MNIST" / "raw" / file: md5 for file, md5 in MNIST.resources}
-    train, test = _official("MNIST", files, lambda train: MNIST(root, train=train, download=True))
-    for part in (train, test):
-        yield part.data.numpy()[:, None]
-        yield part.targets.numpy()
-
-
-def _cifar_arrays(root, classes):
-    from torchvision import datasets
-
-    made_by = getattr(datasets, f"CIFAR{classes}")
-    folder = root / made_by.base_folder
-    files = {folder / file: md5 for file, md5 in made_by.train_list + made_by.test_list}
-    train, test = _official(f"CIFAR-{classes}", files, lambda train: made_by(root, train=train, download=True))
-    for part in (train, test):
-        yield part.data.transpose(0, 3, 1, 2)
-        yield np.array(part.targets)
-
-
-def _official(title, files, load):
-    """Load both parts of a torchvision set, downloading what is missing; say which file is damaged."""
-    from torchvision.datasets.utils import check_integrity
-
-    for path, md5 in files.items():
-        if path.exists() and not check_integrity(path, md5):
-            raise ValueError(
-                f"{title}: {path} is damaged: its MD5 is not {md5}: delete it and run again to download it"
-            )
-    try:
-        return load(True), load(False)
-    except (PermissionError, NotADirectoryError):
-        raise
-    except (OSError, RuntimeError, AssertionError, ValueError) as error:
-        missing = next((path for path in files if not path.exists()), None)
-        if missing is not None:
-            raise OSError(
-                f"{title}: {missing} is missing and cannot be downloaded: put the official file there, or let "
-                f"GOODINIT_DATA name a folder that has it ({error})"
-            ) from None
-        raise ValueError(
-            f"{title}: the files in {next(iter(files)).parent} cannot be read ({error}): "
-            "delete them and run again to download them"
-        ) from None
-
-
-_SOURCES = {
-    "mnist": _mnist_arrays,
-    "cifar10": functools.partial(_cifar_arrays, classes=10),
-    "cifar100": functools.partial(_cifar_arrays, classes=100),
-    "digits": embedded.digits,
-    "shapes": embedded.shapes,
-}
-
-
-def _imagenette_tree(root, folder, size):
-    """Return the folder of the pictures whose shorter side is the next larger that was published."""
-    from torchvision.datasets import Imagenette
-
-    variant, place = next(
-        (variant, root / place)
-        for largest, variant, place in (
-            (160, "160px", "imagenette2-160"),
-            (320, "320px", "imagenette2-320"),
-            (float("inf"), "full", "imagenette2"),
-        )
-        if size <= largest
-    )
-    try:
-        parts = [Imagenette(root, part, variant, download=True) for part in ("train", "val")]
-    except (PermissionError, NotADirectoryError):
-        raise
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        if place.exists():
-            raise ValueError(f"Imagenette: {place} is incomplete ({error}): delete it and run again") from None
-        raise OSError(
-            f"Imagenette: {place} is missing and cannot be downloaded: put the unpacked official archive there, or let "
-            f"GOODINIT_DATA name a folder that has it ({error})"
-        ) from None
-    counts = [len(part) for part in parts]
-    if counts != list(PICTURES["imagenette"][1:]):
-        raise ValueError(
-            f"Imagenette: {place} has {counts[0]} and {counts[1]} pictures in train and val, not "
-            f"{PICTURES['imagenette'][1]} and {PICTURES['imagenette'][2]}: delete it and run again"
-        )
-    return place
-
-
-def _folder_tree(root, folder, size):
+def _folder_tree(root: Path, folder: str, size: int) -> Path:
     tree = root / "folders" / folder
     if not tree.is_dir():
-        raise ValueError(f"{tree}: there is no such folder: put one there, or a link to one, with {pictures.LAYOUT}")
+        raise ValueError(
+            f"{tree}: there is no such folder: put one there, or a link to one, with {image_folder.LAYOUT}"
+        )
     return tree
 
 
-_TREES = {"imagenette": _imagenette_tree, "folder": _folder_tree, "pictures": embedded.pictures}
+_SOURCES = {
+    "mnist": download.mnist,
+    "cifar10": functools.partial(download.cifar, classes=10),
+    "cifar100": functools.partial(download.cifar, classes=100),
+    "digits": embedded.digits,
+    "shapes": embedded.shapes,
+}
+_TREES = {"imagenette": download.imagenette, "folder": _folder_tree, "pictures": embedded.pictures}

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from goodinit import catalog, prepared, record, spec
 from goodinit import checkpoint as checkpoints
-from goodinit import pictures, prepared, record, spec
 from goodinit.errors import InputError, nearest
 from goodinit.methods import (
     curriculum,
@@ -50,7 +50,7 @@ def prepare(name, data_root, **options):
     """
     known = {one for one in data.__all__ if one not in data.DRAWN and one not in data.PREPARED}
     with input_errors():
-        if name not in known and not pictures.named(name):
+        if name not in known and not catalog.parse_name(name):
             sizes = {"imagenette-144", "pictures-144", "folder-NAME-144"}
             raise InputError(f"{name}: not a data set that is prepared{nearest(name, known | sizes)}")
         return prepared.prepare(name, data_root, **options)
