@@ -1,7 +1,10 @@
 """Synthetic records: small studies, and numbers that no training made."""
 
+import contextlib
+import hashlib
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import hypothesis
@@ -164,6 +167,50 @@ def _prepared_in_the_data_folder():
 def data_root(tmp_path_factory):
     """Return a data folder in which the embedded sets are prepared when they are first used."""
     return tmp_path_factory.mktemp("data")
+
+
+@contextlib.contextmanager
+def _read_only(folder):
+    """Let nothing be written in a folder: by its permissions or, for root, by a read-only mount."""
+    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]
+    with contextlib.ExitStack() as undo:
+        if os.geteuid():
+            for path in folders:
+                path.chmod(0o555)
+                undo.callback(path.chmod, 0o755)
+        else:
+            mount = ["mount", "--bind", "-o", "ro", folder, folder]
+            if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
+                pytest.skip(f"root cannot mount here: {done.stderr}")
+            undo.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
+        with pytest.raises(OSError, match=r"Read-only|Permission"):
+            (folder / "x").touch()
+        yield
+
+
+@pytest.fixture
+def read_only():
+    """Return the context manager within which nothing can be written in a folder."""
+    return _read_only
+
+
+@pytest.fixture
+def cache(tmp_path_factory, monkeypatch):
+    """Return the package's folder in a user's cache; it does not exist yet."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "goodinit"
+
+
+def _place_of(base, root):
+    """Return the folder below `base` for what cannot be written in a data folder."""
+    return base / hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
+
+
+@pytest.fixture
+def place_of():
+    """Return the function that names the place of a data folder's prepared arrays."""
+    return _place_of
 
 
 @pytest.fixture(scope="session")

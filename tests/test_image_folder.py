@@ -1,15 +1,14 @@
-"""Image folders: what belongs to a class, whatever links, special files and changes there are."""
+"""Image folders: what belongs to a class, whatever links and special files there are."""
 
 import io
 import os
-import re
 import socket
 import threading
 
 import pytest
 from PIL import Image
 
-from goodinit import cli, decode, image_folder, prepared
+from goodinit import cli, decode, prepared
 from goodinit.image_folder import list_pictures
 
 LINKS_OUT = {  # a link in train/a, and where it leads; {outside} is a folder beside the image folder
@@ -29,6 +28,7 @@ LINKS_OUT = {  # a link in train/a, and where it leads; {outside} is a folder be
 SHARED_FOLDERS = {  # a link that takes the place of a folder, and where it leads
     "train is val": ("val", "train"),
     "val in train": ("val", "train/a"),
+    "val hidden in train": ("val", "train/.hidden"),
     "train holds val": ("train", "."),
     "two classes": ("train/b", "a"),
     "a class of both parts": ("val/a", "../train/a"),
@@ -52,9 +52,12 @@ def _jpeg(color=(200, 30, 30)):
 def tree(tmp_path):
     """An image folder with two classes: in train 0.jpg and deep/1.jpg of each, in val 0.jpg."""
     tree = tmp_path / "folders" / "pets"
-    for place in ("train/a", "train/a/deep", "train/b", "train/b/deep", "val/a", "val/b", "val/.hidden"):
+    for place in (f"{part}/{name}" for part in ("train", "val") for name in ("a", "b", ".hidden")):
         (tree / place).mkdir(parents=True)
-        (tree / place / ("1.jpg" if "deep" in place else "0.jpg")).write_bytes(_jpeg())
+        (tree / place / "0.jpg").write_bytes(_jpeg())
+    for name in "ab":
+        (tree / "train" / name / "deep").mkdir()
+        (tree / "train" / name / "deep" / "1.jpg").write_bytes(_jpeg())
     return tree
 
 
@@ -105,7 +108,7 @@ def test_folders_that_are_one_or_hold_each_other_are_refused_in_one_line(tree, t
     if place == "train":  # so that its classes are there
         for name in "ab":
             (tree / name).mkdir()
-    with pytest.raises(ValueError, match=r"pets.* (a picture must not be in|is not in|there is)"):
+    with pytest.raises(ValueError, match=r"pets.* a picture must not be"):
         list_pictures(tree)
     with pytest.raises(SystemExit):
         cli.main(["prepare", "folder-pets-8", "--data-root", str(tmp_path), "--processes", "1"])
@@ -237,64 +240,3 @@ def test_a_file_that_becomes_a_fifo_after_it_was_listed_is_unreadable(tmp_path):
     (tmp_path / "rows.npy").write_bytes(bytes(decode.HEADER))
     chunk = decode.Chunk("train", 0, str(tmp_path / "rows.npy"), [str(tmp_path / "x.jpg")], 8)
     assert _within(20, lambda: list(decode.decode_chunks([chunk], 1, 1)))[0]["bad"] == [(0, "it is not a regular file")]
-
-
-def _removed(tree):
-    (tree / "train/a/deep/1.jpg").unlink()
-
-
-def _changed(tree):
-    (tree / "val/b/0.jpg").write_bytes(_jpeg((0, 0, 0)) + b"x")
-
-
-def _moved(tree):
-    (tree / "train/a/deep/1.jpg").rename(tree / "train/b/2.jpg")
-
-
-CHANGES = {
-    "added": lambda tree: (tree / "train/a/2.jpg").write_bytes(_jpeg()),
-    "removed": _removed,
-    "changed": _changed,
-    "moved to another class": _moved,
-    "a link that makes it no set": lambda tree: (tree / "train/up").symlink_to(".."),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_preparing_and_loading_say_that_a_folder_has_changed_since_and_delete_nothing(tree, tmp_path, change, capsys):
-    manifest = prepared.prepare("folder-pets-8", tmp_path, processes=1)
-    capsys.readouterr()
-    prepared.prepare("folder-pets-8", tmp_path)
-    prepared.load("folder-pets-8", str(tmp_path))
-    (tree / "train/a/notes.txt").write_text("no picture")
-    assert prepared.prepare("folder-pets-8", tmp_path) == manifest
-    assert capsys.readouterr().err == ""
-    files = {file: file.read_bytes() for file in manifest.parent.iterdir()}
-    CHANGES[change](tree)
-    prepared.load.cache_clear()
-    for use in (
-        lambda: prepared.prepare("folder-pets-8", tmp_path),
-        lambda: prepared.load("folder-pets-8", str(tmp_path)),
-    ):
-        use()
-        said = capsys.readouterr().err
-        assert said.count("\n") == 1
-        assert len(said) <= 301
-        assert re.match(r"folder-pets-8: the folder differs from .*pets", said)
-        assert said.endswith(f"{manifest.parent.name} and run goodinit prepare folder-pets-8\n")
-    assert {file: file.read_bytes() for file in manifest.parent.iterdir()} == files
-
-
-def test_manifests_without_a_fingerprint_and_folders_that_are_gone_are_taken_as_they_are(tree, tmp_path, capsys):
-    manifest = prepared.prepare("folder-pets-8", tmp_path, processes=1)
-    fingerprint = image_folder.fingerprint(list_pictures(tree).parts)
-    capsys.readouterr()
-    text = manifest.read_text()
-    assert fingerprint in text
-    _removed(tree)
-    manifest.write_text(text.replace(f'"fingerprint": "{fingerprint}",', ""))
-    prepared.prepare("folder-pets-8", tmp_path)
-    manifest.write_text(text)
-    tree.rename(tmp_path / "gone")
-    prepared.prepare("folder-pets-8", tmp_path)
-    assert capsys.readouterr().err == ""

@@ -243,6 +243,19 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
 
 
 @pytest.mark.slow
+def test_a_data_folder_that_cannot_be_written_to_is_prepared_elsewhere(project, tmp_path, cache, place_of, read_only):
+    manifest = place_of(cache, tmp_path) / "prepared" / "digits" / "manifest.json"
+    config = ["--config", f"data_root={tmp_path}"]
+    with read_only(tmp_path):
+        status, output = _snakemake(project, str(manifest), *config)
+        assert status == 0, output
+        assert manifest.exists()
+        output = _snakemake(project, "--dry-run", "--forcerun", "train", *config)[1]
+        assert str(manifest) in output
+        assert "dataset" not in _planned(output)
+
+
+@pytest.mark.slow
 def test_a_second_snakemake_in_the_folder_waits_for_its_turn(project):
     command = [*SNAKEMAKE, "--forcerun", "claims"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

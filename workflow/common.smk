@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from goodinit import protocol, settings, spec
+from goodinit import catalog, protocol, settings, spec
 from goodinit.errors import InputError
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
@@ -91,7 +91,7 @@ def requested(resource, default):
 
 def manifests(jobs):
     """Return the manifests of the data sets that jobs are trained on."""
-    return sorted({f"{DATA_ROOT}/prepared/{name}/manifest.json" for job in jobs for name in job.data})
+    return sorted({str(catalog.manifest_path(name, DATA_ROOT)) for job in jobs for name in job.data})
 
 
 def records(name):

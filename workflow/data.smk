@@ -8,7 +8,7 @@ localrules:
 
 rule dataset:
     output:
-        f"{DATA_ROOT}/prepared/{{name}}/manifest.json",
+        str(catalog.manifest_path("{name}", DATA_ROOT)),  # of a set that is not prepared yet
     log:
         "logs/dataset/{name}.log",
     conda:
@@ -19,6 +19,6 @@ rule dataset:
         runtime=lambda wildcards, attempt: attempt * 240,
         gpu=0,
     params:
-        data_root=lambda wildcards, output: shlex.quote(str(Path(output[0]).parents[2])),
+        data_root=untracked(shlex.quote(str(DATA_ROOT))),
     shell:
         "python -m goodinit prepare {wildcards.name:q} --data-root {params.data_root} --processes {threads} > {log:q} 2>&1"

@@ -94,6 +94,7 @@ def list_pictures(tree: Path) -> Listing:
     for part in ("train", test):
         if not (tree / part).is_dir():
             raise ValueError(f"{tree}: there is no folder {part.replace('test', 'val')}: expected are {LAYOUT}")
+    real_parts = _real_parts(tree, test)
     classes = _classes(tree / "train")
     if len(classes) < 2:
         count = f"one class alone, {classes[0]}" if classes else "no class"
@@ -101,7 +102,7 @@ def list_pictures(tree: Path) -> Listing:
     for name in _classes(tree / test):
         if name not in classes:
             raise ValueError(f"{tree / test / name}: this class is not in {tree / 'train'}")
-    bounds = _bounds(tree, ("train", test), classes)
+    bounds = _bounds(tree, real_parts, classes)
     found = {part: [_scan(tree, f"{part}/{name}", bounds) for name in classes] for part in ("train", test)}
     everything = [*found["train"], *found[test]]
     links = sorted(path for one in everything for path in one.links)
@@ -146,19 +147,21 @@ def _parents(path: str) -> Iterator[str]:
         path = parent
 
 
-def _bounds(tree: Path, parts: tuple[str, str], classes: list[str]) -> _Bounds:
-    """Return the real folders of parts and classes, and those above them.
+def _real_parts(tree: Path, test: str) -> dict[str, str]:
+    """Return {part: the real path of its folder}; raise ValueError where they are one, or one holds the other."""
+    parts = {part: os.path.realpath(tree / part) for part in ("train", test)}
+    for part, other in (("train", test), (test, "train")):
+        if parts[part] in (parts[other], *_parents(parts[other])):
+            raise ValueError(
+                f"{tree}: the folder of {part}, {parts[part]}, is that of {other} or holds it: a picture must not be "
+                "in both: make them separate folders"
+            )
+    return parts
 
-    Raises:
-        ValueError: two parts or two classes have the same folder, or one holds another.
-    """
-    bounds = _Bounds({}, {part: os.path.realpath(tree / part) for part in parts}, {})
-    train, test = bounds.parts.values()
-    if train == test or train in _parents(test) or test in _parents(train):
-        raise ValueError(
-            f"{tree}: train and {parts[1]} are one folder, or one holds the other ({train}, {test}): a picture must "
-            "not be in both: make them separate folders"
-        )
+
+def _bounds(tree: Path, parts: dict[str, str], classes: list[str]) -> _Bounds:
+    """Return what must be kept apart; raise ValueError where two classes share one or one holds another."""
+    bounds = _Bounds({}, parts, {})
     for place in (f"{part}/{name}" for part in parts for name in classes):
         if (tree / place).is_dir():
             real = os.path.realpath(tree / place)

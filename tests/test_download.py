@@ -1,0 +1,105 @@
+"""Official sets, from archives that torchvision unpacks."""
+
+import gzip
+import hashlib
+import io
+import pickle
+import shutil
+import struct
+import tarfile
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision import datasets
+
+from goodinit import catalog, prepared
+
+
+def _jpeg():
+    file = io.BytesIO()
+    Image.new("RGB", (20, 20), (200, 30, 30)).save(file, "jpeg")
+    return file.getvalue()
+
+
+def _md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+def _mnist_archives(root, monkeypatch):
+    """Put archives of 30 and 10 small images where torchvision has MNIST's, and let it take them for official."""
+    (root / "MNIST" / "raw").mkdir(parents=True)
+    resources, random = [], np.random.default_rng(0)
+    for (name, _), count in zip(datasets.MNIST.resources, (30, 30, 10, 10), strict=True):
+        shape = (count, 28, 28) if "images" in name else (count,)
+        numbers = random.integers(0, 10, shape).astype(np.uint8)
+        content = gzip.compress(struct.pack(f">HBB{len(shape)}I", 0, 8, len(shape), *shape) + numbers.tobytes())
+        (root / "MNIST" / "raw" / name).write_bytes(content)
+        resources.append((name, _md5(content)))
+    monkeypatch.setattr(datasets.MNIST, "resources", resources)
+
+
+def _tar(path, files):
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    return _md5(path.read_bytes())
+
+
+def _cifar_archive(root, monkeypatch):
+    """Put an archive with two batches of 10 images where torchvision has CIFAR-10's."""
+    batch = pickle.dumps({"data": np.arange(30720, dtype=np.uint8).reshape(10, 3072), "labels": list(range(10))})
+    files = {"batch": batch, "meta": pickle.dumps({"label_names": list("abcdefghij")})}
+    packed = {f"cifar-10-batches-py/{name}": content for name, content in files.items()}
+    checksum = _tar(root / datasets.CIFAR10.filename, packed)
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", checksum)
+    for part in ("train_list", "test_list"):
+        monkeypatch.setattr(datasets.CIFAR10, part, [["batch", _md5(batch)]])
+    meta = {"filename": "meta", "key": "label_names", "md5": _md5(files["meta"])}
+    monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
+
+
+def _imagenette_archive(root, monkeypatch):
+    """Put an archive with 4 + 4 pictures where torchvision has Imagenette's."""
+    wnids = ("n01440764", "n02102040")
+    folders = [f"imagenette2-160/{part}/{wnid}" for part in ("train", "val") for wnid in wnids]
+    paths = [f"{folder}/{number}.JPEG" for folder in folders for number in "01"]
+    checksum = _tar(root / "imagenette2-160.tgz", dict.fromkeys(paths, _jpeg()))
+    url, _ = datasets.Imagenette._ARCHIVES["160px"]
+    monkeypatch.setitem(datasets.Imagenette._ARCHIVES, "160px", (url, checksum))
+    monkeypatch.setitem(catalog.PICTURES, "imagenette", (2, 4, 4))
+
+
+ARCHIVES = {  # what puts an archive, the shape of the images, and what unpacking it elsewhere leaves there
+    "mnist": (_mnist_archives, (30, 1, 28, 28), ["MNIST"]),
+    "cifar10": (_cifar_archive, (10, 3, 32, 32), ["cifar-10-batches-py", "cifar-10-python.tar.gz"]),
+    "imagenette-8": (_imagenette_archive, (4, 3, 8, 8), ["imagenette2-160", "imagenette2-160.tgz"]),
+}
+
+
+@pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize("name", ARCHIVES)
+def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewhere(
+    tmp_path, cache, place_of, read_only, monkeypatch, name, unpacked
+):
+    def no_network(*arguments, **more):
+        raise AssertionError("nothing is to be downloaded")
+
+    put, shape, left = ARCHIVES[name]
+    put(tmp_path, monkeypatch)
+    for official in list(catalog.OFFICIAL):
+        monkeypatch.delitem(catalog.OFFICIAL, official)
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    options = {"processes": 1} if name.startswith("imagenette") else {}
+    if unpacked:
+        prepared.prepare(name, tmp_path, **options)
+        shutil.rmtree(tmp_path / "prepared")
+    with read_only(tmp_path):
+        manifest = prepared.prepare(name, tmp_path, **options)
+        (images, *_), _ = prepared.load(name, str(tmp_path))
+    place = place_of(cache, tmp_path)
+    assert images.shape == shape
+    assert manifest == place / "prepared" / name / "manifest.json"
+    assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *(left if not unpacked else [])])
