@@ -20,6 +20,7 @@ LINKS_OUT = {  # a link in train/a, and where it leads; {outside} is a folder be
     "below another class": ("more", "../b/deep"),
     "the same class of val": ("more", "../../val/a"),
     "the other part": ("more", "../../val"),
+    "hidden in the other part": ("more", "../../val/.hidden"),
     "a picture of another class": ("more.jpg", "../b/0.jpg"),
     "a picture of val": ("more.jpg", "../../val/a/0.jpg"),
     "a link that leads out": ("more", "{outside}/out"),

@@ -1,6 +1,7 @@
 """Prepared arrays: where they are, and whether they are still those of their folder."""
 
 import io
+import os
 import re
 
 import pytest
@@ -48,6 +49,7 @@ CHANGES = {
     "added": lambda tree: (tree / "train/a/2.jpg").write_bytes(_jpeg()),
     "removed": _removed,
     "changed": _changed,
+    "changed at the same size": lambda tree: os.utime(tree / "val/b/0.JPEG", ns=(0, 0)),
     "moved to another class": _moved,
     "a link that makes it no set": lambda tree: (tree / "train/up").symlink_to(".."),
 }
