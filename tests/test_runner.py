@@ -373,13 +373,13 @@ def test_the_first_updates_on_mnist_are_those_of_the_committed_records(real_data
 def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch):
     """A GPU would otherwise compute what initializers look at in another precision than training."""
     flags = []
-    build = runner._model
+    build = runner._build
 
     def look(*arguments):
         flags.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
         return build(*arguments)
 
-    monkeypatch.setattr(runner, "_model", look)
+    monkeypatch.setattr(runner, "_build", look)
     for precision in ("tf32", "fp32"):
         parts = study.runs("laptop")[0].parts
         _execute([spec.Run(parts | {"training": parts["training"] | {"precision": precision}}, 0, {})], data_root)

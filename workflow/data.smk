@@ -19,6 +19,6 @@ rule dataset:
         runtime=lambda wildcards, attempt: attempt * 240,
         gpu=0,
     params:
-        data_root=lambda wildcards: shlex.quote(str(DATA_ROOT)),
+        data_root=untracked(shlex.quote(str(DATA_ROOT))),
     shell:
         "python -m goodinit prepare {wildcards.name:q} --data-root {params.data_root} --processes {threads} > {log:q} 2>&1"
