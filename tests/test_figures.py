@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 
 from goodinit import cli, record
 from goodinit.errors import InputError
-from goodinit.report import figures, tables
+from goodinit.report import figures, style, tables
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
@@ -321,8 +321,8 @@ def _lightness(color):
 
 
 def test_colors_are_distinct_and_neighbors_differ_in_grey():
-    assert len(set(map(to_rgb, figures.COLORS))) == len(figures.COLORS)
-    lightness = [_lightness(color) for color in figures.COLORS]
+    assert len(set(map(to_rgb, style.COLORS))) == len(style.COLORS)
+    lightness = [_lightness(color) for color in style.COLORS]
     assert all(abs(one - other) >= 5 for one, other in itertools.pairwise(lightness))
     assert max(lightness) < 80  # still seen on white
 

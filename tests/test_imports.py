@@ -70,6 +70,12 @@ def test_is_imported_without_torch(module):
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.parametrize("module", ["cli", "report.build", "report.claims", "report.compare", "report.pages"])
+def test_is_imported_without_matplotlib(module):
+    code = f"import sys, goodinit.{module}; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
 @pytest.mark.parametrize("file", FILES)
 def test_names_in_all_exist(file):
     tree = ast.parse((SOURCE / file).read_text())

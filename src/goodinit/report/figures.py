@@ -4,7 +4,9 @@ import io
 import itertools
 import math
 
-import matplotlib as mpl
+from goodinit.report import style  # first: it imports matplotlib without the user's settings
+
+# isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
@@ -21,10 +23,6 @@ __all__ = [
     "scatter",
 ]  # the kinds; `draw` and `render` are for the command line
 
-# Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
-# the dashes tell them apart where there is no color at all.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 # What each kind makes of several seeds.
 SPREAD = {
     "curves": "mean, band: one standard deviation",
@@ -32,18 +30,6 @@ SPREAD = {
     "images": "the first is shown",
     "path": "the first is shown",
     "scatter": "mean, line: one standard deviation",
-}
-STYLE = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "font.size": 9,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "goodinit",
 }
 
 
@@ -81,10 +67,10 @@ def curves(
     figure, axes = _grid(math.ceil(len(panels) / columns), columns, *size)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    styles = dict(zip(y if hue == "metric" else rows[hue].cat.categories, _styles(), strict=False))
+    looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, _looks(), strict=False))
     for axis, panel in zip(axes.flat, panels, strict=False):
         shown = rows if panel is None else rows[rows[col] == panel]
-        for label, style in styles.items():
+        for label, look in looks.items():
             wide = shown[shown[hue] == label].pivot_table(index=x, columns="seed", values="value", observed=True)
             if wide.empty:
                 continue
@@ -92,7 +78,7 @@ def curves(
             if smooth:
                 values = np.apply_along_axis(_smooth, 0, values, smooth)
             name = _words(label) if hue == "metric" else label
-            _line(axis, wide.index.to_numpy(), values, name, style, log_y)
+            _line(axis, wide.index.to_numpy(), values, name, look, log_y)
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
         if x in ("step", *record.AXES):
@@ -199,8 +185,8 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
     for axis, panel in zip(axes.flat, panels, strict=False):
         way = rows[rows[col] == panel].pivot_table(index="step", columns="coordinate", values="value").to_numpy()
         axis.contour(x, y, heights, levels=np.arange(1, 8), colors="#999999", linewidths=0.6)
-        axis.plot(way[:, 0], way[:, 1], "o-", color=COLORS[0], linewidth=1.2, markersize=3)
-        axis.plot(0, 0, "+", color=COLORS[6], markersize=9, markeredgewidth=1.5)
+        axis.plot(way[:, 0], way[:, 1], "o-", color=style.COLORS[0], linewidth=1.2, markersize=3)
+        axis.plot(0, 0, "+", color=style.COLORS[6], markersize=9, markeredgewidth=1.5)
         axis.set_title(f"{panel}, {len(way)} points")
         axis.set_xlim(left, right)
         axis.set_ylim(lower, upper)
@@ -255,7 +241,7 @@ def draw(study, scale, name, frame):
     """Draw one of the study's figures, with a title that says which work, what and at what scale."""
     options = dict(study.figures()[name])
     kind, title, where = options.pop("kind"), options.pop("title", study.body["title"]), options.pop("where", None)
-    with mpl.rc_context(STYLE):
+    with style.context():
         shown = tables.select(frame, where)
         try:
             figure = globals()[kind](shown, **options)
@@ -286,7 +272,7 @@ def draw(study, scale, name, frame):
 def render(figure, kind):
     """Return a figure as the bytes of an `svg` or `png` file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with style.context():
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return buffer.getvalue()
 
@@ -312,12 +298,12 @@ def _grid(rows, columns, width, height, layout="constrained"):
     return figure, figure.subplots(rows, columns, squeeze=False, sharey=True)
 
 
-def _styles():
-    pairs = zip(itertools.cycle(COLORS), itertools.cycle(DASHES), strict=False)  # 45 before one comes again
+def _looks():
+    pairs = zip(itertools.cycle(style.COLORS), itertools.cycle(style.DASHES), strict=False)  # 45 before one comes again
     return ({"color": color, "linestyle": dash} for color, dash in pairs)
 
 
-def _line(axis, x, values, label, style, log_y):
+def _line(axis, x, values, label, look, log_y):
     """Draw the mean of `values`, (points, seeds), and a band of one standard deviation."""
     marker = {"marker": "o", "markersize": 3.5} if len(x) <= 12 else {}
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # 0 has a logarithm of -inf
@@ -327,8 +313,8 @@ def _line(axis, x, values, label, style, log_y):
         if log_y:
             axis.set_yscale("log", nonpositive="mask")
             low, middle, high = 10**low, 10**middle, 10**high
-    axis.plot(x, middle, label=label, linewidth=1.4, **style, **marker)
-    axis.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
+    axis.plot(x, middle, label=label, linewidth=1.4, **look, **marker)
+    axis.fill_between(x, low, high, color=look["color"], alpha=0.18, linewidth=0)
 
 
 def _say_height(axis, share, left, width):

@@ -2,12 +2,12 @@
 
 import math
 
-import matplotlib as mpl
+from goodinit.report import style  # first: it imports matplotlib without the user's settings
+
+# isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from goodinit.report.figures import STYLE
 
 __all__ = ["verdicts"]
 
@@ -34,7 +34,7 @@ def verdicts(found, scale):
         A matplotlib Figure; a cross at the edge is a multiple beyond it.
     """
     height = ROW * len(found) + 1.3
-    with mpl.rc_context(STYLE):
+    with style.context():
         figure = Figure(figsize=(11, height))
         top, bottom = 1 - 0.75 / height, 0.45 / height
         names = figure.add_axes((0.005, bottom, 0.55, top - bottom))
