@@ -20,7 +20,10 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "report/*.py": REPORT
     | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
     "runner.py": {"torch", "numpy"}
-    | {f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "pictures", "prepared", "errors")},
+    | {
+        f"goodinit.{name}"
+        for name in ("methods", "spec", "checkpoint", "record", "provenance", "pictures", "prepared", "errors")
+    },
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
@@ -34,6 +37,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "embedded.py": {"numpy", "torch", "sklearn", "PIL"},
     "pictures.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
     "processes.py": set(),
+    "provenance.py": set(),
     "errors.py": set(),
     "signatures.py": {"goodinit.errors"},
     "documents.py": PLAIN | {"goodinit.errors"},
