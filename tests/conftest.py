@@ -149,6 +149,12 @@ def project_of():
     return _copy_project
 
 
+@pytest.fixture(scope="session")
+def house_of():
+    """Return the class House, for the fixtures of a module."""
+    return House
+
+
 @pytest.fixture
 def house(tmp_path):
     """A fresh House."""

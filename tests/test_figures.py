@@ -1,6 +1,7 @@
 """Figures of synthetic records: what is drawn where, and the same bytes each time."""
 
 import itertools
+import math
 import struct
 from xml.etree import ElementTree
 
@@ -10,7 +11,7 @@ from matplotlib.colors import to_rgb
 
 from goodinit import cli, record
 from goodinit.errors import InputError
-from goodinit.report import figures, tables
+from goodinit.report import claims, figures, glance, marks, style, tables
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
@@ -70,8 +71,12 @@ def frame(house, study):
 
 
 def _lines(axis):
-    """Return {label: line} of the curves of a panel, without what marks the zeros."""
-    return {line.get_label(): line for line in axis.get_lines() if line.get_label() != "exactly 0"}
+    """Return {label: line} of the curves of a panel, without what marks the zeros and the ends."""
+    return {line.get_label(): line for line in axis.get_lines() if line.get_label() not in ("exactly 0", "diverged")}
+
+
+def _crosses(axis):
+    return [line for line in axis.get_lines() if line.get_marker() == "x"]
 
 
 def _triangles(axis):
@@ -209,8 +214,162 @@ def test_diverged_runs_are_drawn_without_a_warning(house, log_y):
     drawn = figures.curves(frame, y="loss", hue="condition", log_y=log_y)
     figures.render(drawn, "png")
     (axis,) = drawn.axes
-    assert set(_lines(axis)) == {"a", "b"}
+    assert set(_lines(axis)) == {"a", "b", "c (diverged)"}
     assert _lines(axis)["b"].get_ydata() == pytest.approx([1, 2, 3])
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b", "c (diverged)", "diverged"]
+    assert [text.get_text() for text in axis.texts] == ["diverged: c"]
+    (cross,) = _crosses(axis)
+    assert cross.get_color() == _lines(axis)["a"].get_color()
+    assert cross.get_xdata().tolist() == [2]
+    assert cross.get_ydata() == pytest.approx(_lines(axis)["a"].get_ydata()[1:2])
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+@pytest.mark.parametrize("lost", [np.nan, np.inf, -np.inf])
+def test_a_figure_of_nothing_finite_is_drawn(house, lost, log_y):
+    _, frame = house.arms({"loss": {"a": [[lost] * 3] * 3, "b": [[lost] * 3] * 3}})
+    drawn = figures.curves(frame, y="loss", hue="condition", log_y=log_y, smooth=3)
+    figures.render(drawn, "png")
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a (diverged)", "b (diverged)"]
+
+
+def test_what_diverged_in_one_panel_is_named_there(house):
+    def numbers(run):
+        lost = run.labels == {"model.activation": "relu", "init": "zeta"}
+        return {"loss": record.Series(np.arange(4), np.full(4, np.nan if lost else 1.0))}
+
+    drawn = figures.curves(house.frame(house.study(), numbers), y="loss", hue="init", col="model.activation")
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == INITS
+    assert [[text.get_text() for text in axis.texts] for axis in drawn.axes] == [[], ["diverged: zeta"]]
+
+
+def test_a_run_that_stopped_at_a_bound_ends_at_a_cross_on_the_edge(house):
+    study = house.study(compare={"init": ["he_normal", "glorot_normal"]})
+
+    def numbers(run):
+        diverged = run.labels["init"] == "he_normal" and run.seed == 1
+        steps = np.arange(1, 4 if diverged else 7)
+        return {"loss": record.Series(steps, 10.0 ** (steps * diverged))}
+
+    made = [
+        house.run_record(run, numbers(run), status="finished" if len(numbers(run)["loss"].steps) == 6 else "diverged")
+        for run in study.runs("laptop")
+    ]
+    (file,) = house.files(study)
+    record.write(file, made)
+    drawn = figures.curves(tables.frame(study, "laptop", house.results), y="loss", hue="init", y_limits=[0, 9])
+    (axis,) = drawn.axes
+    (cross,) = _crosses(axis)
+    assert [list(data) for data in cross.get_data()] == [[3], [9]]
+    assert cross.get_label() == "diverged"
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["he_normal", "glorot_normal", "diverged"]
+
+
+def test_what_is_no_number_before_the_first_update_did_not_diverge(house):
+    _, frame = house.arms({"update_size": {"a": [[np.nan, 1, 2]] * 3, "b": [[np.nan] * 3] * 3}})
+    drawn = figures.curves(frame, y="update_size", hue="condition")
+    assert not _crosses(drawn.axes[0])
+    assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a", "b (not finite)"]
+
+
+def test_a_histogram_of_what_is_not_finite_says_so(house, study):
+    def numbers(run):
+        series = _numbers(run)
+        count, edge = series["count"].values, series["edge"].values.copy()
+        count[1, 0], edge[1, 1] = np.nan, np.inf
+        return series | {"edge": record.Series(series["edge"].steps, edge, ("layer", "bin"))}
+
+    for status, word in (("finished", "not finite"), ("diverged", "diverged")):
+        house.fill(study, numbers, status=status)
+        drawn = figures.draw(study, "laptop", "histogram_relu", tables.frame(study, "laptop", house.results))
+        figures.render(drawn, "png")
+        panels = np.array(drawn.axes).reshape(3, 3)
+        assert [axis.get_ylabel() for axis in panels[:, 0]] == INITS
+        assert [[text.get_text() for text in axis.texts] for axis in panels[1]] == [[word], [word], ["90%"]]
+        assert [len(axis.patches) for axis in panels[1]] == [0, 0, 1]
+
+
+def test_a_path_ends_at_a_cross_where_it_left_the_numbers(house, study):
+    ways = {"zeta": [[1, 2], [3, 99], [np.nan, 4]], "alpha": [[np.inf, 0]] * 3, "Mu": [[1, 1], [1e30, -1e30], [0, 0]]}
+
+    def numbers(run):
+        return {"position": record.Series(np.arange(3), np.array(ways[run.labels["init"]], float), ("coordinate",))}
+
+    house.fill(study, numbers)
+    drawn = figures.draw(study, "laptop", "way", tables.frame(study, "laptop", house.results))
+    figures.render(drawn, "png")
+    titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
+    assert titles == ["zeta, 2 points (not finite)", "alpha, 0 points (not finite)", "Mu, 3 points"]
+    (cross,) = _crosses(drawn.axes[0])
+    assert [list(data) for data in cross.get_data()] == [[3], [5]]  # on the edge
+    assert not _crosses(drawn.axes[1])
+    assert not _crosses(drawn.axes[2])
+
+
+def test_trials_that_diverged_are_crosses_on_the_edges(house):
+    values = np.ones((5, 3, 2))
+    values[1, 2, 1] = np.nan
+    values[3, :, 1] = np.inf
+    study, frame = house.trials({"loss": values})
+    options = {"x": ["optimizer.lr", "optimizer.weight_decay"], "y": "loss"}
+    drawn = figures.scatter(frame, **options)
+    figures.render(drawn, "png")
+    rates, decays = (
+        np.array([labels[path] for labels in study.axes["trial"].values()])[[1, 3]] for path in study.tuned
+    )
+    for axis, (x, y) in zip(drawn.axes, [(rates, [0, 0]), (decays, [0, 0]), (rates, decays)], strict=False):
+        (crosses,) = _crosses(axis)
+        np.testing.assert_allclose(crosses.get_data(), [x, y])
+        assert axis.get_xlim()[0] < min(x) < max(x) < axis.get_xlim()[1]
+        assert len(axis.collections[-1].get_offsets()) == 3
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["2 diverged"]
+    short = frame[(frame["trial"] != 2) | (frame["step"] != 2)]  # it ended before the step that is drawn
+    drawn = figures.scatter(short, at=2, **options)
+    assert len(_crosses(drawn.axes[0])[0].get_xdata()) == 2
+    lost = frame.assign(value=frame["value"].where(frame["metric"] != "loss"))
+    assert len(figures.render(figures.scatter(lost, **options), "png")) > 0
+
+
+def test_pictures_of_a_run_that_diverged_say_so(house):
+    options = {"kind": "images", "metric": "seen", "row": "init", "kinds": ["before"]}
+    study = house.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal", "orthonormal"]})
+    axes = ("kind", "image", "channel", "row", "column")
+    seen = record.Series(np.array([4]), np.zeros((1, 1, 2, 1, 4, 4), np.uint8), axes)
+    series = {"he_normal": {"seen": seen}, "glorot_normal": {}, "orthonormal": {"seen": seen}}
+    made = [
+        house.run_record(
+            run,
+            series[run.labels["init"]] | {"loss": record.Series(np.arange(4), np.ones(4))},
+            status="finished" if run.labels["init"] == "he_normal" else "diverged",
+        )
+        for run in study.runs("laptop")
+    ]
+    record.write(house.files(study)[0], made)
+    drawn = figures.draw(study, "laptop", "seen", tables.pictures(study, "laptop", house.results, "seen"))
+    figures.render(drawn, "png")
+    names = ["he_normal", "glorot_normal (diverged)", "orthonormal (diverged)"]
+    assert [axis.get_ylabel() for axis in drawn.axes] == names
+    assert [len(axis.images) for axis in drawn.axes] == [1, 0, 1]
+    assert [text.get_text() for text in drawn.axes[1].texts] == ["diverged"]
+
+
+@pytest.mark.parametrize("estimate", [math.nan, math.inf, -math.inf])
+def test_a_verdict_on_what_is_not_finite_says_so(house, estimate):
+    test = {"agrees": {"where": {"init": "zeta", "model.activation": "tanh"}, "metric": "loss", "at": 4}}
+    reported = [
+        {"metric": "loss", "at": 4, "where": test["agrees"]["where"], "value": 2.0, "source": "here", "verified": True}
+    ]
+    reported[0]["verified"] = True
+    claim = {"id": "near", "says": "It is near.", "source": "here", "test": test}
+    study = house.study(claims=[claim], reported=reported)
+    frame = house.frame(study, lambda run: {"loss": record.Series(np.array([4]), np.array([1.0]))})
+    found = claims.judge(study, "laptop", frame).assign(estimate=estimate, low=math.nan, high=math.nan)
+    drawn = glance.verdicts(found, "laptop")
+    figures.render(drawn, "png")
+    names, axis = drawn.axes
+    assert "not finite (n=3)" in " ".join(text.get_text() for text in names.texts)
+    (cross,) = [line for line in axis.get_lines() if line.get_marker() == "x"]
+    assert cross.get_xdata().tolist() == [0.01 if estimate < 0 else 1.99]
 
 
 def test_histogram_shows_the_first_seed_at_the_last_step(study, frame):
@@ -298,15 +457,15 @@ def test_points_of_one_seed_have_no_lines(house):
 @pytest.mark.parametrize("length", [11, 12, 40, 101])
 def test_smoothing_is_the_book_s(length):
     curve = np.random.default_rng(length).normal(size=length).cumsum()
-    np.testing.assert_allclose(figures._smooth(curve, 11), _book_smooth(curve), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(marks.smooth(curve, 11), _book_smooth(curve), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 11, 40])
 @pytest.mark.parametrize("width", [1, 3, 11])
 def test_smoothing_keeps_a_constant_and_the_length(length, width):
-    np.testing.assert_allclose(figures._smooth(np.full(length, 2.5), width), np.full(length, 2.5), rtol=1e-14)
+    np.testing.assert_allclose(marks.smooth(np.full(length, 2.5), width), np.full(length, 2.5), rtol=1e-14)
     curve = np.random.default_rng(width).normal(size=length)
-    smooth = figures._smooth(curve, width)
+    smooth = marks.smooth(curve, width)
     assert smooth.shape == (length,)
     assert smooth.min() >= curve.min() - 1e-12
     assert smooth.max() <= curve.max() + 1e-12
@@ -321,8 +480,8 @@ def _lightness(color):
 
 
 def test_colors_are_distinct_and_neighbors_differ_in_grey():
-    assert len(set(map(to_rgb, figures.COLORS))) == len(figures.COLORS)
-    lightness = [_lightness(color) for color in figures.COLORS]
+    assert len(set(map(to_rgb, style.COLORS))) == len(style.COLORS)
+    lightness = [_lightness(color) for color in style.COLORS]
     assert all(abs(one - other) >= 5 for one, other in itertools.pairwise(lightness))
     assert max(lightness) < 80  # still seen on white
 

@@ -27,7 +27,10 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "report/*.py": REPORT
     | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
     "runner.py": {"torch", "numpy"}
-    | {f"goodinit.{name}" for name in ("methods", "spec", "checkpoint", "record", "catalog", "prepared", "errors")},
+    | {
+        f"goodinit.{name}"
+        for name in ("methods", "spec", "checkpoint", "record", "provenance", "catalog", "prepared", "errors")
+    },
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
     | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
@@ -46,6 +49,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "image_folder.py": set(),
     "catalog.py": {"goodinit.errors"},
     "processes.py": set(),
+    "provenance.py": set(),
     "errors.py": set(),
     "streams.py": set(),
     "signatures.py": {"goodinit.errors"},
@@ -82,6 +86,12 @@ def test_imports_only_what_it_may(file):
 )
 def test_is_imported_without_torch(module):
     code = f"import sys, goodinit.{module}; dir(goodinit); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("module", ["cli", "report.build", "report.claims", "report.compare", "report.pages"])
+def test_is_imported_without_matplotlib(module):
+    code = f"import sys, goodinit.{module}; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -139,13 +139,19 @@ def _actions(crate, path, runs, scale, works):
         crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}-{number + 1}", {
             "@type": "CreateAction",
             "name": f"{work}/{study.name}: {len(mine)} runs",
-            "description": f"on {made.get('device')}, {made.get('threads')} CPU threads, {seconds:.0f} seconds; commit "
-                           f"{made.get('commit')}; data of SHA-256 {made.get('data_sha256')}",
+            "description": f"on {made.get('device')}, {made.get('threads')} CPU threads, {seconds:.0f} seconds; "
+                           f"{_code(made)}; data of SHA-256 {made.get('data_sha256') or 'unknown'}",
             "instrument": [{"@id": "Snakefile"}, *({"@id": one.id} for one in software)],
             "object": [{"@id": f"configs/{work}/{study.name}.yaml"},
                        *([{"@id": works[work].id}] if work in works else [])],
             "result": [{"@id": f"{place}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
         }))  # fmt: skip
+
+
+def _code(made):
+    """Return the commit of a record's code in words; None is unknown, also whether there were changes."""
+    changes = {True: ", modified", False: "", None: ", perhaps modified"}[made.get("modified")]
+    return f"commit {made['commit']}{changes}" if made.get("commit") else "commit unknown"
 
 
 def _slug(text):

@@ -5,14 +5,10 @@ numbers: for each series one array in which the runs' rows follow each other, an
 checksum of the arrays, and its own.
 """
 
-import functools
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
-import platform
-import subprocess
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +24,6 @@ __all__ = [
     "Series",
     "known",
     "path",
-    "provenance",
     "read",
     "read_current",
     "replace",
@@ -38,7 +33,6 @@ __all__ = [
 
 FORMAT = 2
 AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}  # of a series, after the steps; where they count from
-PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
 ENDS = ("finished", "diverged", "did not learn")
 LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of one who guesses
 
@@ -61,7 +55,7 @@ class RunRecord:
         status: `finished`; `diverged`, with the step in `diverged_at`; or `did not learn`.
         steps: updates done.
         seconds: {what: wall time}.
-        provenance: what made it: device, threads, versions, code, data.
+        provenance: what made it, see `goodinit.provenance`.
         series: {name: Series}.
     """
 
@@ -218,20 +212,6 @@ def known(file, *, unfinished_only=False):
     return found
 
 
-def provenance(device, threads, data_checksum):
-    """Return what a record says of how it was made: device, threads, versions, code, data."""
-    return {
-        "device": device,
-        "threads": threads,
-        "data_sha256": data_checksum,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "commit": _git("rev-parse", "HEAD"),
-        "modified": bool(_git("status", "--porcelain", "--", "src", "configs")),
-    }
-
-
 def replace(file, content):
     """Write bytes to a file whole or not at all: to a temporary name beside it, then renamed.
 
@@ -248,23 +228,6 @@ def replace(file, content):
         raise
     finally:
         part.unlink(missing_ok=True)
-
-
-@functools.cache
-def _version(package):
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@functools.cache
-def _git(*words):
-    command = ["git", "-C", str(Path(__file__).resolve().parents[2]), *words]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() or None
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _checksum(text):

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from goodinit import catalog, prepared, record, spec
+from goodinit import catalog, prepared, provenance, record, spec
 from goodinit import checkpoint as checkpoints
 from goodinit.errors import InputError, nearest
 from goodinit.methods import (
@@ -100,6 +100,7 @@ def execute(runs, *, data_root, device, progress=None, checkpoint=None):
     Raises:
         InputError: the data cannot be had, or an option's value is out of its range.
     """
+    provenance.code()  # as it is before the training: files may change meanwhile
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms would import the compiler
     torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads any; it costs a tenth
@@ -310,7 +311,7 @@ def _record(run, place, history, begun, split, device, together):
     """Return the RunRecord of the net at one place of a stack, or of the only one (place is ...)."""
     initial, course = begun
     diverged_at = int(history.diverged_at[0 if place is ... else place]) if history.diverged_at is not None else 0
-    made = record.provenance(_describe(device), torch.get_num_threads(), split.checksum)
+    made = provenance.describe(_describe(device), torch.get_num_threads(), split.checksum)
     series = {}
     if initial.rescalings is not None:
         series["rescalings"] = record.Series(np.array([0]), initial.rescalings.numpy()[None], ("layer",))

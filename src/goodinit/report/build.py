@@ -1,4 +1,7 @@
-"""What is made of a scale's records: each study's table and figures, all verdicts, and the pages around them."""
+"""Build what is made of a scale's records: tables, figures, verdicts, and the pages around them.
+
+Only the functions that draw import matplotlib.
+"""
 
 import concurrent.futures
 import contextlib
@@ -10,7 +13,7 @@ import pandas as pd
 
 from goodinit import record, spec
 from goodinit.processes import end_with_parent
-from goodinit.report import claims, figures, glance, pages, tables
+from goodinit.report import claims, pages, tables
 
 __all__ = ["everything", "judge", "write_figures", "write_table", "write_verdicts"]
 
@@ -60,6 +63,8 @@ def write_table(study, scale, results, frame):
 
 def write_figures(study, scale, results, drawings, frame, names=None):
     """Draw some of a study's figures, or all, as SVG and PNG; return the files."""
+    from goodinit.report import figures
+
     written = []
     for name in names or study.figures():
         options = study.figures()[name]
@@ -81,6 +86,8 @@ def write_verdicts(studies, judged, scale, results, drawings):
     Returns:
         The files written.
     """
+    from goodinit.report import glance
+
     folder = Path(results) / scale
     every = [verdicts for _, verdicts in judged]
     found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
@@ -131,6 +138,9 @@ def _recorded_bytes(results, scale, path):
 
 
 def _draw(figure, stem):
+    """Write a figure as SVG and PNG; return the files."""
+    from goodinit.report import figures
+
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
     for file in files:
         record.replace(file, figures.render(figure, file.suffix[1:]))

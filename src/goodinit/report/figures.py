@@ -4,27 +4,19 @@ import io
 import itertools
 import math
 
-import matplotlib as mpl
+from goodinit.report import style  # first: it imports matplotlib without the user's settings
+
+# isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
 from goodinit import record
 from goodinit.errors import InputError
-from goodinit.report import tables
+from goodinit.report import marks, tables
 
-__all__ = [
-    "curves",
-    "histogram",
-    "images",
-    "path",
-    "scatter",
-]  # the kinds; `draw` and `render` are for the command line
+__all__ = ["curves", "histogram", "images", "path", "scatter"]  # the kinds; `draw` and `render` are for the commands
 
-# Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
-# the dashes tell them apart where there is no color at all.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
 # What each kind makes of several seeds.
 SPREAD = {
     "curves": "mean, band: one standard deviation",
@@ -32,18 +24,6 @@ SPREAD = {
     "images": "the first is shown",
     "path": "the first is shown",
     "scatter": "mean, line: one standard deviation",
-}
-STYLE = {
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "axes.titlesize": 9,
-    "font.size": 9,
-    "grid.alpha": 0.3,
-    "grid.linewidth": 0.5,
-    "legend.frameon": False,
-    "savefig.dpi": 150,
-    "svg.hashsalt": "goodinit",
 }
 
 
@@ -60,6 +40,8 @@ def curves(
     log_y: bool = False,
 ):
     """Lines of the mean over seeds, with a band of one standard deviation on either side.
+
+    A line ends at a cross where the first of its runs diverged; the legend says which conditions have no finite value.
 
     Args:
         frame: from `tables.frame`.
@@ -78,21 +60,19 @@ def curves(
     panels = [None] if col is None else _labels(rows[col])
     columns = min(wrap, len(panels))
     size = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}.get(columns, (2.4, 2.1))
-    figure, axes = _grid(math.ceil(len(panels) / columns), columns, *size)
+    figure, axes = marks.grid(math.ceil(len(panels) / columns), columns, *size)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
-    styles = dict(zip(y if hue == "metric" else rows[hue].cat.categories, _styles(), strict=False))
+    looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, marks.looks(), strict=False))
+    crosses = []
     for axis, panel in zip(axes.flat, panels, strict=False):
         shown = rows if panel is None else rows[rows[col] == panel]
-        for label, style in styles.items():
-            wide = shown[shown[hue] == label].pivot_table(index=x, columns="seed", values="value", observed=True)
-            if wide.empty:
-                continue
-            values = wide.to_numpy()
-            if smooth:
-                values = np.apply_along_axis(_smooth, 0, values, smooth)
-            name = _words(label) if hue == "metric" else label
-            _line(axis, wide.index.to_numpy(), values, name, style, log_y)
+        if log_y:
+            axis.set_yscale("log", nonpositive="mask")
+        for label, look in looks.items():
+            own = shown[shown[hue] == label]
+            end = None if own.empty else marks.condition(axis, own, x, smooth, log_y, label=_name(label, hue), **look)
+            crosses += [(axis, *end, look["color"], marks.word(own))] if end else []
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
         if x in ("step", *record.AXES):
@@ -104,16 +84,17 @@ def curves(
     for axis in axes[:, 0]:
         axis.set_ylabel(_words(y) if isinstance(y, str) else y[0].split("_")[-1])
     if log_y:
-        _mark_zeros(axes.flat)
-    named = {}
-    for axis in axes.flat:
-        named |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(named.values(), named, title=_words(hue), loc="outside right center", handlelength=3)
+        marks.zeros(axes.flat)
+    conditions = {_name(label, hue): rows[rows[hue] == label] for label in looks}
+    marks.ends(list(axes.flat), crosses, conditions)
+    marks.legend(figure, axes.flat, _words(hue))
     return figure
 
 
 def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     """Histograms of the first seed at the last step, a panel for each pair of `row` and `col`.
+
+    A panel whose counts or edges are not finite says so.
 
     Args:
         frame: from `tables.frame`.
@@ -127,7 +108,7 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
     down = _labels(heights[row])
     across = sorted(heights[col].unique())
     # Laid out by hand: solving for the margins of some fifty panels takes longer than drawing them.
-    figure, axes = _grid(len(down), len(across), width=1.75, height=1.0, layout=None)
+    figure, axes = marks.grid(len(down), len(across), width=1.75, height=1.0, layout=None)
     width, height = figure.get_size_inches()
     figure.subplots_adjust(0.8 / width, 0.3 / height, 1 - 0.35 / width, 1 - 0.85 / height, wspace=0.2, hspace=0.45)
     for (i, label), (j, place) in itertools.product(enumerate(down), enumerate(across)):
@@ -135,21 +116,15 @@ def histogram(frame, *, counts: str, edges: str, row: str, col: str):
         chosen = {row: label, col: place}
         height = tables.select(heights, chosen).sort_values("bin")["value"].to_numpy()
         left = tables.select(lefts, chosen).sort_values("bin")["value"].to_numpy()
-        share, bar = height / height.sum(), left[1] - left[0]
-        axis.stairs(share, [*left, left[-1] + bar], fill=True, color="#0072B2")
-        axis.set_ylim(0, 0.3)
-        if share.max() > 0.3:
-            _say_height(axis, share, left, bar)
-        axis.set_xlim(left[0] - bar * 0.5, left[-1] + bar * 1.5)
-        axis.set_xticks([left[0], left[-1] + bar])
-        axis.xaxis.set_major_formatter(lambda value, _: f"{value:.2g}")
-        axis.set_yticks([0, 0.15, 0.3])
-        axis.yaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
-        axis.tick_params(labelsize=7, labelleft=j == 0, pad=1.5)
         if i == 0:
             axis.set_title(f"{_words(col)} {place}")
         if j == 0:
             axis.set_ylabel(f"{label}", fontsize=8)
+        axis.tick_params(labelsize=7, labelleft=j == 0, pad=1.5)
+        if not (np.isfinite([*height, *left]).all() and height.sum() > 0):
+            marks.lost(axis, marks.word(tables.select(frame, chosen)) if len(height) else "")
+            continue
+        marks.bars(axis, height, left)
     return figure
 
 
@@ -157,23 +132,26 @@ def images(frame, *, metric: str, row: str, kinds: list[str]):
     """Pictures of the first seed at the last step: a panel for each label of `row` and each kind of picture.
 
     Args:
-        frame: from `tables.pictures`, each uint8 (kinds, images, channels, height, width).
+        frame: from `tables.pictures`, each uint8 (kinds, images, channels, height, width), or None.
         metric: which pictures `frame` was made of.
         row: the axis whose labels are the rows.
         kinds: what the kinds are called, over the columns.
     """
     frame = frame[frame["seed"] == frame["seed"].min()]
-    there = len(frame["picture"].iloc[0])
+    there = next((len(picture) for picture in frame["picture"] if picture is not None), len(kinds))
     if len(kinds) != there:
         raise InputError(f"kinds: {len(kinds)} names for {there} kinds of pictures")
-    figure, axes = _grid(len(frame), len(kinds), width=3.6, height=0.75)
-    for line, (label, picture) in zip(axes, zip(frame[row], frame["picture"], strict=True), strict=True):
-        for axis, shown in zip(line, picture, strict=True):
-            side_by_side = np.concatenate(list(np.pad(shown, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=255)), 2)
-            axis.imshow(side_by_side.transpose(1, 2, 0), interpolation="nearest")
+    figure, axes = marks.grid(len(frame), len(kinds), width=3.6, height=0.75)
+    for line, (label, status, picture) in zip(axes, frame[[row, "status", "picture"]].to_numpy(), strict=True):
+        for axis, shown in zip(line, [None] * there if picture is None else picture, strict=True):
+            if shown is None:
+                marks.lost(axis, status)
+            else:
+                marks.side_by_side(axis, shown)
             axis.set(xticks=[], yticks=[])
             axis.spines[:].set_visible(False)
-        line[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+        name = f"{label} (diverged)" if status == "diverged" else label
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
     for axis, kind in zip(axes[0], kinds, strict=True):
         axis.set_title(kind)
     return figure
@@ -181,6 +159,8 @@ def images(frame, *, metric: str, row: str, kinds: list[str]):
 
 def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10.0, 10.0, -5.0, 5.0), wrap: int = 2):
     """Ways of two parameters over the level lines of a quadratic function, a panel for each label of `col`.
+
+    A cross is the last point of a run that diverged.
 
     Args:
         frame: from `tables.frame`, with the diagnostic `path`; the first seed is drawn.
@@ -192,18 +172,25 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
     rows = tables.of(frame[frame["seed"] == frame["seed"].min()], "position")
     panels = _labels(rows[col])
     columns = min(wrap, len(panels))
-    figure, axes = _grid(math.ceil(len(panels) / columns), columns, 3.4, 2.4)
+    figure, axes = marks.grid(math.ceil(len(panels) / columns), columns, 3.4, 2.4)
     left, right, lower, upper = limits
     x, y = np.meshgrid(np.linspace(left, right, 401), np.linspace(lower, upper, 401))
     heights = (curvatures[0] * x**2 + curvatures[1] * y**2) / 2
     for axis, panel in zip(axes.flat, panels, strict=False):
-        way = rows[rows[col] == panel].pivot_table(index="step", columns="coordinate", values="value").to_numpy()
+        own = rows[rows[col] == panel]
+        way = own.pivot_table(index="step", columns="coordinate", values="value", dropna=False).to_numpy()
+        finite = np.isfinite(way).all(1)
+        points = len(way) if finite.all() else int(finite.argmin())
+        way = way[:points]
         axis.contour(x, y, heights, levels=np.arange(1, 8), colors="#999999", linewidths=0.6)
-        axis.plot(way[:, 0], way[:, 1], "o-", color=COLORS[0], linewidth=1.2, markersize=3)
-        axis.plot(0, 0, "+", color=COLORS[6], markersize=9, markeredgewidth=1.5)
-        axis.set_title(f"{panel}, {len(way)} points")
+        axis.plot(way[:, 0], way[:, 1], "o-", color=style.COLORS[0], linewidth=1.2, markersize=3)
+        axis.plot(0, 0, "+", color=style.COLORS[6], markersize=9, markeredgewidth=1.5)
+        ended = not finite.all() or (own["status"] == "diverged").any()
+        axis.set_title(f"{panel}, {points} points{f' ({marks.word(own)})' if ended else ''}")
         axis.set_xlim(left, right)
         axis.set_ylim(lower, upper)
+        if ended and points:
+            marks.cross(axis, *way[-1], style.COLORS[6], None)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis in axes[-1]:
@@ -216,6 +203,8 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
 def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str = "trial"):
     """A metric over each of two hyper-parameters, and over both: a point for each label of an axis.
 
+    Labels of which a run diverged before, or has no finite value, are crosses on the edges.
+
     Args:
         frame: from `tables.frame`.
         x: the two hyper-parameters, drawn on logarithmic axes.
@@ -226,8 +215,12 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str =
     if len(x) != 2:
         raise InputError(f"x: takes two hyper-parameters, not {len(x)}")
     places = [tables.measure(frame, name).groupby(along, observed=True)["value"].mean() for name in x]
-    heights = tables.measure(frame, y, at).groupby(along, observed=True)["value"]
+    values = tables.measure(frame, y, at)
+    rows = tables.of(frame, y)
+    lost = rows[~rows["run"].isin(values.groupby("run", observed=True).filter(_is_finite)["run"])]
+    heights = values[~values[along].isin(lost[along])].groupby(along, observed=True)["value"]
     middle, spread = heights.mean(), heights.std().fillna(0)
+    crosses = [place.loc[_labels(lost[along])] for place in places]
     places = [place.loc[middle.index] for place in places]
     figure = Figure(figsize=(11.5, 3.8), layout="constrained")
     first, second, plane = figure.subplots(1, 3)
@@ -237,7 +230,10 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str =
         axis.errorbar(place, middle, spread, fmt="none", ecolor="#BBBBBB", elinewidth=0.8)
         axis.scatter(place, middle, **shared)
     points = plane.scatter(*places, **shared)
-    figure.colorbar(points, ax=plane, label=_words(y))
+    if len(middle):
+        figure.colorbar(points, ax=plane, label=_words(y))
+    if len(lost):
+        marks.crosses((first, second, plane), crosses, f"{len(crosses[0])} {marks.word(lost)}")
     for axis, name in ((first, x[0]), (second, x[1]), (plane, x[0])):
         axis.set_xscale("log")
         axis.set_xlabel(_words(name))
@@ -255,7 +251,7 @@ def draw(study, scale, name, frame):
     """Draw one of the study's figures, with a title that says which work, what and at what scale."""
     options = dict(study.figures()[name])
     kind, title, where = options.pop("kind"), options.pop("title", study.body["title"]), options.pop("where", None)
-    with mpl.rc_context(STYLE):
+    with style.context():
         shown = tables.select(frame, where)
         try:
             figure = globals()[kind](shown, **options)
@@ -286,7 +282,7 @@ def draw(study, scale, name, frame):
 def render(figure, kind):
     """Return a figure as the bytes of an `svg` or `png` file; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with style.context():
         figure.savefig(buffer, format=kind, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return buffer.getvalue()
 
@@ -300,6 +296,10 @@ def _rows(frame, x, y, hue):
     return tables.of(frame, y) if x == "step" else tables.against(frame, y, x)
 
 
+def _is_finite(rows):
+    return np.isfinite(rows["value"]).all()
+
+
 def _labels(axis):
     """Return the labels of an axis that have rows, in their order."""
     if axis.dtype != "category":
@@ -307,62 +307,8 @@ def _labels(axis):
     return [label for label in axis.cat.categories if (axis == label).any()]
 
 
-def _grid(rows, columns, width, height, layout="constrained"):
-    figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.9), layout=layout)
-    return figure, figure.subplots(rows, columns, squeeze=False, sharey=True)
-
-
-def _styles():
-    pairs = zip(itertools.cycle(COLORS), itertools.cycle(DASHES), strict=False)  # 45 before one comes again
-    return ({"color": color, "linestyle": dash} for color, dash in pairs)
-
-
-def _line(axis, x, values, label, style, log_y):
-    """Draw the mean of `values`, (points, seeds), and a band of one standard deviation."""
-    marker = {"marker": "o", "markersize": 3.5} if len(x) <= 12 else {}
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):  # 0 has a logarithm of -inf
-        values = np.log10(values) if log_y else values
-        middle, spread = values.mean(1), values.std(1, ddof=1) if values.shape[1] > 1 else 0
-        low, high = middle - spread, middle + spread
-        if log_y:
-            axis.set_yscale("log", nonpositive="mask")
-            low, middle, high = 10**low, 10**middle, 10**high
-    axis.plot(x, middle, label=label, linewidth=1.4, **style, **marker)
-    axis.fill_between(x, low, high, color=style["color"], alpha=0.18, linewidth=0)
-
-
-def _say_height(axis, share, left, width):
-    """Write how high the highest bar is, which leaves the panel, beside it where the other bars are low."""
-    top = int(share.argmax())
-    rightward = top < len(share) / 2
-    low = range(top, len(share)) if rightward else range(top, -1, -1)
-    place = next((bar for bar in low if share[bar] < 0.2), top)
-    x = left[place] + width * (0.4 if rightward else 0.6)
-    axis.text(x, 0.29, f"{share.max():.0%}", ha="left" if rightward else "right", va="top", fontsize=7)
-
-
-def _mark_zeros(axes):
-    """Put a triangle on the lower edge wherever a line is 0, which a logarithmic axis cannot show."""
-    for axis in axes:
-        for line in axis.get_lines():
-            x, y = line.get_data()
-            lost = np.asarray(x)[np.asarray(y) == 0]
-            if len(lost):
-                axis.plot(lost, np.zeros(len(lost)), "v", color=line.get_color(), markersize=6, clip_on=False,
-                          transform=axis.get_xaxis_transform(), label="exactly 0")  # fmt: skip
-
-
-def _smooth(curve, width):
-    """Smooth with a normalized Kaiser window of odd width, beta 2, the ends reflected; same length.
-
-    Reference: Saito, Deep Learning from Scratch (2016), `common/util.py`, where the width is 11; as there,
-    the last value is repeated in its reflection and the first is not.
-    """
-    if width % 2 == 0:
-        raise InputError(f"smooth: {width} is even: the window has a middle")
-    window, half = np.kaiser(width, 2), width // 2
-    padded = np.pad(np.pad(curve, (half, 0), mode="reflect"), (0, half), mode="symmetric")
-    return np.convolve(padded, window / window.sum(), mode="valid")
+def _name(label, hue):
+    return _words(label) if hue == "metric" else str(label)
 
 
 def _words(name):

@@ -2,12 +2,12 @@
 
 import math
 
-import matplotlib as mpl
+from goodinit.report import style  # first: it imports matplotlib without the user's settings
+
+# isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from goodinit.report.figures import STYLE
 
 __all__ = ["verdicts"]
 
@@ -31,10 +31,10 @@ def verdicts(found, scale):
         scale: of the verdicts.
 
     Returns:
-        A matplotlib Figure; a cross at the edge is a multiple beyond it.
+        A matplotlib Figure; a cross at the edge is a multiple beyond it, or a value that is not finite.
     """
     height = ROW * len(found) + 1.3
-    with mpl.rc_context(STYLE):
+    with style.context():
         figure = Figure(figsize=(11, height))
         top, bottom = 1 - 0.75 / height, 0.45 / height
         names = figure.add_axes((0.005, bottom, 0.55, top - bottom))
@@ -46,7 +46,7 @@ def verdicts(found, scale):
             names.plot(0.012, place, marker, color=color, markersize=6, clip_on=False)
             names.text(0.03, place, f"{row.study}: {row.claim}", va="center", fontsize=7.5)
             names.text(0.62, place, _numbers(row), va="center", fontsize=7, family="DejaVu Sans Mono")
-            if not math.isnan(row.reported) and row.n and math.isfinite(row.estimate):
+            if not math.isnan(row.reported) and row.verdict != "not run":
                 _multiple(axis, place, row, color)
         for x, words in ((0.03, "claim"), (0.62, "reported  ours, the number of seeds")):
             names.text(x, -1, words, va="center", fontsize=7, color="#666666")
@@ -68,12 +68,14 @@ def verdicts(found, scale):
 
 def _numbers(row):
     said = "" if math.isnan(row.reported) else f"{row.reported:.4g}"
-    ours = f"{row.estimate:.4g} (n={row.n})" if row.n else ""
+    mean = f"{row.estimate:.4g}" if math.isfinite(row.estimate) else "not finite"
+    ours = "" if row.verdict == "not run" else f"{mean} (n={row.n})"
     return f"{said:>8}  {ours}"
 
 
 def _multiple(axis, place, row, color):
+    """Draw a multiple with its interval, inside the panel; one that is not finite is at the edge."""
     middle, low, high = (value / row.reported for value in (row.estimate, row.low, row.high))
-    inside = float(np.clip(middle, 0.01, 1.99))
+    inside = float(np.clip(np.nan_to_num(middle, nan=math.inf), 0.01, 1.99))
     axis.plot([max(low, 0), min(high, 2)], [place, place], color=color, linewidth=1.2)
     axis.plot(inside, place, "o" if inside == middle else "x", color=color, markersize=4)

@@ -96,20 +96,22 @@ def frame(study, scale, results):
 
 
 def pictures(study, scale, results, metric):
-    """Return the last picture of each run of a study: a frame with its labels, its seed, and the array.
+    """Return the last picture of each run of a study: a frame with its labels, its seed, its status, and the array.
 
     Args:
-        metric: the series of pictures; each becomes an object in the column `picture`.
+        metric: the series of pictures; each becomes an object in the column `picture`, None where a run diverged
+            before its first picture.
 
     Raises:
         NotRun: no job has a record with such a series; InputError: as in `frame`.
     """
-    rows = [
-        run.labels | {"seed": run.seed, "picture": recorded.series[metric].values[-1]}
-        for run, recorded in _recorded(study, scale, results)
-        if metric in recorded.series
-    ]
-    if not rows:
+    rows = []
+    for run, recorded in _recorded(study, scale, results):
+        series = recorded.series.get(metric)
+        last = series.values[-1] if series and len(series.steps) else None
+        if last is not None or recorded.status == "diverged":
+            rows.append(run.labels | {"seed": run.seed, "status": recorded.status, "picture": last})
+    if all(row["picture"] is None for row in rows):
         raise NotRun(f"{study.work}/{study.name}: no records with {metric} at scale {scale} in {results}")
     return pd.DataFrame(rows)
 

@@ -1,0 +1,174 @@
+"""The user's settings of matplotlib change no figure, and goodinit changes none of these settings."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from goodinit import record
+
+SETTINGS = """\
+axes.facecolor: black
+axes.formatter.limits: 0, 1
+axes.formatter.use_locale: True
+axes.labelsize: 30
+axes.prop_cycle: cycler("color", ["red", "lime"])
+axes.unicode_minus: False
+axes.xmargin: 0.4
+backend: TkAgg
+errorbar.capsize: 9
+figure.constrained_layout.w_pad: 0.5
+figure.dpi: 30
+figure.facecolor: gray
+font.family: serif
+font.serif: Nobody's Font
+font.size: 20
+image.cmap: gray
+image.interpolation: bicubic
+legend.loc: center
+lines.dash_capstyle: round
+lines.linewidth: 7
+lines.markersize: 15
+path.simplify: False
+path.sketch: 3, 100, 2
+patch.facecolor: red
+savefig.bbox: tight
+savefig.dpi: 20
+savefig.facecolor: yellow
+savefig.transparent: True
+scatter.marker: s
+svg.fonttype: none
+svg.id: someone
+text.hinting: none
+text.parse_math: False
+text.usetex: True
+toolbar: toolmanager
+xtick.direction: in
+ytick.right: True
+"""
+BROKEN = "font.size: twelve\nno colon\nfont.size: 7\nunknown.key: 1\nsavefig.jpeg_quality: 3\n"
+FIGURES = {
+    "loss": {"kind": "curves", "title": "Loss of $10^3$ batches", "y": "loss", "hue": "init",
+             "log_y": True},
+    "counts": {"kind": "histogram", "counts": "count", "edges": "edge", "row": "init", "col": "layer"},
+    "way": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0]},
+    "rates": {"kind": "scatter", "x": ["rate", "rate"], "y": "loss", "along": "init"},
+    "seen": {"kind": "images", "metric": "seen", "row": "init", "kinds": ["input"]},
+}  # fmt: skip
+CLAIM = {"id": "low", "says": "It is low.", "source": "here", "test": {"within": {"metric": "loss", "below": 9}}}
+
+
+def _numbers(run):
+    noise = np.random.default_rng([len(run.title), run.seed])
+    return {
+        "loss": record.Series(np.arange(1, 31), noise.random(30)),
+        "rate": record.Series(np.array([0]), noise.random(1)),
+        "position": record.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
+        "count": record.Series(np.array([0]), noise.integers(1, 9, (1, 1, 6)), ("layer", "bin")),
+        "edge": record.Series(np.array([0]), np.arange(6.0)[None, None], ("layer", "bin")),
+        "seen": record.Series(
+            np.array([0]),
+            noise.integers(0, 256, (1, 1, 2, 1, 4, 4), dtype=np.uint8),
+            ("kind", "image", "channel", "row", "column"),
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def house(house_of, tmp_path_factory):
+    """Return a House with a study of which all kinds of figures are drawn, without any setting of matplotlib."""
+    made = house_of(tmp_path_factory.mktemp("style"))
+    made.fill(
+        made.study(figures=FIGURES, claims=[CLAIM], compare={"init": ["he_normal", "glorot_normal"]}, seeds=2), _numbers
+    )
+    return made
+
+
+def _environment(**changes):
+    """Return this process's environment without what matplotlib reads, with changes."""
+    hidden = ("MPL", "MATPLOTLIB", "XDG_", "DISPLAY", "WAYLAND_DISPLAY")
+    return {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | changes
+
+
+def _run(*words, folder=None, **environment):
+    command = [sys.executable, "-W", "error::DeprecationWarning:matplotlib", *words]
+    done = subprocess.run(
+        command, cwd=folder, env=_environment(**environment), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+DRAW = "import sys; from goodinit.cli import main; main(['figure', *sys.argv[1:]]); main(['claims', *sys.argv[1:]])"
+
+
+def _places(house):
+    return ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+
+
+def _drawn(house, figures, folder, **environment):
+    """Return {name: bytes} of everything that the commands draw in an environment."""
+    _run("-c", DRAW, *_places(house), "--figures", str(figures), folder=folder, **environment)
+    return {file.name: file.read_bytes() for file in figures.rglob("*.*")}
+
+
+@pytest.fixture(scope="module")
+def clean(house, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clean")
+    return _drawn(house, folder / "figures", folder)
+
+
+def _folder(folder):
+    """The same settings in the working directory, without a screen for the backend."""
+    (folder / "matplotlibrc").write_text(SETTINGS)
+    return {"MPLBACKEND": "TkAgg"}
+
+
+def _not_text(folder):
+    """Nothing that matplotlib can decode, in the working directory and among the style sheets."""
+    (folder / "own" / "stylelib").mkdir(parents=True)
+    for file in (folder / "matplotlibrc", folder / "own" / "matplotlibrc", folder / "own" / "stylelib" / "a.mplstyle"):
+        file.write_bytes(b"\xff\xfe\x00font.size: 20\n")
+    return {"MPLCONFIGDIR": str(folder / "own"), "MPLBACKEND": "nonsense"}
+
+
+def _named(folder):
+    """A file with some lines that matplotlib refuses, no folder for its cache, and Jupyter's backend, not installed."""
+    (folder / "mine").write_text(SETTINGS + BROKEN)
+    own = {name: str(folder / "mine" / "absent") for name in ("MPLCONFIGDIR", "HOME", "XDG_CACHE_HOME")}
+    return own | {"MATPLOTLIBRC": str(folder / "mine"), "MPLBACKEND": "module://nobodys_inline.backend"}
+
+
+@pytest.mark.parametrize("hostile", [_named, _folder, _not_text])
+def test_no_setting_of_the_user_changes_a_byte(house, clean, hostile, tmp_path):
+    assert len(clean) == 2 * (len(FIGURES) + 1)
+    assert _drawn(house, tmp_path / "figures", tmp_path, **hostile(tmp_path)) == clean
+
+
+IMPORTED = """
+import os
+before = dict(os.environ), os.getcwd()
+from goodinit.report import style
+import matplotlib
+def settings():
+    return [matplotlib.rcParams[name] for name in ("backend", "figure.dpi", "text.usetex", "font.size")]
+assert settings() == ["svg", 30, True, 20], settings()
+assert matplotlib.rcParamsOrig["figure.dpi"] == 30
+with style.context():
+    assert settings() == ["svg", 100, False, 9], settings()
+assert settings() == ["svg", 30, True, 20], settings()
+assert before == (dict(os.environ), os.getcwd())
+"""
+
+
+@pytest.mark.parametrize("first", ["", "import matplotlib\n"])
+def test_the_user_s_settings_are_kept_for_the_user_s_own_figures(tmp_path, first):
+    (tmp_path / "matplotlibrc").write_text(SETTINGS)
+    _run("-c", first + IMPORTED, folder=tmp_path, MPLBACKEND="svg")
+
+
+def test_a_table_needs_no_matplotlib(house, tmp_path):
+    absent = "import sys; sys.modules['matplotlib'] = None; from goodinit.cli import main; main(sys.argv[1:])"
+    _run("-c", absent, "table", *_places(house), folder=tmp_path)
