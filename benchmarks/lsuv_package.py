@@ -12,7 +12,7 @@ import lsuv
 import torch
 from torchvision.models import vgg16
 
-from goodinit.methods import data, initialize, models
+from goodinit.methods import data, initializers, models
 
 NETS = {
     "FitNet-4, 32 images of 32 x 32": (lambda: models.fitnet4((3, 32, 32), 10), (32, 3, 32, 32)),
@@ -23,7 +23,7 @@ NETS = {
 def ours(net, images):
     batch = data.Examples(images, torch.zeros(len(images), dtype=torch.int64))
     generator = torch.Generator().manual_seed(0)
-    initialize.lsuv(net, batch, generator, batch_size=len(images), batches=1, dropout=False)
+    initializers.lsuv(net, batch, generator, batch_size=len(images), batches=1, dropout=False)
 
 
 def theirs(net, images):

@@ -15,6 +15,9 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/diagnostics/__init__.py": {"goodinit.methods.diagnostics"},
     "methods/diagnostics/*.py": {"torch", "numpy", "goodinit.methods.diagnostics.probe"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
+    "methods/initializers/*.py": {"torch", "numpy", "goodinit.errors"}
+    | {f"goodinit.methods.{name}" for name in ("initializers", "layers")},
+    "methods/layers.py": {"torch", "goodinit.errors"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curriculum, data, initialize, models, objectives, optimizers, stack, train, updates
+from goodinit.methods import curriculum, data, initializers, models, objectives, optimizers, stack, train, updates
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -25,7 +25,7 @@ def _net(seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
-    initialize.he_normal(net, None, _generator(seed))
+    initializers.he_normal(net, None, _generator(seed))
     return net
 
 

@@ -19,7 +19,7 @@ from goodinit.methods import (
     curriculum,
     data,
     diagnostics,
-    initialize,
+    initializers,
     models,
     objectives,
     optimizers,
@@ -228,8 +228,8 @@ def _model(run, split, device):
         model = call(models, run.parts, "model", shape, split.classes)
         probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
         start = time.perf_counter()
-        rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
-    return model, _Initial(rescalings, time.perf_counter() - start)
+        report = call(initializers, run.parts, "init", model, probe, _generator(run, "init"))
+    return model, _Initial(None if report is None else report.rescalings, time.perf_counter() - start)
 
 
 def _stackable(run, shape, classes):
