@@ -1,5 +1,6 @@
 """Which layers of a model are initialized, and how their weights and biases are read and written."""
 
+import contextlib
 import math
 from collections.abc import Iterator
 from typing import Protocol
@@ -18,6 +19,7 @@ __all__ = [
     "Published",
     "fans",
     "is_frozen",
+    "kept_buffers",
     "layers_of",
     "refusal",
     "set_bias",
@@ -114,17 +116,36 @@ def _refusal_of_computed(layer: nn.Module) -> str:
 @torch.no_grad()
 def _takes_any_weight(layer: nn.Module) -> bool:
     """Write a random weight through torch's parametrization, look whether it is there, and restore the old one."""
-    tensors = [*layer.parametrizations["weight"].parameters(), *layer.parametrizations["weight"].buffers()]
-    before = [tensor.clone() for tensor in tensors]
-    wanted = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
+    parameters = list(layer.parametrizations["weight"].parameters())
+    before = [parameter.clone() for parameter in parameters]
+    with kept_buffers(layer):
+        wanted = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
+        try:
+            layer.weight = wanted.clone()
+            return _equal(layer.weight, wanted)
+        except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or none for this weight
+            return False
+        finally:
+            for parameter, value in zip(parameters, before, strict=True):
+                parameter.set_(value)
+
+
+@contextlib.contextmanager
+def kept_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore the buffers of a model after the block, their values and which tensors they are."""
+    buffers = [
+        (module, name, buffer, buffer.clone())
+        for module in model.modules()
+        for name, buffer in module._buffers.items()
+        if buffer is not None
+    ]
     try:
-        layer.weight = wanted.clone()
-        return _equal(layer.weight, wanted)
-    except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or none for this weight
-        return False
+        yield
     finally:
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.set_(value)
+        with torch.no_grad():
+            for module, name, buffer, value in buffers:
+                buffer.set_(value)
+                module._buffers[name] = buffer
 
 
 def _equal(weight: Tensor, wanted: Tensor) -> bool:

@@ -61,8 +61,14 @@ class _Pending:
         """Say whether a taker is suitable, now that its result is known."""
         gated = taker.name.lower() == "glu"  # the only one of torch that changes the shape
         same_shape = isinstance(result, Tensor) and (gated or result.shape == self.shape)
-        plain = not any(word in taker.name.lower() for word in ("norm", "dropout", "identity"))
-        taker.suitable = bool(taker.arguments) and same_shape and plain
+        taker.suitable = bool(taker.arguments) and same_shape and not _is_linear(taker.name)
+
+
+def _is_linear(name: str) -> bool:
+    """Say whether a function, or a module without layers, is no non-linearity although the shape may be the same."""
+    name = name.lower()
+    products = ("linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "identity")
+    return name in products or any(word in name for word in ("norm", "dropout", "conv"))
 
 
 class _Functions(TorchFunctionMode):
@@ -85,7 +91,7 @@ class _Functions(TorchFunctionMode):
                 one.decide(taker, result)
                 one.output = None
             else:
-                one.takers.remove(taker)  # it asked for a size or the like
+                one.takers.remove(taker)  # it asked for the size, say
         return result
 
 
@@ -97,6 +103,8 @@ def following(
     The non-linearity is the first module, or else the first function, that takes the output, takes no other tensor
     but parameters, and returns a tensor of the same shape.  Normalization, dropout, pooling and sums are none: a layer
     that they follow is not in the result.
+
+    A custom module without such parts counts as one function, whatever it computes.
 
     Args:
         model: runs without gradients.
@@ -111,6 +119,11 @@ def following(
             pending[layer] = _Pending(output, output.shape)
             mode.pending.append(pending[layer])
 
+    def close(module: nn.Module, args: Any, kwargs: Any) -> None:
+        for one in mode.pending:
+            if one.add("", module.forward, args, kwargs):
+                one.output = None
+
     def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
         takers = [(one, one.add(type(module).__name__, module.forward, args, kwargs)) for one in mode.pending]
         running.append([(one, taker) for one, taker in takers if taker is not None])
@@ -121,9 +134,10 @@ def following(
 
     mode = _Functions([])
     handles = [layer.register_forward_hook(give) for layer in layers]
-    opaque = LAYERS | nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm | nn.modules.dropout._DropoutNd
     for module in model.modules():
-        if not any(isinstance(part, opaque) for part in module.modules()):
+        if _is_opaque(module):
+            handles.append(module.register_forward_pre_hook(close, with_kwargs=True))
+        elif not any(map(_is_opaque, module.modules())):
             handles.append(module.register_forward_pre_hook(begin, with_kwargs=True))
             handles.append(module.register_forward_hook(end))
     try:
@@ -134,3 +148,8 @@ def following(
             handle.remove()
     found = {layer: next((taker for taker in one.takers if taker.suitable), None) for layer, one in pending.items()}
     return {layer: taker for layer, taker in found.items() if taker is not None}
+
+
+def _is_opaque(module: nn.Module) -> bool:
+    """Say whether a module is a layer, a normalization or dropout, by its name where it is not torch's."""
+    return isinstance(module, LAYERS) or (not isinstance(module, nn.Identity) and _is_linear(type(module).__name__))

@@ -93,12 +93,13 @@ def _first_batches(loader: DataLoader, examples: int) -> Any:
 def _moved(model: nn.Module, call: Arguments) -> Arguments:
     """Return arguments on the model's device, floating-point ones of its dtype."""
     parameters = list(model.parameters())
-    device = parameters[0].device
+    device = parameters[0].device if parameters else None
     dtype = next((one.dtype for one in parameters if one.is_floating_point()), torch.float32)
 
     def move(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
+        leaf = leaf.detach()
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
     return tree_map(move, call)

@@ -79,9 +79,10 @@ def orthonormal_matrix(
     - `svd`: :math:`A = U S V^T` gives U.
 
     The distribution of A does not change if it is multiplied by an orthogonal matrix, so that of Q does not either, and
-    that of U does not but for the signs of its columns, which LAPACK chooses.  A matrix that is large, and at least twice as long as wide, is well-conditioned, so Q is computed as
-    :math:`A L^{-T}` from the Cholesky factor L of :math:`A^T A`, in about two thirds of the time of Householder's
-    reflections, which remain the way for other shapes, and if products have a reduced precision (TF32).
+    that of U does not but for the signs of its columns, which LAPACK chooses.  A matrix that is large, and at least
+    twice as long as wide, is well-conditioned, so Q is computed as :math:`A L^{-T}` from the Cholesky factor L of
+    :math:`A^T A`, in about two thirds of the time of Householder's reflections, which remain the way for other shapes
+    and for products of reduced precision (TF32).
 
     Args:
         rows, columns: the shape.

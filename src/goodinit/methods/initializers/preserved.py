@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from goodinit.methods.layers import kept_buffers
+
 __all__ = ["data_state", "preserved", "random_state", "set_mode"]
 
 
@@ -63,28 +65,22 @@ def preserved(model: nn.Module) -> Iterator[None]:
     submodules, which torch's fast path for evaluation does not.
     """
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [
-        (module, name, buffer, buffer.clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
     streams = [stream for module in model.modules() for stream in getattr(module, "generators", ())]
     states = [stream.get_state() for stream in streams]
     fast = torch.backends.mha.get_fastpath_enabled()
     compiled = "torch._dynamo" in sys.modules  # else nothing is compiled, and importing the compiler takes seconds
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        with torch.no_grad(), torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext():
+        with (
+            torch.no_grad(),
+            kept_buffers(model),
+            torch.compiler.set_stance("force_eager") if compiled else contextlib.nullcontext(),
+        ):
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         for module, training in modes:
             module.training = training
-        with torch.no_grad():
-            for module, name, buffer, value in buffers:
-                buffer.copy_(value)
-                module._buffers[name] = buffer
         for stream, state in zip(streams, states, strict=True):
             stream.set_state(state)
 

@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_map
 
 from goodinit.errors import InputError
 from goodinit.methods.initializers.inputs import ACCEPTED, arguments
@@ -115,8 +116,9 @@ def lsuv(
         args, kwargs = arguments(model, data, examples)
 
     def run() -> None:
+        own_args, own_kwargs = tree_map(_copied, (args, kwargs))
         try:
-            model(*args, **kwargs)
+            model(*own_args, **own_kwargs)
         except InputError:
             raise
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
@@ -126,6 +128,11 @@ def lsuv(
             ) from error
 
     return unit_variance(model, generator, options, run, run)
+
+
+def _copied(leaf: Any) -> Any:
+    """Return a copy of a tensor: the model may change its inputs."""
+    return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
 def _unwrapped(model: nn.Module) -> nn.Module:

@@ -22,7 +22,7 @@ from goodinit.methods.layers import set_weight, weight_key
 __all__ = ["Options", "unit_variance"]
 
 FAR = 0.05  # a variance that differs from 1 by more, and that a rescaling
-STUCK = 0.01  # brings less than this share of the way to 1, does not depend on the scale of the weight
+STUCK = 0.001  # brings less than this share of the way to 1, does not depend on the scale of the weight
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,8 @@ def unit_variance(
     """
     if options.tolerance <= 0 or options.max_iterations < 1:
         raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
-    chosen, others = select(model, options.include_frozen)
+    with preserved(model):  # a weight that is computed may change buffers whenever it is read
+        chosen, others = select(model, options.include_frozen)
     keys = {layer: weight_key(layer) for layer in chosen}
     _fill(chosen, keys, generator, options)
     devices = {parameter.device for parameter in model.parameters()}
@@ -87,8 +88,8 @@ def unit_variance(
         if keys[layer] in scaled:
             return None
         scaled[keys[layer]] = layer
-        if non_linearity := non_linearities.get(layer):
-            chosen[layer].note = f"measured after {non_linearity.name}"
+        non_linearity = non_linearities.get(layer)
+        chosen[layer].note = f"measured after {non_linearity.name}" if non_linearity else ""
         return _scale(layer, chosen[layer], (args, kwargs, output), non_linearity or _same, generator, options)
 
     # Before the user's own hooks, which see the scaled output, once.
@@ -143,7 +144,7 @@ def _scale(
     if not isinstance(output, Tensor) or not output.is_floating_point():
         row.note = "filled, but not scaled: its output is not a floating-point tensor"
         return output
-    row.rescalings, previous, divisor = 0, None, 1.0
+    row.rescalings, previous, divisor, power = 0, None, 1.0, 1.0
     while True:
         variance = _variance(non_linearity(_mini_batch(output, options.batch_size, generator)))
         if not 0 < variance < math.inf:
@@ -156,14 +157,16 @@ def _scale(
         whole = options.batch_size is None or len(output) <= options.batch_size  # the measurements are on the same data
         if whole and previous is not None and FAR < abs(previous - 1) > abs(variance - previous) / STUCK:
             _set_scaled(layer, 1 / divisor)
-            row.rescalings = None
-            row.note = "filled, but not scaled: the scale of its output does not follow that of its weight"
+            row.rescalings, row.std_after = None, row.std_before
+            row.note = _joined("filled, but not scaled: no scale of its weight gives a variance of 1", row.note)
             return layer.forward(*args, **kwargs)
         if row.rescalings == options.max_iterations:
-            row.note = f"not within the tolerance after {row.rescalings} rescalings"
+            row.note = _joined(row.note, f"not within the tolerance after {row.rescalings} rescalings")
             return output
-        _set_scaled(layer, row.std_after)
-        previous, divisor = variance, divisor * row.std_after
+        if whole and previous is not None and math.log(variance) / math.log(previous) < -0.5:
+            power /= 2  # it overshoots: what is measured grows faster than the weight, such as its square
+        _set_scaled(layer, row.std_after**power)
+        previous, divisor = variance, divisor * row.std_after**power
         row.rescalings += 1
         output = layer.forward(*args, **kwargs)
 
@@ -178,6 +181,7 @@ def _mini_batch(output: Tensor, batch_size: int | None, generator: torch.Generat
 
 def _variance(output: Tensor) -> float:
     """Return the variance over all elements; that of half precision may have no representation there."""
+    output = output.detach()
     return float((output if output.dtype.itemsize > 2 else output.float()).var(correction=0))
 
 
@@ -187,6 +191,10 @@ def _set_scaled(layer: nn.Module, divisor: float) -> None:
         layer.weight /= divisor
     else:
         set_weight(layer, layer.weight / divisor)
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def _report(
@@ -204,9 +212,9 @@ def _report(
         elif owner is not layer:
             row.note = f"shares its weight with {chosen[owner].name}"
         elif calls[layer] > 1:
-            row.note = "; ".join(filter(None, [row.note, f"called {calls[layer]} times, scaled for the first"]))
-    first = [chosen[layer] for layer in scaled.values()]
-    rest = [row for layer, row in chosen.items() if scaled.get(keys[layer]) is not layer]
+            row.note = _joined(row.note, f"called {calls[layer]} times, scaled for the first")
+    first = [chosen[layer] for layer in scaled.values() if chosen[layer].scaled]
+    rest = [row for row in chosen.values() if not row.scaled]
     report = LSUVReport((*first, *rest, *others))
     if not report.scaled:
         raise InputError(f"lsuv: no layer was scaled: {report.rows[0].name}: {report.rows[0].note}")
