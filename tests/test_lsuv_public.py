@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 import goodinit
 from goodinit import lsuv
 from goodinit.methods import data as data_sets
+from goodinit.methods import initializers
 from goodinit.methods.initializers import public
 
 
@@ -361,6 +362,35 @@ def test_the_report_prints_as_a_table():
     assert lines[1][columns[0] :].startswith("3x4")
     assert lines[2][columns[1] :].startswith("frozen: its weight requires no gradient")
     assert lines[1].split()[3] == "1"
+
+
+@pytest.mark.parametrize("tolerance", [0.05, 1e-4])
+def test_an_output_that_is_divided_is_the_one_that_would_be_computed(tolerance):
+    """The studies' function computes a layer anew after each rescaling."""
+    ours, theirs, images = _model(), _model(), _images()
+    for model in (ours, theirs):
+        model[3].p = 0.0
+    report = lsuv(ours, images, seed=7, tolerance=tolerance)
+    batch = data_sets.Examples(images, torch.zeros(40))
+    generator = torch.Generator().manual_seed(7)
+    other = initializers.lsuv(theirs, batch, generator, batches=1, tolerance=tolerance)
+    torch.testing.assert_close(_weights(ours), _weights(theirs), rtol=1e-5, atol=1e-7)
+    assert report.rescalings.tolist() == other.rescalings.tolist()
+
+
+class _Clipped(nn.Linear):
+    """Not linear in its weight, although it is a linear layer."""
+
+    def forward(self, x):
+        return nn.functional.linear(x, self.weight.clamp(-0.2, 0.2))
+
+
+def test_a_layer_with_a_forward_of_its_own_is_computed_anew():
+    model, data = nn.Sequential(_Clipped(16, 8), nn.ReLU(), nn.Linear(8, 2)), 8 * torch.randn(200, 16)
+    lsuv(model, data, seed=0)
+    with torch.no_grad():
+        assert float(model[0](data).var(correction=0)) == pytest.approx(1, abs=0.05)
+        assert float(model(data).var(correction=0)) == pytest.approx(1, abs=0.05)
 
 
 def test_unit_variance_is_the_population_s_and_the_whole_output_s():

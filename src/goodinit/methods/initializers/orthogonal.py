@@ -81,8 +81,8 @@ def orthonormal_matrix(
     The distribution of A does not change if it is multiplied by an orthogonal matrix, so that of Q does not either, and
     that of U does not but for the signs of its columns, which LAPACK chooses.  A matrix that is large, and at least
     twice as long as wide, is well-conditioned, so Q is computed as :math:`A L^{-T}` from the Cholesky factor L of
-    :math:`A^T A`, in about two thirds of the time of Householder's reflections, which remain the way for other shapes
-    and for products of reduced precision (TF32).
+    :math:`A^T A`, in about half the time of Householder's reflections, which remain the way for other shapes and for
+    products of reduced precision (TF32).
 
     Args:
         rows, columns: the shape.
@@ -98,18 +98,23 @@ def orthonormal_matrix(
     if decomposition == "svd":
         left, _, right = torch.linalg.svd(drawn, full_matrices=False)
         return left if left.shape == drawn.shape else right
-    wide = drawn if rows <= columns else drawn.T
-    result = _cholesky_qr(wide) if CHOLESKY_FROM <= len(wide) <= wide.shape[1] // 2 else None
-    if result is None:
-        q, r = torch.linalg.qr(wide.T)
-        result = (q * torch.where(r.diagonal() < 0, -1.0, 1.0)).T
-    return result if rows <= columns else result.T
+    tall = drawn if rows > columns else drawn.T
+    q = _cholesky_qr(tall) if CHOLESKY_FROM <= tall.shape[1] <= len(tall) // 2 else None
+    if q is None:
+        q, r = torch.linalg.qr(tall)
+        q *= torch.where(r.diagonal() < 0, -1.0, 1.0)
+    return q if rows > columns else q.T
 
 
-def _cholesky_qr(wide: Tensor) -> Tensor | None:
-    """Return the orthonormal rows of a wide matrix, or None if they are not orthonormal to single precision."""
-    lower, _ = torch.linalg.cholesky_ex(wide @ wide.T)
-    rows = torch.linalg.solve_triangular(lower, wide, upper=False)
-    vector = wide[:, 0]
-    error = (rows @ (rows.T @ vector) - vector).norm() / vector.norm()
-    return rows if error < PRECISION else None
+def _cholesky_qr(tall: Tensor) -> Tensor | None:
+    """Return Q of A = Q R, or None if its columns are not orthonormal to single precision."""
+    columns = tall.shape[1]
+    gram = tall.new_zeros(columns, columns)
+    for start in range(0, columns, CHOLESKY_FROM):  # the lower triangle is enough
+        end = start + CHOLESKY_FROM
+        gram[start:end, :end] = tall[:, start:end].T @ tall[:, :end]
+    lower, _ = torch.linalg.cholesky_ex(gram)
+    q = torch.linalg.solve_triangular(lower.T, tall, upper=True, left=False)
+    vector = tall[0]
+    error = (q.T @ (q @ vector) - vector).norm() / vector.norm()
+    return q if error < PRECISION else None

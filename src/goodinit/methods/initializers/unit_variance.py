@@ -21,6 +21,7 @@ from goodinit.methods.layers import set_weight, weight_key
 
 __all__ = ["Options", "unit_variance"]
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FAR = 0.05  # a variance that differs from 1 by more, and that a rescaling
 STUCK = 0.001  # brings less than this share of the way to 1, does not depend on the scale of the weight
 
@@ -165,10 +166,27 @@ def _scale(
             return output
         if whole and previous is not None and math.log(variance) / math.log(previous) < -0.5:
             power /= 2  # it overshoots: what is measured grows faster than the weight, such as its square
-        _set_scaled(layer, row.std_after**power)
-        previous, divisor = variance, divisor * row.std_after**power
+        step = row.std_after**power
+        _set_scaled(layer, step)
+        previous, divisor = variance, divisor * step
         row.rescalings += 1
-        output = layer.forward(*args, **kwargs)
+        scaled = output / step if options.batch_size is None and _is_linear(layer, args, kwargs, output) else None
+        if scaled is None or not _agrees(layer.forward(args[0][:1]), scaled[:1]):
+            scaled = layer.forward(*args, **kwargs)
+        output = scaled
+
+
+def _is_linear(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> bool:
+    """Say whether scaling the weight scales the output of a call by as much, and each example is computed by itself."""
+    own = type(layer) in (nn.Linear, *CONVOLUTIONS) and "forward" not in vars(layer) and "weight" in layer._parameters
+    if not own or kwargs or len(args) != 1 or output.requires_grad or output.dtype.itemsize < 4:
+        return False
+    dimensions = 2 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 2
+    return args[0].dim() >= dimensions and (layer.bias is None or not layer.bias.any())
+
+
+def _agrees(one: Tensor, other: Tensor) -> bool:
+    return bool((one - other).norm() <= 1e-3 * other.norm())
 
 
 def _mini_batch(output: Tensor, batch_size: int | None, generator: torch.Generator) -> Tensor:
