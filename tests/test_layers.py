@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from goodinit.methods import initializers
-from goodinit.methods.layers import fans, layers_of, set_weight, weight_key
+from goodinit.methods.layers import fans, layers_of, refusal, set_weight, weight_key
 
 NAMES = sorted({*initializers.__all__} - {"as_built", "lsuv", "published"})
 
@@ -145,6 +145,44 @@ def test_every_initializer_refuses_what_it_would_not_initialize(initializer, bui
 def test_a_scripted_model_is_refused():
     with pytest.raises(ValueError, match=r"^he_normal: a scripted or traced model .* before torch\.jit\.script$"):
         initializers.he_normal(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), None, _generator())
+
+
+class _Positive(nn.Module):
+    """Has no inverse, so that nothing can be set."""
+
+    def forward(self, bias):
+        return bias.exp()
+
+
+class _Shifted(nn.Module):
+    def forward(self, bias):
+        return bias + 1
+
+    def right_inverse(self, bias):
+        return bias - 1
+
+
+def test_biases_that_are_computed_are_set_or_refused():
+    pruned = prune.random_unstructured(nn.Linear(4, 6), "bias", 2)
+    shifted = nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Shifted())
+    for layer in (pruned, shifted):
+        initializers.he_normal(layer, None, _generator())
+        layer(torch.zeros(1, 4))
+        assert not layer.bias.any()
+    with pytest.raises(ValueError, match="its bias cannot be set"):
+        initializers.he_normal(
+            nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Positive()), None, _generator()
+        )
+
+
+def test_looking_whether_a_weight_can_be_set_keeps_its_storage():
+    layer = parametrizations.weight_norm(nn.Linear(4, 6))
+    parameters = list(layer.parametrizations["weight"].parameters())
+    before = [(parameter.data_ptr(), parameter.clone()) for parameter in parameters]
+    assert not refusal(layer)
+    for parameter, (pointer, value) in zip(parameters, before, strict=True):
+        assert parameter.data_ptr() == pointer
+        assert torch.equal(parameter, value)
 
 
 def test_setting_a_weight_is_checked():

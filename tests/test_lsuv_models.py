@@ -78,9 +78,9 @@ def _vit():
 
 
 MODELS = {  # how it is built, its data, how many layers are scaled, and which rows are not
-    "resnet18": (torchvision.models.resnet18, lambda: _images(64), 21, 0),
+    "resnet18": (torchvision.models.resnet18, lambda: _images(48), 21, 0),
     "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(dropout=0.0), lambda: _images(64), 53, 0),
-    "densenet121": (torchvision.models.densenet121, lambda: _images(64), 121, 0),
+    "densenet121": (torchvision.models.densenet121, lambda: _images(32), 121, 0),
     "vit": (_vit, lambda: _images(32), 6, 6),
     "U-Net": (UNet, lambda: _images(21), 4, 0),
     "transformer encoder": (Encoder, lambda: torch.arange(400).view(40, 10) % 50, 5, 5),
@@ -335,6 +335,17 @@ def test_frozen_layers_are_kept_unless_asked():
         lsuv(model.requires_grad_(False), data)
 
 
+def test_a_frozen_bias_is_kept():
+    model, data = _net(lambda layer: layer), torch.randn(256, 12)
+    kept = model[0].bias.requires_grad_(False).clone()
+    assert kept.any()
+    report = lsuv(model, data, seed=0)
+    assert torch.equal(model[0].bias, kept)
+    assert not model[2].bias.any()
+    assert _variances(model, data)["0"] == pytest.approx(report.rows[0].std_after ** 2, abs=1e-3)
+    assert _variances(model, data)["0"] == pytest.approx(1, abs=0.05)
+
+
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_scripted_models_are_refused_and_scripted_parts_named():
     with pytest.raises(ValueError, match=r"before torch\.jit\.script"):
@@ -378,6 +389,7 @@ def test_a_compiled_part_is_initialized_and_runs_compiled_afterwards():
         (lambda: nn.Sequential(nn.ReLU()), "no linear or convolutional layer"),
         (lambda: nn.LSTM(4, 4), "LSTM is not a linear"),
         (lambda: type("DistributedDataParallel", (nn.Linear,), {})(4, 2), "before it is wrapped"),
+        (lambda: nn.Sequential(type("FullyShardedDataParallel", (nn.Linear,), {})(4, 2)), "before it is wrapped"),
         (lambda: nn.Linear(4, 2, dtype=torch.complex64), "complex64"),
         (lambda: "model", "must be a torch.nn.Module, not str"),
     ],

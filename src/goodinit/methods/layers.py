@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 LAYERS = nn.Linear | _ConvNd
+DISTRIBUTED = {"DistributedDataParallel", "FullyShardedDataParallel"}
 
 
 class Batch(Protocol):
@@ -72,10 +73,11 @@ def layers_of(initializer: str, model: nn.Module) -> Iterator[tuple[str, nn.Modu
 
 def unsupported_model(model: nn.Module) -> str:
     """Return why none of a model's layers can be initialized, or an empty string."""
-    name = type(model).__name__
     if isinstance(model, torch.jit.ScriptModule):
         return "a scripted or traced model has no layers to initialize: initialize the model before torch.jit.script"
-    if name in ("DistributedDataParallel", "FullyShardedDataParallel"):
+    wrappers = {type(module).__name__ for module in model.modules()} & DISTRIBUTED
+    if wrappers:
+        name = min(wrappers)
         return f"initialize the model before it is wrapped in {name}, so that all processes start from the same weights"
     for name, parameter in model.named_parameters():
         if nn.parameter.is_lazy(parameter):
@@ -117,7 +119,7 @@ def _refusal_of_computed(layer: nn.Module) -> str:
 def _takes_any_weight(layer: nn.Module) -> bool:
     """Write a random weight through torch's parametrization, look whether it is there, and restore the old one."""
     parameters = list(layer.parametrizations["weight"].parameters())
-    before = [parameter.clone() for parameter in parameters]
+    before = [(parameter.detach(), parameter.clone()) for parameter in parameters]
     with kept_buffers(layer):
         wanted = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
         try:
@@ -126,8 +128,8 @@ def _takes_any_weight(layer: nn.Module) -> bool:
         except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or none for this weight
             return False
         finally:
-            for parameter, value in zip(parameters, before, strict=True):
-                parameter.set_(value)
+            for parameter, (storage, value) in zip(parameters, before, strict=True):
+                parameter.set_(storage.copy_(value))  # torch may have given it another storage
 
 
 @contextlib.contextmanager
@@ -144,7 +146,7 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for module, name, buffer, value in buffers:
-                buffer.set_(value)
+                buffer.copy_(value) if buffer.shape == value.shape else buffer.set_(value)
                 module._buffers[name] = buffer
 
 
@@ -185,9 +187,23 @@ def set_weight(layer: nn.Module, value: Tensor) -> None:
 
 @torch.no_grad()
 def set_bias(layer: nn.Module, value: float) -> None:
-    """Set every element of a layer's bias, if it has one."""
-    if layer.bias is not None:
+    """Set every element of a layer's bias, if it has one, whether it is a parameter or is computed from others.
+
+    Raises:
+        InputError: the bias has another value afterwards.
+    """
+    if layer.bias is None:
+        return
+    if "bias" in layer._parameters:
         layer.bias.fill_(value)
+        return
+    with contextlib.suppress(RuntimeError, NotImplementedError, ValueError):  # no inverse, or none for this bias
+        layer.bias = torch.full_like(layer.bias, value)  # through torch's parametrization, or until the next call
+    for name, parameter in layer._parameters.items():
+        if name.startswith("bias_"):  # as pruning calls it
+            parameter.fill_(value)
+    if not (layer.bias == value).all():
+        raise InputError(f"{type(layer).__name__}: its bias cannot be set: it is computed from other parameters")
 
 
 def _stored(layer: nn.Module) -> list[Tensor]:

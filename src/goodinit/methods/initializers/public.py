@@ -14,6 +14,8 @@ from goodinit.methods.initializers.unit_variance import Options, unit_variance
 
 __all__ = ["lsuv"]
 
+ALLOWED = {"start": ("orthonormal", "lecun_normal"), "measure": ("before", "after"), "decomposition": ("qr", "svd")}
+
 
 def lsuv(
     model: nn.Module,
@@ -34,7 +36,8 @@ def lsuv(
 
     In the order of the forward pass, the weight of each linear and convolutional layer is divided by the standard
     deviation of its output on the data, over examples, channels and space together, until
-    :math:`|\mathrm{Var} - 1| \le \mathrm{tolerance}`.  Biases are set to 0.  The model runs once, without gradients.
+    :math:`|\mathrm{Var} - 1| \le \mathrm{tolerance}`.  Biases are set to 0.  The model runs once, without
+    gradients; with `measure="after"` twice, first to see what follows each layer.
 
     The model's device and dtype are kept, and its training modes, buffers and hooks, and the global random states are
     afterwards what they were; after an error, too, but then weights may be initialized in part.  A submodule in
@@ -93,13 +96,9 @@ def lsuv(
     model = _unwrapped(model)
     if seed is not None and generator is not None:
         raise InputError("lsuv: give either seed or generator, not both")
-    for name, value, allowed in (
-        ("start", start, ("orthonormal", "lecun_normal")),
-        ("measure", measure, ("before", "after")),
-        ("decomposition", decomposition, ("qr", "svd")),
-    ):
-        if value not in allowed:
-            raise InputError(f"lsuv: {name} must be {' or '.join(allowed)}, not {value!r}")
+    for name, value in (("start", start), ("measure", measure), ("decomposition", decomposition)):
+        if value not in ALLOWED[name]:
+            raise InputError(f"lsuv: {name} must be {' or '.join(ALLOWED[name])}, not {value!r}")
     if generator is None:
         generator = torch.Generator()
         generator.set_state(torch.get_rng_state()) if seed is None else generator.manual_seed(seed)

@@ -115,7 +115,12 @@ def _fill(
 ) -> None:
     """Give every weight its values before scaling, and every bias its final one."""
     layers = list({keys[layer]: layer for layer in reversed(chosen)}.values())[::-1]  # the first with each weight
-    set_biases("lsuv", [(row.name, layer) for layer, row in chosen.items()], options.biases)
+    biased = [
+        (row.name, layer)
+        for layer, row in chosen.items()
+        if layer.bias is None or layer.bias.requires_grad or options.include_frozen
+    ]
+    set_biases("lsuv", biased, options.biases)
     for layer in layers:
         if options.start == "orthonormal":
             set_orthonormal(layer, generator, 1.0, options.decomposition)
