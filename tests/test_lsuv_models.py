@@ -319,6 +319,32 @@ def test_a_weight_shared_with_an_embedding_is_left_alone():
     assert _variances(model, data)["hidden"] == pytest.approx(1, abs=0.05)
 
 
+def test_a_recurrent_layer_is_scaled_for_its_first_state_that_is_not_constant():
+    class Recurrence(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inputs, self.hidden, self.out = nn.Linear(4, 8), nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x):
+            state = torch.zeros(len(x), 8)
+            for step in range(x.shape[1]):
+                state = torch.tanh(self.inputs(x[:, step]) + self.hidden(state))
+            return self.out(state)
+
+    model, data = Recurrence(), torch.randn(256, 3, 4, generator=torch.Generator().manual_seed(0))
+    notes = {row.name: row.note for row in lsuv(model, data, seed=0).rows}
+    assert notes == {
+        "inputs": "called 3 times, scaled for the first",
+        "hidden": "scaled for its call 2, constant before; called 3 times",
+        "out": "",
+    }
+    with torch.no_grad():
+        state = torch.tanh(model.inputs(data[:, 0]))
+        assert float(model.hidden(state).var(correction=0)) == pytest.approx(1, abs=0.05)
+    with pytest.raises(ValueError, match="layer hidden: the variance of its output is 0"):
+        lsuv(Recurrence(), data[:, :1])
+
+
 # Frozen, scripted, wrapped, without values.
 def test_frozen_layers_are_kept_unless_asked():
     model, data = _net(lambda layer: layer), torch.randn(256, 12)
@@ -410,6 +436,17 @@ def test_other_dtypes_are_kept_and_measured_well(dtype):
     assert all(parameter.dtype == dtype for parameter in model.parameters())
     assert report.rows[0].std_before > 500
     assert all(abs(row.std_after - 1) < 0.025 for row in report.rows)
+
+
+def test_autocast_does_not_hold_weights_from_before_they_were_scaled():
+    model, data = _net(lambda layer: layer), 3 * torch.randn(256, 12)
+    with torch.autocast("cpu", torch.bfloat16):
+        model(data)  # fills the cache
+        report = lsuv(model, data, seed=0)
+        output = model(data).detach().float()
+        assert torch.is_autocast_cache_enabled()
+    assert [row.rescalings for row in report.rows] == [1, 1]
+    assert float(output.var(correction=0)) == pytest.approx(1, abs=0.05)
 
 
 # What follows a layer.

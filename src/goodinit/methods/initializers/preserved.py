@@ -67,10 +67,12 @@ def preserved(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     streams = [stream for module in model.modules() for stream in getattr(module, "generators", ())]
     states = [stream.get_state() for stream in streams]
-    fast = torch.backends.mha.get_fastpath_enabled()
+    fast, cached = torch.backends.mha.get_fastpath_enabled(), torch.is_autocast_cache_enabled()
     compiled = "torch._dynamo" in sys.modules  # else nothing is compiled, and importing the compiler takes seconds
     try:
         torch.backends.mha.set_fastpath_enabled(False)
+        torch.set_autocast_cache_enabled(False)  # it would hold weights from before they were written
+        torch.clear_autocast_cache()
         with (
             torch.no_grad(),
             kept_buffers(model),
@@ -79,6 +81,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
+        torch.set_autocast_cache_enabled(cached)
         for module, training in modes:
             module.training = training
         for stream, state in zip(streams, states, strict=True):

@@ -76,22 +76,28 @@ def unit_variance(
     keys = {layer: weight_key(layer) for layer in chosen}
     _fill(chosen, keys, generator, options)
     devices = {parameter.device for parameter in model.parameters()}
-    non_linearities = {}
-    if options.measure == "after":
-        with random_state(devices), preserved(model):
-            set_mode(model, True)
-            non_linearities = following(model, chosen, run_briefly)
+    with random_state(devices), preserved(model):
+        set_mode(model, True)
+        non_linearities = following(model, chosen, run_briefly) if options.measure == "after" else {}
     calls: Counter[nn.Module] = Counter()
     scaled: dict[int, nn.Module] = {}  # by the key of the weight, in the order of the forward pass
+    constant: dict[nn.Module, None] = {}  # whose first output was, as that of a recurrent layer on a state of zeros
 
     def scale(layer: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         calls[layer] += 1
         if keys[layer] in scaled:
             return None
-        scaled[keys[layer]] = layer
         non_linearity = non_linearities.get(layer)
-        chosen[layer].note = f"measured after {non_linearity.name}" if non_linearity else ""
-        return _scale(layer, chosen[layer], (args, kwargs, output), non_linearity or _same, generator, options)
+        after = f"measured after {non_linearity.name}" if non_linearity else ""
+        late = f"scaled for its call {calls[layer]}, constant before" if layer in constant else ""
+        chosen[layer].note = _joined(after, late)
+        try:
+            output = _scale(layer, chosen[layer], (args, kwargs, output), non_linearity or _same, generator, options)
+        except _ConstantOutputError:
+            constant[layer] = None
+        else:
+            scaled[keys[layer]] = layer
+        return output
 
     # Before the user's own hooks, which see the scaled output, once.
     hooks = [layer.register_forward_hook(scale, prepend=True, with_kwargs=True) for layer in chosen]
@@ -103,7 +109,14 @@ def unit_variance(
     finally:
         for hook in hooks:
             hook.remove()
+    for layer in constant:
+        if keys[layer] not in scaled:
+            raise InputError(f"lsuv: layer {chosen[layer].name}: the variance of its output is 0: nothing to divide by")
     return _report(chosen, others, keys, scaled, calls)
+
+
+class _ConstantOutputError(Exception):
+    """The variance of a layer's output is 0 before it is scaled."""
 
 
 def _same(output: Tensor) -> Tensor:
@@ -145,6 +158,10 @@ def _scale(
         non_linearity: what is measured, as a function of the output.
         generator: draws the mini-batches.
         options: of the method.
+
+    Raises:
+        _ConstantOutputError: the output has no variance; nothing is changed.
+        InputError: it is not finite, or has none any more.
     """
     args, kwargs, output = call
     if not isinstance(output, Tensor) or not output.is_floating_point():
@@ -153,6 +170,9 @@ def _scale(
     row.rescalings, previous, divisor, power = 0, None, 1.0, 1.0
     while True:
         variance = _variance(non_linearity(_mini_batch(output, options.batch_size, generator)))
+        if variance == 0 and row.rescalings == 0:
+            row.rescalings = None
+            raise _ConstantOutputError
         if not 0 < variance < math.inf:
             raise InputError(f"lsuv: layer {row.name}: the variance of its output is {variance}: nothing to divide by")
         row.std_after = math.sqrt(variance)
@@ -235,7 +255,8 @@ def _report(
         elif owner is not layer:
             row.note = f"shares its weight with {chosen[owner].name}"
         elif calls[layer] > 1:
-            row.note = _joined(row.note, f"called {calls[layer]} times, scaled for the first")
+            which = "" if "constant before" in row.note else ", scaled for the first"
+            row.note = _joined(row.note, f"called {calls[layer]} times{which}")
     first = [chosen[layer] for layer in scaled.values() if chosen[layer].scaled]
     rest = [row for row in chosen.values() if not row.scaled]
     report = LSUVReport((*first, *rest, *others))
