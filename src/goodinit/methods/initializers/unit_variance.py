@@ -24,6 +24,7 @@ __all__ = ["Options", "unit_variance"]
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 FAR = 0.05  # a variance that differs from 1 by more, and that a rescaling
 STUCK = 0.001  # brings less than this share of the way to 1, does not depend on the scale of the weight
+NOTHING = "lsuv: layer {}: the variance of its output is {}: nothing to divide by"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class Options:
         start, tolerance, max_iterations, dropout, measure, biases, decomposition: as in `lsuv`.
         batch_size: examples that each measurement draws from all; None measures on all.
         include_frozen: whether layers are initialized whose weight requires no gradient.
+
+    Raises:
+        InputError: `tolerance` or `max_iterations` is out of its range.
     """
 
     start: str = "orthonormal"
@@ -45,6 +49,10 @@ class Options:
     biases: str = "zero"
     decomposition: str = "qr"
     include_frozen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.tolerance <= 0 or self.max_iterations < 1:
+            raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
 
 
 def unit_variance(
@@ -69,16 +77,16 @@ def unit_variance(
     Raises:
         InputError: see `lsuv`.
     """
-    if options.tolerance <= 0 or options.max_iterations < 1:
-        raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
     with preserved(model):  # a weight that is computed may change buffers whenever it is read
         chosen, others = select(model, options.include_frozen)
     keys = {layer: weight_key(layer) for layer in chosen}
     _fill(chosen, keys, generator, options)
     devices = {parameter.device for parameter in model.parameters()}
-    with random_state(devices), preserved(model):
-        set_mode(model, True)
-        non_linearities = following(model, chosen, run_briefly) if options.measure == "after" else {}
+    non_linearities = {}
+    if options.measure == "after":
+        with random_state(devices), preserved(model):
+            set_mode(model, True)
+            non_linearities = following(model, chosen, run_briefly)
     calls: Counter[nn.Module] = Counter()
     scaled: dict[int, nn.Module] = {}  # by the key of the weight, in the order of the forward pass
     constant: dict[nn.Module, None] = {}  # whose first output was, as that of a recurrent layer on a state of zeros
@@ -91,15 +99,15 @@ def unit_variance(
         after = f"measured after {non_linearity.name}" if non_linearity else ""
         late = f"scaled for its call {calls[layer]}, constant before" if layer in constant else ""
         chosen[layer].note = _joined(after, late)
+        call = args, kwargs, output
         try:
-            output = _scale(layer, chosen[layer], (args, kwargs, output), non_linearity or _same, generator, options)
+            output = _scale(layer, chosen[layer], call, non_linearity or _same, generator, options)
+            scaled[keys[layer]] = layer
         except _ConstantOutputError:
             constant[layer] = None
-        else:
-            scaled[keys[layer]] = layer
         return output
 
-    # Before the user's own hooks, which see the scaled output, once.
+    # The user's own hooks come later, and see the scaled output.
     hooks = [layer.register_forward_hook(scale, prepend=True, with_kwargs=True) for layer in chosen]
     try:
         seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
@@ -111,7 +119,7 @@ def unit_variance(
             hook.remove()
     for layer in constant:
         if keys[layer] not in scaled:
-            raise InputError(f"lsuv: layer {chosen[layer].name}: the variance of its output is 0: nothing to divide by")
+            raise InputError(NOTHING.format(chosen[layer].name, 0))
     return _report(chosen, others, keys, scaled, calls)
 
 
@@ -174,7 +182,7 @@ def _scale(
             row.rescalings = None
             raise _ConstantOutputError
         if not 0 < variance < math.inf:
-            raise InputError(f"lsuv: layer {row.name}: the variance of its output is {variance}: nothing to divide by")
+            raise InputError(NOTHING.format(row.name, variance))
         row.std_after = math.sqrt(variance)
         if row.std_before is None:
             row.std_before = row.std_after
