@@ -1,8 +1,9 @@
 """The implementation of LSUV: fill the layers, run the model once, and scale each layer when its output is known."""
 
+import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,20 +108,25 @@ def unit_variance(
             constant[layer] = None
         return output
 
-    # The user's own hooks come later, and see the scaled output.
-    hooks = [layer.register_forward_hook(scale, prepend=True, with_kwargs=True) for layer in chosen]
-    try:
-        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-        with random_state(devices, seed), preserved(model):
-            set_mode(model, options.dropout)
-            run()
-    finally:
-        for hook in hooks:
-            hook.remove()
+    seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+    with random_state(devices, seed), preserved(model), _hooked(chosen, scale):
+        set_mode(model, options.dropout)
+        run()
     for layer in constant:
         if keys[layer] not in scaled:
             raise InputError(NOTHING.format(chosen[layer].name, 0))
     return _report(chosen, others, keys, scaled, calls)
+
+
+@contextlib.contextmanager
+def _hooked(layers: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Call a hook after the forward pass of each layer, before the user's own hooks, which see what it returns."""
+    handles = [layer.register_forward_hook(hook, prepend=True, with_kwargs=True) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class _ConstantOutputError(Exception):
