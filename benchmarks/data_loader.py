@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from goodinit.methods import curricula, data, initialize, models, objectives, optimizers
+from goodinit.methods import curricula, data, initializers, models, objectives, optimizers
 
 BATCH, COUNT = 128, 5120
 IMAGES = torch.randint(256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -62,7 +62,7 @@ def images_a_second(batches, steps, net=None):
 
 def fitnet(layout):
     net = models.fitnet4((3, 32, 32), 10, activation="relu")
-    initialize.orthonormal(net, None, torch.Generator().manual_seed(3))
+    initializers.orthonormal(net, None, torch.Generator().manual_seed(3))
     return net.to(memory_format=layout)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import goodinit
-from goodinit.methods import data, initialize, models, objectives, optimizers, updates
+from goodinit.methods import data, initializers, models, objectives, optimizers, updates
 
 BATCH = 32
 
@@ -64,7 +64,7 @@ def build(part, kind):
     else:  # as they stand in the net for images of 224 x 224
         fc1, fc2, fc3 = nn.Linear(25088, 4096), nn.Linear(4096, 4096), nn.Linear(4096, 10)
         model, shape = nn.Sequential(fc1, nn.ReLU(), fc2, nn.ReLU(), fc3), (25088,)
-    initialize.he_normal(model, None, generator)
+    initializers.he_normal(model, None, generator)
     model = model.to(memory_format=torch.channels_last)
     optimizer = optimizers.momentum(model.named_parameters(), lr=0.001)
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][:-1]

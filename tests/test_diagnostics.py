@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from goodinit.methods import data, diagnostics, initialize, models, objectives, optimizers, updates
+from goodinit.methods import data, diagnostics, initializers, models, objectives, optimizers, updates
 
 
 def _generator(seed=0):
@@ -19,7 +19,7 @@ def _batch(inputs):
 
 def _net(activation, std, layers=3, units=50):
     net = models.mlp((units,), 0, hidden=[units] * layers, activation=activation, bias=False)
-    initialize.gaussian(net, None, _generator(), std=std)
+    initializers.gaussian(net, None, _generator(), std=std)
     return net
 
 
@@ -145,7 +145,7 @@ def test_they_leave_the_model_and_the_random_numbers_alone():
 
 def _classifier(dtype=torch.float64, **options):
     net = models.mlp((6,), 3, **{"hidden": [5, 4], "batch_norm": True} | options)
-    initialize.he_normal(net, None, _generator())
+    initializers.he_normal(net, None, _generator())
     return net.to(dtype)
 
 
@@ -239,7 +239,7 @@ def _convolutional():
         nn.Dropout(0.2), nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Dropout(0.5), nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3),
         nn.Tanh(), nn.Flatten(), nn.Linear(12, 5),
     )  # fmt: skip
-    initialize.he_normal(net, None, _generator())
+    initializers.he_normal(net, None, _generator())
     return net
 
 
@@ -274,7 +274,7 @@ def test_layer_outputs_by_hand_with_dropout_off(examples):
 
 def test_layer_outputs_of_a_maxout_net_are_those_of_every_piece():
     net = models.fitnet_mnist((1, 28, 28), 10)
-    initialize.lecun_normal(net, None, _generator())
+    initializers.lecun_normal(net, None, _generator())
     batch = data.Examples(torch.randn(8, 1, 28, 28, generator=_generator(1)), torch.arange(8))
     found = _outputs(net, batch)
     with torch.no_grad():

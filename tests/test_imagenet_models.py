@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import data, diagnostics, initialize, models, objectives
+from goodinit.methods import data, diagnostics, initializers, models, objectives
 from goodinit.methods.models import caffe
 
 CAFFENET = {  # weights, as Caffe has them, and the published bias and standard deviation
@@ -205,7 +205,7 @@ def test_options_out_of_their_range_are_refused(name, options):
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])
 def test_published_weights_and_biases_are_those_the_layers_name(name):
     net, _ = _small(name)
-    initialize.published(net, None, _generator())
+    initializers.published(net, None, _generator())
     for layer in _layers(net):
         std, weight = layer.published["std"], layer.weight.detach().double()
         uniform = layer.published["distribution"] == "uniform"
@@ -219,9 +219,9 @@ def test_a_model_without_a_published_start_is_refused():
     net, images = models.mlp((6,), 3), torch.randn(4, 6)
     batch = data.Examples(images, torch.zeros(4, dtype=torch.int64))
     for start in (
-        lambda: initialize.published(net, None, _generator()),
-        lambda: initialize.orthonormal(net, None, _generator(), biases="published"),
-        lambda: initialize.lsuv(net, batch, _generator(), biases="published"),
+        lambda: initializers.published(net, None, _generator()),
+        lambda: initializers.orthonormal(net, None, _generator(), biases="published"),
+        lambda: initializers.lsuv(net, batch, _generator(), biases="published"),
     ):
         with pytest.raises(ValueError, match="the model does not say how its authors filled the layer 1"):
             start()
@@ -231,10 +231,10 @@ def test_a_model_without_a_published_start_is_refused():
 @pytest.mark.parametrize("biases", ["zero", "published"])
 def test_lsuv_scales_each_layer_s_own_output_in_the_order_of_execution(name, biases):
     net, batch = _small(name, dropout=0.0)
-    found = initialize.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, biases=biases)
+    found = initializers.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, biases=biases)
     outputs = _outputs(net, batch.images)
     assert [layer for layer, _, _ in outputs] == _layers(net)  # listed as they are gone through
-    assert len(found) == len(outputs) == {"caffenet": 8, "googlenet": 64}[name]
+    assert len(found.scaled) == len(outputs) == {"caffenet": 8, "googlenet": 64}[name]
     for layer, output, _ in outputs:
         assert abs(float(output.var(correction=0)) - 1) <= 0.0201
         assert (layer.bias == (layer.published["bias"] if biases == "published" else 0)).all()
@@ -243,7 +243,7 @@ def test_lsuv_scales_each_layer_s_own_output_in_the_order_of_execution(name, bia
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])
 def test_lsuv_can_measure_after_the_rectifier_but_for_classifiers(name):
     net, batch = _small(name, 0.25, dropout=0.0)  # of a branch of two channels nothing may be left
-    initialize.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, measure="after", biases="published")
+    initializers.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, measure="after", biases="published")
     outputs = _outputs(net, batch.images)
     for layer, before, after in outputs:
         measured = before if len(layer.weight) == 10 else after
@@ -257,22 +257,22 @@ def test_measuring_after_a_sum_or_no_non_linearity_is_measuring_the_layer():
         options = {"activation": "relu"} if after else {}
         net = build((3, 16, 16), 10, dropout=0.0, **options)
         batch = data.Examples(torch.randn(8, 3, 16, 16, generator=_generator(1)), torch.zeros(8, dtype=torch.int64))
-        initialize.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, measure="after")
+        initializers.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, measure="after")
         own = [abs(float(output.var(correction=0)) - 1) <= 0.0201 for _, output, _ in _outputs(net, batch.images)]
         assert own.count(False) == after
 
 
 def test_lsuv_without_dropout_leaves_auxiliary_classifiers_orthonormal():
     net, batch = _small("googlenet")
-    found = initialize.lsuv(net, batch, _generator(), batches=1, dropout=False)
-    assert len(found) == 58
+    found = initializers.lsuv(net, batch, _generator(), batches=1, dropout=False)
+    assert len(found.scaled) == 58
     matrix = net.auxiliary1[-1].weight.detach()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(10), atol=1e-5, rtol=0)
 
 
 def test_layer_outputs_of_a_branching_net_are_in_the_order_of_execution():
     net, batch = _small("googlenet", dropout=0.0)
-    initialize.published(net, None, _generator())
+    initializers.published(net, None, _generator())
     with diagnostics.layer_outputs(net, batch, _generator()) as observe:
         found = observe(0)
     outputs = _outputs(net, batch.images)
@@ -295,14 +295,14 @@ def test_gradients_of_a_net_with_auxiliary_classifiers_are_refused():
     ):
         pass
     net, batch = _small("googlenet", auxiliary=False)
-    initialize.published(net, None, _generator())
+    initializers.published(net, None, _generator())
     with diagnostics.gradients(net, batch, _generator()) as observe:
         assert observe(0)["gradient_variance"].shape == (58,)
 
 
 def test_auxiliary_losses_are_minimized_and_the_classifier_s_own_is_reported():
     net, batch = _small("googlenet", dropout=0.0)
-    initialize.published(net, None, _generator())
+    initializers.published(net, None, _generator())
     with torch.no_grad():
         logits = net(batch.images)
     own, *others = (-logits_.log_softmax(1)[torch.arange(16), batch.labels].mean() for logits_ in logits)

@@ -22,6 +22,9 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/semi_synchronous.py": {"torch", "goodinit.methods.neuron_groups", "goodinit.errors"},
     "methods/updates.py": {"torch", "goodinit.methods.neuron_groups"},
     "methods/neuron_groups.py": {"torch", "goodinit.errors"},
+    "methods/initializers/*.py": {"torch", "numpy", "goodinit.errors"}
+    | {f"goodinit.methods.{name}" for name in ("initializers", "layers")},
+    "methods/layers.py": {"torch", "goodinit.errors"},
     "methods/*.py": {"torch", "numpy"},
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import initialize
+from goodinit.methods import initializers
 
 
 def _generator(seed=0):
@@ -31,13 +31,13 @@ FANS = [(75, 400), (400, 300), (300, 120)]
 
 
 def test_every_initializer_is_tested():
-    assert {*VARIANCE, "as_built", "lsuv", "published"} == set(initialize.__all__)
+    assert {*VARIANCE, "as_built", "lsuv", "published"} == set(initializers.__all__)
 
 
 @pytest.mark.parametrize("name", VARIANCE)
 def test_variance_is_the_formula_s_within_its_sampling_error(name):
     net = _net()
-    getattr(initialize, name)(net, None, _generator())
+    getattr(initializers, name)(net, None, _generator())
     layers = [layer for layer in net if hasattr(layer, "weight")]
     for layer, fans in zip(layers, FANS, strict=True):
         weight = layer.weight.detach().double()
@@ -62,7 +62,7 @@ def test_variance_is_the_formula_s_within_its_sampling_error(name):
 )
 def test_bits_are_those_of_torch(name, theirs):
     net, generator = _net(), _generator(3)
-    getattr(initialize, name)(net, None, _generator(3))
+    getattr(initializers, name)(net, None, _generator(3))
     for layer in net:
         if hasattr(layer, "weight"):
             expected = theirs(torch.empty_like(layer.weight), generator=generator)
@@ -71,8 +71,8 @@ def test_bits_are_those_of_torch(name, theirs):
 
 def test_gaussian_schemes_differ_in_scale_alone():
     one, other = _net(), _net()
-    initialize.gaussian(one, None, _generator(), std=1.0)
-    initialize.he_normal(other, None, _generator())
+    initializers.gaussian(one, None, _generator(), std=1.0)
+    initializers.he_normal(other, None, _generator())
     for first, second, fans in zip((one[0], one[3]), (other[0], other[3]), FANS, strict=False):
         torch.testing.assert_close(first.weight * math.sqrt(2 / fans[0]), second.weight)
 
@@ -80,14 +80,14 @@ def test_gaussian_schemes_differ_in_scale_alone():
 def test_as_built_changes_nothing():
     net = _net()
     before = [parameter.clone() for parameter in net.parameters()]
-    initialize.as_built(net, None, _generator())
+    initializers.as_built(net, None, _generator())
     assert all(map(torch.equal, before, net.parameters()))
     assert any(layer.bias.any() for layer in net if hasattr(layer, "bias"))  # others set it to 0
 
 
 def test_zero_is_allowed_and_less_is_not():
     net = _net()
-    initialize.gaussian(net, None, _generator(), std=0)
+    initializers.gaussian(net, None, _generator(), std=0)
     assert all((parameter == 0).all() for parameter in net.parameters())
     with pytest.raises(ValueError, match="std must be at least 0"):
-        initialize.gaussian(net, None, _generator(), std=-1)
+        initializers.gaussian(net, None, _generator(), std=-1)

@@ -1,15 +1,15 @@
-"""LSUV, orthonormal weights and the nets that they are for."""
+"""LSUV as the studies use it, and the nets that it is for."""
 
 import functools
+import math
 
 import lsuv
 import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import data, initialize, models
+from goodinit.methods import data, initializers, models
 
-SHAPES = [(8, 3, 3, 3), (32, 3, 3, 3), (48, 32, 3, 3), (10, 500), (500, 128), (7, 7)]
 NETS = {
     "fitnet_mnist": (models.fitnet_mnist, (1, 28, 28), {}, 21426, 13),
     "fitnet1": (models.fitnet1, (3, 32, 32), {}, 348694, 24),
@@ -62,18 +62,6 @@ def _algorithm_1(net, images, tolerance, most):
     return counts
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("gain", [1.0, 2**0.5])
-def test_orthonormal_weights_have_orthonormal_rows_or_columns(shape, gain):
-    layer = nn.Conv2d(shape[1], shape[0], shape[2]) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
-    nn.init.ones_(layer.bias)
-    initialize.orthonormal(layer, None, _generator(), gain=gain)
-    matrix = layer.weight.detach().flatten(1).double()
-    small = matrix @ matrix.T if len(matrix) <= matrix.shape[1] else matrix.T @ matrix
-    torch.testing.assert_close(small, gain**2 * torch.eye(len(small), dtype=torch.float64), atol=1e-5, rtol=0)
-    assert not layer.bias.any()
-
-
 @pytest.mark.parametrize("name", NETS)
 def test_parameters_and_layers_are_counted(name):
     build, shape, options, parameters, layers = NETS[name]
@@ -91,7 +79,8 @@ def test_fitnet4_on_a_hundred_classes_has_as_many_parameters_as_the_released_one
 def test_lsuv_brings_every_layer_of_every_net_to_unit_variance(name):
     build, shape, options, _, layers = NETS[name]
     net, batch = build(shape, 10, **options), _batch(16, shape)
-    found = initialize.lsuv(net, batch, _generator(), batch_size=16, batches=1, tolerance=0.02, dropout=False)
+    found = initializers.lsuv(net, batch, _generator(), batch_size=16, batches=1, tolerance=0.02, dropout=False)
+    found = found.rescalings
     assert len(found) == layers
     assert found.max() <= 5
     assert all(abs(variance - 1) <= 0.02 for variance in _output_variances(net, batch.images))
@@ -100,18 +89,67 @@ def test_lsuv_brings_every_layer_of_every_net_to_unit_variance(name):
 @pytest.mark.parametrize("start", ["orthonormal", "lecun_normal"])
 def test_lsuv_is_algorithm_1(start):
     ours, theirs, batch = _small(), _small(), _batch()
-    found = initialize.lsuv(ours, batch, _generator(), start=start, batches=1, tolerance=0.01, dropout=False)
-    {"orthonormal": initialize.orthonormal, "lecun_normal": initialize.lecun_normal}[start](theirs, batch, _generator())
-    assert found.tolist() == _algorithm_1(theirs, batch.images, 0.01, 100)
+    found = initializers.lsuv(ours, batch, _generator(), start=start, batches=1, tolerance=0.01, dropout=False)
+    getattr(initializers, start)(theirs, batch, _generator())
+    assert found.rescalings.tolist() == _algorithm_1(theirs, batch.images, 0.01, 100)
     for one, other in zip(_layers(ours), _layers(theirs), strict=True):
         torch.testing.assert_close(one.weight, other.weight, rtol=1e-4, atol=1e-6)
+
+
+def _transcription(net, images, generator, batch_size, batches, biases):
+    """The program that trained the recorded runs: SVD, all in one pass, mini-batches from a few times as many."""
+    layers = _layers(net)
+    for layer in layers:
+        matrix = layer.weight.flatten(1)
+        left, _, right = torch.linalg.svd(torch.randn(matrix.shape, generator=generator), full_matrices=False)
+        layer.weight.copy_(1.0 * (left if left.shape == matrix.shape else right).view_as(layer.weight))
+        layer.bias.fill_(layer.published["bias"] if biases == "published" else 0)
+    counts = {}
+
+    def scale(layer, inputs, output):
+        counts[layer] = 0
+        while True:
+            chosen = torch.randperm(len(output), generator=generator)[:batch_size]
+            variance = float((output[chosen] if len(output) > batch_size else output).var(correction=0))
+            if abs(variance - 1) <= 0.05:
+                return output
+            layer.weight /= math.sqrt(variance)
+            counts[layer] += 1
+            output = layer.forward(*inputs)
+
+    hooks = [layer.register_forward_hook(scale) for layer in layers]
+    torch.manual_seed(int(torch.randint(2**62, (), generator=generator)))
+    net.train()(images[: batches * batch_size])
+    for hook in hooks:
+        hook.remove()
+    return list(counts.values())
+
+
+@pytest.mark.parametrize(
+    ("build", "shape", "biases"),
+    [
+        (models.fitnet1, (3, 32, 32), "zero"),
+        (models.fitnet_mnist, (1, 28, 28), "zero"),
+        (functools.partial(models.caffenet, width=0.125, units=16), (3, 67, 67), "published"),
+    ],
+)
+@pytest.mark.parametrize(("batch_size", "batches"), [(2, 12), (8, 2), (32, 1)])
+def test_with_svd_the_bits_are_those_of_the_recorded_runs(build, shape, biases, batch_size, batches):
+    nets, batch = [build(shape, 10) for _ in range(2)], _batch(24, shape)
+    nets[1].load_state_dict(nets[0].state_dict())
+    options = {"batch_size": batch_size, "batches": batches, "biases": biases}
+    found = initializers.lsuv(nets[0], batch, _generator(), decomposition="svd", **options)
+    with torch.no_grad(), torch.random.fork_rng([]):
+        assert found.rescalings.tolist() == _transcription(nets[1], batch.images, _generator(), **options)
+    for ours, theirs in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert torch.equal(ours, theirs)
 
 
 def test_lsuv_agrees_with_the_authors_package():
     """Theirs measures the sample's standard deviation, on one batch without dropout, and its tolerance is of that."""
     ours, theirs, batch = _small(), _small(), _batch()
-    initialize.lsuv(ours, batch, _generator(), batches=1, tolerance=0.01, dropout=False)
-    initialize.orthonormal(theirs, batch, _generator())
+    initializers.lsuv(ours, batch, _generator(), batches=1, tolerance=0.01, dropout=False)
+    initializers.orthonormal(theirs, batch, _generator())
     lsuv.lsuv_with_singlebatch(theirs, batch.images, std_tol=0.005, do_orthonorm=False, verbose=False)
     for one, other in zip(_layers(ours), _layers(theirs), strict=True):
         torch.testing.assert_close(one.weight, other.weight, rtol=0.005, atol=0)
@@ -122,17 +160,17 @@ def test_lsuv_draws_a_new_mini_batch_for_every_trial():
     batch = _batch(512)
     batch.images.mul_(torch.linspace(0.5, 2, 512)[:, None, None, None])
     net = nn.Sequential(nn.Conv2d(3, 8, 3))
-    initialize.lsuv(net, batch, _generator(), batch_size=32, batches=1)
+    initializers.lsuv(net, batch, _generator(), batch_size=32, batches=1)
     assert _output_variances(net, batch.images[:32])[0] == pytest.approx(1, abs=0.05)
     assert _output_variances(net, batch.images)[0] > 3
-    initialize.lsuv(net, batch, _generator(), batch_size=32, batches=16)
+    initializers.lsuv(net, batch, _generator(), batch_size=32, batches=16)
     assert _output_variances(net, batch.images)[0] == pytest.approx(1, abs=0.3)
 
 
 def test_lsuv_leaves_mode_buffers_hooks_and_the_random_state_alone():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(3600, 2)).eval()
     state = torch.get_rng_state()
-    initialize.lsuv(net, _batch(), _generator())
+    initializers.lsuv(net, _batch(), _generator())
     assert torch.equal(torch.get_rng_state(), state)
     assert not net.training
     assert net[1].num_batches_tracked == 0
@@ -144,20 +182,21 @@ def test_lsuv_leaves_the_streams_of_dropout_alone():
     net = models.mlp((6,), 3, hidden=[8], dropout=0.5)
     (stream,) = net[3].generators
     state = stream.get_state().clone()
-    initialize.lsuv(net, _batch(32, (6,)), _generator())
+    initializers.lsuv(net, _batch(32, (6,)), _generator())
     assert torch.equal(stream.get_state(), state)
 
 
-def test_lsuv_refuses_a_layer_used_twice():
-    layer = nn.Conv2d(3, 3, 3, padding=1)
-    with pytest.raises(ValueError, match="layer 0 is used twice"):
-        initialize.lsuv(nn.Sequential(layer, nn.ReLU(), layer), _batch(), _generator())
+def test_lsuv_scales_a_layer_that_is_used_twice_for_its_first_use():
+    layer, batch = nn.Conv2d(3, 3, 3, padding=1), _batch()
+    report = initializers.lsuv(nn.Sequential(layer, nn.ReLU(), layer), batch, _generator(), batches=1)
+    assert [row.note for row in report.rows] == ["called 2 times, scaled for the first"]
+    assert float(layer(batch.images).detach().var(correction=0)) == pytest.approx(1, abs=0.05)
     assert not layer._forward_hooks
 
 
 def test_lsuv_refuses_a_constant_output():
     with pytest.raises(ValueError, match="layer 0: the variance of its output is 0"):
-        initialize.lsuv(
+        initializers.lsuv(
             nn.Sequential(nn.Linear(4, 3)), _batch(8, (4,))._replace(images=torch.zeros(8, 4)), _generator()
         )
 
@@ -165,7 +204,7 @@ def test_lsuv_refuses_a_constant_output():
 @pytest.mark.parametrize("option", [{"tolerance": 0.0}, {"max_iterations": 0}, {"batch_size": 0}, {"batches": 0}])
 def test_lsuv_refuses_what_makes_no_sense(option):
     with pytest.raises(ValueError, match="lsuv"):
-        initialize.lsuv(_small(), _batch(), _generator(), **option)
+        initializers.lsuv(_small(), _batch(), _generator(), **option)
 
 
 def test_residual_sums_go_into_the_second_convolutions_of_a_block():

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curricula, data, initialize, models, objectives, optimizers, stack, train, updates
+from goodinit.methods import curricula, data, initializers, models, objectives, optimizers, stack, train, updates
 from goodinit.methods.models import fitnet
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -26,7 +26,7 @@ def _net(seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
-    initialize.he_normal(net, None, _generator(seed))
+    initializers.he_normal(net, None, _generator(seed))
     return net
 
 

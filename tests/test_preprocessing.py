@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional
 
 from goodinit import runner, spec
-from goodinit.methods import curricula, data, initialize, models
+from goodinit.methods import curricula, data, initializers, models
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -274,7 +274,7 @@ def test_losses_are_those_of_windows_in_training_and_of_whole_images_in_evaluati
     options = {key: value for key, value in run.parts["data"].items() if key != "name"}
     splits = data.shapes(data_root, streams["split"], **options)
     model = models.mlp((3, 32, 32), 10, hidden=[16])
-    initialize.he_normal(model, None, streams["init"])
+    initializers.he_normal(model, None, streams["init"])
     batch = next(curricula.full(splits.train, batch_size=20, steps=1, generator=streams["order"]))
     seen = {part: splits.preprocessing.normalize(getattr(splits, part)) for part in ("train", "validation", "test")}
     seen["loss"] = splits.preprocessing.augment(batch, streams["augment"])

@@ -21,8 +21,6 @@ def _imported(code):
 
 @pytest.mark.parametrize("code", EXAMPLES, ids=lambda code: "-".join(_imported(code)))
 def test_an_example_runs(code, monkeypatch, tmp_path):
-    if "lsuv" in _imported(code) and "lsuv" not in goodinit._PUBLIC:
-        pytest.skip("goodinit.lsuv does not exist yet")
     assert len(code.splitlines()) <= 15
     monkeypatch.chdir(tmp_path)
     with torch.random.fork_rng():
@@ -31,4 +29,4 @@ def test_an_example_runs(code, monkeypatch, tmp_path):
 
 
 def test_every_public_method_has_an_example():
-    assert {name for code in EXAMPLES for name in _imported(code)} == {*goodinit._PUBLIC, "lsuv"}
+    assert {name for code in EXAMPLES for name in _imported(code)} == {*goodinit._PUBLIC}

@@ -12,7 +12,7 @@ import yaml
 
 from goodinit import cli, record, runner, spec
 from goodinit.errors import InputError
-from goodinit.methods import data, initialize, models
+from goodinit.methods import data, initializers, models
 from goodinit.report import tables
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -59,7 +59,7 @@ def _same(one, other):
 @pytest.mark.parametrize(("init", "seen"), [({"name": "lsuv", "batch_size": 24}, 24), ({"name": "he_normal"}, 16)])
 def test_what_looks_at_data_gets_as_many_large_images_as_it_names(init, seen, data_root, monkeypatch):
     found = []
-    monkeypatch.setattr(initialize, init["name"], lambda model, batch, generator, **more: found.append(batch.images))
+    monkeypatch.setattr(initializers, init["name"], lambda model, batch, generator, **more: found.append(batch.images))
     parts = spec.DEFAULTS | {
         "data": {"name": "shapes", "size": 256},
         "model": {"name": "convnet3", "channels": [1, 1, 1]},
@@ -143,7 +143,7 @@ def test_rescalings_of_lsuv_are_recorded_before_the_first_update(house, data_roo
         probe = splits.preprocessing.normalize(next(data.batches(splits.train, 1024)))
         generator = torch.Generator().manual_seed(spec.stream(run.seed, "init"))
         net = models.mlp((1, 28, 28), 10, hidden=[8])
-        expected = initialize.lsuv(net, probe, generator, batch_size=512, batches=1).tolist()
+        expected = initializers.lsuv(net, probe, generator, batch_size=512, batches=1).rescalings.tolist()
         series = one.series["rescalings"]
         assert series.dimensions == ("layer",)
         assert series.steps.tolist() == [0]

@@ -14,7 +14,7 @@ from goodinit.methods import (
     curricula,
     data,
     diagnostics,
-    initialize,
+    initializers,
     models,
     objectives,
     optimizers,
@@ -189,7 +189,7 @@ def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
 @pytest.mark.parametrize("study", spec.studies(CONFIGS), ids=lambda study: f"{study.work}/{study.name}")
 @pytest.mark.parametrize("scale", spec.SCALES)
 def test_every_study_binds_to_real_functions(study, scale):
-    modules = {"data": data, "model": models, "init": initialize, "objective": objectives, "optimizer": optimizers,
+    modules = {"data": data, "model": models, "init": initializers, "objective": objectives, "optimizer": optimizers,
                "schedule": schedules, "update": updates, "curriculum": curricula,
                "diagnostics": diagnostics}  # fmt: skip
     runs = study.runs(scale)

@@ -12,7 +12,7 @@ from goodinit.methods import (
     curricula,
     data,
     diagnostics,
-    initialize,
+    initializers,
     models,
     objectives,
     optimizers,
@@ -35,7 +35,7 @@ def _examples(count=200, features=12, seed=0):
 
 def _net(seed=0, **options):
     net = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
-    initialize.he_normal(net, None, _generator(seed))
+    initializers.he_normal(net, None, _generator(seed))
     return net
 
 

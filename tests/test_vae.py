@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from goodinit import cost, runner, spec
-from goodinit.methods import data, diagnostics, initialize, models, objectives
+from goodinit.methods import data, diagnostics, initializers, models, objectives
 from goodinit.methods.models.resnet_vae import Encoded
 
 
@@ -21,7 +21,7 @@ def _net(size=16, **options):
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = models.resnet_vae((3, size, size), 10, **options)
-    initialize.he_normal(net, None, _generator())
+    initializers.he_normal(net, None, _generator())
     return net
 
 
@@ -171,7 +171,7 @@ def test_pictures_change_nothing(data_root):
 
 def test_weight_variance_is_1_from_he_s_initializer():
     net = models.convnet3((3, 32, 32), 10)
-    initialize.he_normal(net, None, _generator())
+    initializers.he_normal(net, None, _generator())
     with diagnostics.weight_variance(net, None, None) as observe:
         before = observe(0)["weight_variance_ratio"]
         layers = [layer for layer in net.modules() if isinstance(layer, nn.Linear | nn.Conv2d)]

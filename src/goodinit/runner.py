@@ -19,7 +19,7 @@ from goodinit.methods import (
     curricula,
     data,
     diagnostics,
-    initialize,
+    initializers,
     models,
     objectives,
     optimizers,
@@ -241,8 +241,8 @@ def _initialize(run, model, split, device):
     """Initialize the run's model on the CPU, in place; return an _Initial."""
     probe = _probe(split, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
     start = time.perf_counter()
-    rescalings = call(initialize, run.parts, "init", model, probe, _generator(run, "init"))
-    return _Initial(rescalings, time.perf_counter() - start)
+    report = call(initializers, run.parts, "init", model, probe, _generator(run, "init"))
+    return _Initial(None if report is None else report.rescalings, time.perf_counter() - start)
 
 
 def _stackable(run, model):

@@ -12,7 +12,7 @@ __all__ = ["check", "constant", "fill"]
 MODULES = {
     "data": "methods/data/__init__.py",
     "model": "methods/models/__init__.py",
-    "init": "methods/initialize.py",
+    "init": "methods/initializers/__init__.py",
     "objective": "methods/objectives.py",
     "optimizer": "methods/optimizers.py",
     "schedule": "methods/schedules.py",

@@ -1,7 +1,7 @@
 """What CaffeNet and GoogLeNet share: Caffe's layers, each with the initialization that was published for it.
 
 A layer says how its authors filled it in its attribute `published`: `distribution`, normal or uniform, the `std`
-of its weights, and the value of its `bias`.  `initialize.published` reads it.
+of its weights, and the value of its `bias`.  `initializers.published` reads it.
 """
 
 import math
