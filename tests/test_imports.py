@@ -26,17 +26,21 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     },
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
-    | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
+    | {
+        f"goodinit.{name}"
+        for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "streams", "errors")
+    },
     "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.errors"},
     "cost.py": {"torch"}
     | {f"goodinit.{name}" for name in ("runner", "prepared", "methods", "settings", "signatures", "errors")},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
-    "cli.py": {"goodinit.commands", "goodinit.errors"},
+    "cli.py": {"goodinit.commands", "goodinit.errors", "goodinit.streams"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy", "torchvision", "goodinit.pictures", "goodinit.embedded"},
     "embedded.py": {"numpy", "torch", "sklearn", "PIL"},
     "pictures.py": {"numpy", "PIL", "tqdm", "goodinit.processes"},
     "processes.py": set(),
+    "streams.py": set(),
     "provenance.py": set(),
     "errors.py": set(),
     "signatures.py": {"goodinit.errors"},
