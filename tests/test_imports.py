@@ -36,12 +36,15 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     },
     "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
     "jobs.py": {"torch", "tqdm"}
-    | {f"goodinit.{name}" for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "errors")},
+    | {
+        f"goodinit.{name}"
+        for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "standard_streams", "errors")
+    },
     "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.errors"},
     "cost.py": {"torch"}
     | {f"goodinit.{name}" for name in ("runner", "catalog", "methods", "settings", "signatures", "errors")},
     "commands.py": {"torch", "pandas", "tqdm", "yaml", "goodinit"},
-    "cli.py": {"goodinit.commands", "goodinit.errors"},
+    "cli.py": {"goodinit.commands", "goodinit.errors", "goodinit.standard_streams"},
     "__main__.py": {"goodinit.cli"},
     "prepared.py": {"numpy"}
     | {f"goodinit.{name}" for name in ("catalog", "download", "embedded", "image_folder", "pictures", "errors")},
@@ -52,6 +55,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "image_folder.py": set(),
     "catalog.py": {"goodinit.errors"},
     "processes.py": set(),
+    "standard_streams.py": set(),
     "provenance.py": set(),
     "errors.py": set(),
     "streams.py": set(),

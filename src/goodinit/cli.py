@@ -2,11 +2,9 @@
 
 import argparse
 import errno
-import io
-import os
 import sys
 
-from goodinit import commands
+from goodinit import commands, standard_streams
 from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]
@@ -39,30 +37,42 @@ STUDIES = ("studies", "--scale", "--configs", "--results")
 
 def main(arguments=None):
     """Run one subcommand; a user's mistake ends with one line on standard error and exit status 2."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # where the locale has not all letters
-    options = _parser().parse_args(arguments)
-    try:
-        options.command(options)
-    except InputError as error:
-        sys.exit(_fail(error))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (MemoryError, ImportError, SystemError) as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
-            raise
-        sys.exit(_fail(NO_MEMORY))
-    except OSError as error:
-        if error.errno == errno.ENOMEM:
-            sys.exit(_fail(NO_MEMORY))
-        sys.exit(_fail(f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"))
-    except KeyboardInterrupt:
-        print("goodinit: interrupted; what was not finished is not recorded", file=sys.stderr)
-        sys.exit(130)
+    standard_streams.open_closed()
+    with standard_streams.tolerant_stderr():
+        try:
+            try:
+                options = _parser().parse_args(arguments)
+                options.command(options)
+            finally:
+                standard_streams.flush_stdout()
+        except BrokenPipeError:
+            sys.exit(1)  # whoever read the output has seen enough
+        except Exception as error:
+            if (message := _message(error)) is None:
+                raise
+            sys.exit(_fail(message))
+        except KeyboardInterrupt:
+            print("goodinit: interrupted; what was not finished is not recorded", file=sys.stderr)
+            sys.exit(130)
+
+
+def _message(error):
+    """Return what to tell the user of an error, or None: it is ours."""
+    if isinstance(error, InputError):
+        return error
+    no_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    broken = isinstance(error, ImportError | SystemError) and any(words in str(error) for words in OUT_OF_MEMORY)
+    if no_memory or broken:
+        return NO_MEMORY
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
+    return None
 
 
 class _Parser(argparse.ArgumentParser):
+    def print_help(self, file=None):
+        print(self.format_help(), end="", file=file)  # argparse's own is silent where that fails
+
     def error(self, message):
         sys.exit(_fail(f"{message}: see {self.prog} --help"))
 

@@ -9,7 +9,7 @@ import time
 import torch
 from tqdm import tqdm
 
-from goodinit import record, runner, settings, spec
+from goodinit import record, runner, settings, spec, standard_streams
 from goodinit.checkpoint import Checkpoint, Stopped
 from goodinit.errors import InputError
 
@@ -49,7 +49,7 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
             f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
             "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
         )
-    with _stoppable() as asked:
+    with standard_streams.tolerant_stderr(), _stoppable() as asked:
         for study, job, file in jobs:
             file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
             start = time.perf_counter()
@@ -63,11 +63,11 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
                     raise
                 raise InputError(f"{study.work}/{study.name}: {_no_memory(job, device)}") from None
             except Stopped:
-                _say(f"goodinit: stopped; the same command goes on with job {job.name}")
+                print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
                 sys.exit(128 + asked[0])
             record.write(file, runs)
             checkpoint.clear()
-            _say(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s")
+            print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -126,12 +126,6 @@ def _execute(file, job, data_root, device, checkpoint, again):
     return [found[run.id] for run in job.runs]
 
 
-def _say(words):
-    """Print on standard error; that nobody listens is no reason to end."""
-    with contextlib.suppress(OSError):
-        print(words, file=sys.stderr)
-
-
 class _Progress:
     """A bar on a terminal; elsewhere a line at the end of a run or every 10 seconds, and at most one a second."""
 
@@ -154,7 +148,7 @@ class _Progress:
         elif time.perf_counter() - self.spoke > 10:
             self.spoke = time.perf_counter()
             seeds = ", ".join(str(run.seed) for run in runs)
-            _say(f"  {runs[0].title} seed {seeds}: {words}")
+            print(f"  {runs[0].title} seed {seeds}: {words}", file=sys.stderr)
 
     def end(self, run, trained):
         if self.bar is not None:
@@ -164,4 +158,4 @@ class _Progress:
         self.spoke = time.perf_counter()
         state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
         seconds = sum(trained.seconds.values())
-        _say(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s")
+        print(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
