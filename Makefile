@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Python compiles a package when it is first imported; not to keep that would double the time of every short command.
+unexport PYTHONDONTWRITEBYTECODE
 
 comma := ,
 
