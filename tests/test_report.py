@@ -80,6 +80,24 @@ def test_the_page_of_a_scale_shows_every_figure_that_there_is(house, study):
     assert verdicts.count("not run") == 1
 
 
+def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
+    """What only the other jobs record is left out, until all are recorded: then it is missing."""
+    shown = {name: FIGURES["loss"] | {"y": name} for name in ("loss", "rescalings")}
+    other = {"loss": FIGURES["loss"] | {"where": {"init": "Mu"}}}
+    study = house.study(table=[{"metric": "loss"}, {"metric": "rescalings"}], figures=shown, pack=3, claims=CLAIMS[:2])
+    house.study("other", figures=other, pack=3)
+    house.fill(study, _numbers, jobs=slice(1))
+    house.fill(house.study("other", figures=other, pack=3), _numbers, jobs=slice(1))
+    build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
+    drawn = sorted(file.stem for file in (house.figures / "laptop" / "work").glob("*.png"))
+    assert drawn == ["study-loss", "verdicts"]
+    assert "rescalings" not in (house.results / "laptop" / "tables" / "work" / "study.csv").read_text()
+    assert "study-rescalings" not in (house.results / "laptop" / "README.md").read_text()
+    house.fill(study, _numbers)
+    with pytest.raises(InputError, match="'rescalings' is not in the records"):
+        build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
+
+
 def test_a_demonstration_says_so_on_every_page(house, study):
     house.fill(study, _numbers, "demo")
     build.everything([study], ["demo"], house.results, house.figures, processes=1)

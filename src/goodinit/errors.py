@@ -5,8 +5,9 @@ import difflib
 __all__ = ["LONGEST", "InputError", "nearest", "one_line"]
 
 LONGEST = 280  # characters of a message; with the prefix of the command line at most 300
+LONGEST_WORD = 90  # characters kept of a word, such as a path or a value, in a message that is longer
 ALLOWED = 110  # characters of a list of allowed words
-TAIL = 110  # characters kept of the end of a message that is shortened: what is allowed, and how to fix it
+TAIL = 120  # characters kept of the end of a message: what is allowed, and how to fix it
 
 
 class InputError(ValueError):
@@ -21,13 +22,21 @@ class InputError(ValueError):
 
 
 def one_line(text: object) -> str:
-    """Return a text as one line of printable characters, its middle left out where it has more than `LONGEST`.
+    """Return a text as one line of at most `LONGEST` printable characters.
 
-    White space becomes single spaces, and other characters that do not print become escape sequences.  The beginning
-    says what is wrong and where, the end how to fix it; what is long is a value that is quoted between them.
+    White space becomes single spaces, and other characters that do not print become escape sequences.  Where there are
+    more characters, those in the middle of long words are left out, which are paths and values, and where that is
+    not enough, those in the middle of the line: its beginning says what is wrong and where, its end how to fix it.
     """
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(str(text).split()))
-    return line if len(line) <= LONGEST else f"{line[: LONGEST - TAIL - 5]} ... {line[-TAIL:]}"
+    if len(line) > LONGEST:
+        line = " ".join(_without_middle(word, LONGEST_WORD, LONGEST_WORD // 2) for word in line.split(" "))
+    return _without_middle(line, LONGEST, TAIL)
+
+
+def _without_middle(text: str, length: int, tail: int) -> str:
+    """Return a text of at most so many characters, the last of which are those of its end."""
+    return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"
 
 
 def nearest(word: object, allowed) -> str:

@@ -48,7 +48,7 @@ def prepare(name: str, root: str | Path, **options) -> Path:
         why = "below GOODINIT_PREPARED"
         if not os.environ.get("GOODINIT_PREPARED"):
             why = f"{root} cannot be written to; GOODINIT_PREPARED may name another place"
-        print(one_line(f"{name}: the prepared arrays are written to {folder}: {why}"), file=sys.stderr)
+        print(f"{name}: the prepared arrays are written to {folder}: {why}", file=sys.stderr)
     if parsed is None:
         _write_facts(manifest, name, _prepare_arrays(name, root, folder))
         return manifest

@@ -117,7 +117,7 @@ def read(file):
         InputError: it is missing, damaged, or not of this format.
     """
     file = Path(file)
-    mend = f"delete {file.with_suffix('.*')} and train again"
+    mend = "delete the record, .json and .npz, and train again"
     try:
         text = json.loads(file.read_text(encoding="utf-8"))
         if text["format"] != FORMAT:

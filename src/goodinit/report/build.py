@@ -62,16 +62,21 @@ def write_table(study, scale, results, frame):
 
 
 def write_figures(study, scale, results, drawings, frame, names=None):
-    """Draw some of a study's figures, or all, as SVG and PNG; return the files."""
+    """Draw some of a study's figures as SVG and PNG, or all for which there are records; return the files."""
     from goodinit.report import figures
 
     written = []
     for name in names or study.figures():
         options = study.figures()[name]
         shown = frame
-        if options["kind"] == "images":
-            shown = tables.pictures(study, scale, results, options["metric"])
-        drawn = figures.draw(study, scale, name, shown)
+        try:
+            if options["kind"] == "images":
+                shown = tables.pictures(study, scale, results, options["metric"])
+            drawn = figures.draw(study, scale, name, shown)
+        except tables.NotRun:
+            if names:
+                raise
+            continue
         written += _draw(drawn, Path(drawings) / scale / study.work / f"{study.name}-{name}")
     return written
 
@@ -92,7 +97,14 @@ def write_verdicts(studies, judged, scale, results, drawings):
     every = [verdicts for _, verdicts in judged]
     found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
     ran = [study for study, (was_run, _) in zip(studies, judged, strict=True) if was_run]
-    figures_of = {(study.work, study.name): list(study.figures()) for study in ran}
+    figures_of = {
+        (study.work, study.name): [
+            name
+            for name in study.figures()
+            if (Path(drawings) / scale / study.work / f"{study.name}-{name}.png").exists()
+        ]
+        for study in ran
+    }
     where = os.path.relpath(Path(drawings) / scale, folder)
     texts = {
         "claims.csv": found.to_csv(index=False, float_format="%.6g", lineterminator="\n"),

@@ -253,10 +253,12 @@ def draw(study, scale, name, frame):
     kind, title, where = options.pop("kind"), options.pop("title", study.body["title"]), options.pop("where", None)
     with style.context():
         shown = tables.select(frame, where)
+        if shown.empty and not frame.attrs.get("complete", True):
+            raise tables.NotRun(f"{study.path}: figures.{name}: nothing of what it shows is recorded yet")
         try:
             figure = globals()[kind](shown, **options)
         except InputError as error:
-            raise InputError(f"{study.path}: figures.{name}: {error}") from None
+            raise type(error)(f"{study.path}: figures.{name}: {error}") from None
         single = {axis: label for axis, label in (where or {}).items() if not isinstance(label, list)}
         chosen = "".join(f", {_words(axis)} {label}" for axis, label in single.items())
         seeds = shown["seed"].nunique()

@@ -46,7 +46,8 @@ def frame(study, scale, results):
     Returns:
         A frame with a column for each axis of what is compared, `seed`, `run`, `status`, `metric`,
         `step`, a column for each further axis (those of `record.AXES`; -1 where a metric has none) and `value`;
-        of a random search that says how it chooses, also `rank`, the trial's, where 1 is the best.
+        of a random search that says how it chooses, also `rank`, the trial's, where 1 is the best.  Its
+        `attrs["complete"]` says whether every job has a record.
 
     Raises:
         NotRun: no job has a record.
@@ -90,6 +91,7 @@ def frame(study, scale, results):
         tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
     for name, known in names.items():
         tidy[name] = pd.Categorical.from_codes(tidy[name], categories=list(known)).reorder_categories(sorted(known))
+    tidy.attrs["complete"] = all(record.path(results, scale, study, job).exists() for job in study.jobs(scale))
     if "choose" in study.body.get("tune", {}):
         tidy["rank"] = rank(tidy, **study.body["tune"]["choose"])
     return tidy
@@ -140,11 +142,16 @@ def select(tidy, where):
 
 
 def of(tidy, metric):
-    """Return the rows of a metric, or of several, or raise InputError: the records do not hold it."""
+    """Return the rows of a metric, or of several.
+
+    Raises:
+        InputError: the records do not hold it; NotRun: those that there are do not, but others are missing.
+    """
     metrics = metric if isinstance(metric, list) else [metric]
     for name in metrics:
         if not (tidy["metric"] == name).any():
-            raise InputError(f"metric: {name!r} is not in the records{nearest(name, tidy['metric'].unique())}")
+            error = InputError if tidy.attrs.get("complete", True) else NotRun
+            raise error(f"metric: {name!r} is not in the records{nearest(name, tidy['metric'].unique())}")
     return tidy[tidy["metric"].isin(metrics)]
 
 
