@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 __all__ = ["COLORS", "DASHES", "STYLE", "context"]
 
@@ -33,9 +34,13 @@ def context() -> Iterator[None]:
     Figures are created and saved without pyplot, so the backend follows from the file format; the user's is not
     touched.
     """
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-    with matplotlib.rc_context(defaults | STYLE):
+    with matplotlib.rc_context(_without_backend(matplotlib.rcParamsDefault) | STYLE):
         yield
+
+
+def _without_backend(settings: "matplotlib.RcParams") -> dict[str, Any]:
+    """Return all settings but the backend: reading that would choose one, and import pyplot."""
+    return {name: settings[name] for name in settings if name != "backend"}
 
 
 @contextlib.contextmanager
@@ -62,11 +67,14 @@ def _without_settings() -> Iterator[None]:
 
 def _load_settings() -> None:
     """Load the user's settings, as the import does, for whoever draws in the same process; skip what is broken."""
+    backend = os.environ.get("MPLBACKEND")
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(OSError, ValueError):
-        own = matplotlib.rc_params()
+        settings = matplotlib.rc_params()
+        own = _without_backend(settings)
         matplotlib.rcParams.update(own)
         matplotlib.rcParamsOrig.update(own)
-    if backend := os.environ.get("MPLBACKEND"):
+        backend = backend or dict.get(settings, "backend")  # as it is written: RcParams would choose one
+    if isinstance(backend, str):
         with contextlib.suppress(ValueError):
             matplotlib.rcParams["backend"] = backend
 
