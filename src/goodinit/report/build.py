@@ -36,7 +36,7 @@ def everything(studies, scales, results, drawings, *, verdicts=True, processes=N
     """
     tasks = [(scale, study.path) for scale in scales for study in studies]
     tasks.sort(key=lambda task: -_recorded_bytes(results, *task))  # the longest first, so that none is waited for alone
-    one = functools.partial(_one, results=results, drawings=drawings)
+    one = functools.partial(_one, results=results, drawings=drawings, verdicts=verdicts)
     with contextlib.ExitStack() as context:
         run = map
         if processes != 1 and len(tasks) > 1:
@@ -134,14 +134,14 @@ def _frame(study, scale, results):
         return None
 
 
-def _one(task, results, drawings):
-    """Write a study's table and figures; return the files, and what `judge` does."""
+def _one(task, results, drawings, verdicts):
+    """Write a study's table and figures; return the files, and, where verdicts are asked for, what `judge` does."""
     scale, path = task
     study, written = spec.load(path), []
     frame = _frame(study, scale, results)
     if frame is not None:
         written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
-    return written, (frame is not None, claims.judge(study, scale, frame))
+    return written, (frame is not None, claims.judge(study, scale, frame)) if verdicts else None
 
 
 def _recorded_bytes(results, scale, path):
