@@ -13,7 +13,7 @@ demo: .venv/installed  ## the demonstration: everything, on embedded stand-in da
 	snakemake --cores all
 
 # One thread a process, and as many processes as processors; the same tests with the same result every time.
-PYTEST := OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 8 --dist loadgroup
+PYTEST := OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 8 --dist loadfile
 SEED := $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 
 test: .venv/installed  ## the tests that take seconds

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from goodinit import record, spec
@@ -141,6 +143,14 @@ def _copy_project(folder, study):
     (folder / "configs" / "config.yaml").write_text(config.replace("scale: demo", "scale: laptop"))
     (folder / "configs" / "work" / "study.yaml").write_text(study)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Start every test with the same global random state, whichever tests ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session")

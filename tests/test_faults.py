@@ -24,7 +24,7 @@ import pytest
 from goodinit import cli, record
 from goodinit.errors import InputError
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]  # in one process: they share what one of them made
+pytestmark = pytest.mark.slow
 
 STUDY = """\
 title: Größe, 猫

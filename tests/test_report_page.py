@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from test_workflow import _snakemake, project  # noqa: F401
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("workflow")]
+pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 # Loads every picture of the report, and says in the page how many there are and how many could be shown.

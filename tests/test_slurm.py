@@ -12,7 +12,7 @@ import pytest
 import slurm
 from test_workflow import MORE
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("slurm")]  # in one process: they share what one of them made
+pytestmark = pytest.mark.slow
 
 STUDY = """
 title: Two initializers on digits

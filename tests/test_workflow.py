@@ -13,8 +13,6 @@ import pytest
 
 from goodinit import settings, spec
 
-pytestmark = pytest.mark.xdist_group("workflow")  # in one process: they share a project in which everything was done
-
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
 STUDY = (ROOT / "tests" / "test_runner.py").read_text().split('"""')[3]
