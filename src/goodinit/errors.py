@@ -35,7 +35,7 @@ def one_line(text: object) -> str:
 
 
 def _without_middle(text: str, length: int, tail: int) -> str:
-    """Return a text of at most so many characters, the last of which are those of its end."""
+    """Return a text with at most `length` characters: its beginning, "..." and its last `tail` characters."""
     return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"
 
 

@@ -35,8 +35,8 @@ def progressive(
     .. math:: \theta_0 = \arg\min_\theta L(S, \theta), \qquad S \subset D
 
     Subsets are nested: each is a beginning of the same selected order.  In a stage of fewer examples than
-    `batch_size`, a batch has all of them.  One pass over the sampler is the whole training; start the optimizer
-    anew after `sampler.starts` updates, since an initialization has no momentum.
+    `batch_size`, a batch has all of them.  One pass over the sampler is the whole training; reset the
+    optimizer after `sampler.starts` updates, since an initialization has no momentum.
 
     Args:
         data: the training set, or its number of examples N.
@@ -91,7 +91,7 @@ def progressive(
 
 
 def _steps_of(epochs, sizes, batch_size):
-    """Return the number of batches in so many passes over subsets of these sizes."""
+    """Return the number of batches in `epochs` passes over subsets of `sizes` examples."""
     if len(epochs) != len(sizes):
         raise ValueError(f"progressive: {len(sizes)} fractions and {len(epochs)} stage_epochs: give one each")
     return [int(passes * max(size / batch_size, 1)) for passes, size in zip(epochs, sizes, strict=True)]
