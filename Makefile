@@ -13,14 +13,14 @@ demo: .venv/installed  ## the demonstration: everything, on embedded stand-in da
 	snakemake --cores all
 
 # One thread a process, and as many processes as processors; the same tests with the same result every time.
-PYTEST := OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 8 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 pytest -n logical --maxprocesses 8
 SEED := $(shell $(PYTHON) -c 'import random; print(random.randrange(2**32))')
 
 test: .venv/installed  ## the tests that take seconds
-	$(PYTEST) -m "not slow and not real_data"
+	$(PYTEST) --dist loadfile -m "not slow and not real_data"
 
 test-all: test  ## the others, too: Slurm, a browser, kills and full disks, real data where GOODINIT_DATA is; a random search
-	$(PYTEST) -rs -m "slow or real_data"
+	$(PYTEST) --dist loadfile -rs -m "slow or real_data"
 	@echo "random search: make test-all SEED=$(SEED) repeats it"
 	$(PYTEST) tests/test_fuzz.py --hypothesis-profile fuzz --hypothesis-seed $(SEED)
 

@@ -113,6 +113,11 @@ def _plan(file):
 @example(body=TEXTBOOK | {"fixed": TEXTBOOK["fixed"] | {"model": {"name": "mlp", "hidden": LONG}}})
 @example(body=TEXTBOOK | {"fixed": TEXTBOOK["fixed"] | {"init": LONG}})
 @example(body=TEXTBOOK | {"scales": {"demo": {LONG: 1}}})
+@example(body=TEXTBOOK | {"seeds": 1.0})
+@example(body=TEXTBOOK | {"pack": 2.0})
+@example(body=TEXTBOOK | {"revision": 1.0})
+@example(body=TEXTBOOK | {"scales": {"demo": {"seeds": 1.0, "pack": 3.0}}})
+@example(body=TEXTBOOK | {"scales": {"demo": {"resources": {"mem_mb": 1e3}}}})
 def test_a_study_is_planned_or_refused(body, tmp_path):
     file = tmp_path / (body["source"]["work"] if _has_work(body) else "work") / "study.yaml"
     file.parent.mkdir(exist_ok=True)

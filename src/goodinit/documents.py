@@ -109,7 +109,18 @@ def _refuse_text_numbers(value, key=""):
         raise InputError(f"{key}: {value!r} is text in YAML: write {mend}e{exponent[0]}{int(exponent[1:])}")
 
 
+def _is_integer(checker, value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# In JSON 1.0 is an integer, too; here it is not, as nothing can be counted with it.
+_Validator = jsonschema.validators.extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer),
+)
+
+
 @functools.cache
 def _validator(name):
     schema = yaml.safe_load((SCHEMAS / f"{name}.schema.yaml").read_text(encoding="utf-8"))
-    return jsonschema.Draft202012Validator(schema)
+    return _Validator(schema)
