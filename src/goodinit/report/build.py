@@ -43,14 +43,20 @@ def everything(studies, scales, results, drawings, *, verdicts=True, processes=N
             pool = concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent)
             run = context.enter_context(pool).map
         made = dict(zip(tasks, run(one, tasks), strict=True))
-    written = {}
-    for scale in scales:
-        own = [made[scale, study.path] for study in studies]
-        written[scale] = [file for files, _ in own for file in files]
+        own = {scale: [made[scale, study.path] for study in studies] for scale in scales}
+        written = {scale: [file for files, _ in own[scale] for file in files] for scale in scales}
         if verdicts:
-            judged = [found for _, found in own]
-            written[scale] += write_verdicts(studies, judged, scale, results, drawings)
+            judged = [[found for _, found in own[scale]] for scale in scales]
+            pages_of = functools.partial(_pages, studies=studies, results=results, drawings=drawings)
+            for scale, files in zip(scales, run(pages_of, zip(scales, judged, strict=True)), strict=True):
+                written[scale] += files
     return written
+
+
+def _pages(task, studies, results, drawings):
+    """Write the verdicts of one scale; return the files."""
+    scale, judged = task
+    return write_verdicts(studies, judged, scale, results, drawings)
 
 
 def write_table(study, scale, results, frame):
