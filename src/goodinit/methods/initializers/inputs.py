@@ -24,7 +24,7 @@ def arguments(model: nn.Module, data: Any, examples: int) -> Arguments:
     Args:
         model: its `forward` says how many arguments it takes.
         data: see `ACCEPTED`.
-        examples: of a DataLoader the first batches are joined until there are so many.
+        examples: number of examples to take from a DataLoader, in whole batches from the first on.
 
     Raises:
         InputError: `data` has another type, fits no signature, has no examples, or is not finite.
