@@ -22,6 +22,7 @@ from goodinit.errors import InputError
 CONFIGS = Path(__file__).parents[1] / "configs"
 BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]
 TEXTBOOK = yaml.safe_load((CONFIGS / "textbook" / "dropout.yaml").read_text(encoding="utf-8"))
+SEARCH = yaml.safe_load((CONFIGS / "textbook" / "random_search.yaml").read_text(encoding="utf-8"))
 LONG = "a" * 5000
 
 # What people, and those who mean harm, write where something else was meant.
@@ -118,6 +119,11 @@ def _plan(file):
 @example(body=TEXTBOOK | {"revision": 1.0})
 @example(body=TEXTBOOK | {"scales": {"demo": {"seeds": 1.0, "pack": 3.0}}})
 @example(body=TEXTBOOK | {"scales": {"demo": {"resources": {"mem_mb": 1e3}}}})
+@example(body=TEXTBOOK | {"seeds": 2**63})
+@example(body=TEXTBOOK | {"scales": {"demo": {"seeds": 2**63}}})
+@example(body=SEARCH | {"tune": SEARCH["tune"] | {"trials": 2**63}})
+@example(body=SEARCH | {"scales": {"demo": {"tune.trials": 2**63}}})
+@example(body=TEXTBOOK | {"compare": {f"training.option_{axis}": list(range(10)) for axis in range(12)}})
 def test_a_study_is_planned_or_refused(body, tmp_path):
     file = tmp_path / (body["source"]["work"] if _has_work(body) else "work") / "study.yaml"
     file.parent.mkdir(exist_ok=True)

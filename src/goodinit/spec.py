@@ -17,6 +17,7 @@ from goodinit.streams import stream
 
 __all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
 
+MAXIMUM_RUNS = 100_000  # of a study at one scale: all of them are listed before anything is run
 SCALES = ("demo", "laptop", "paper")
 DEFAULTS = {
     "objective": {"name": "cross_entropy"},
@@ -116,6 +117,9 @@ class Study:
                 with checks.at(f"scales.{scale}"):
                     _set(base, key, value, [*PARTS, *known])
         axes = self._axes(override)
+        seeds = self.scaled("seeds", scale, 1)
+        if (count := math.prod(map(len, axes.values())) * seeds) > MAXIMUM_RUNS:
+            raise InputError(f"{count} runs, of {seeds} seeds: at most {MAXIMUM_RUNS} are allowed: compare less")
         found = []
         for labels in itertools.product(*axes.values()):
             parts = copy.deepcopy(base)
@@ -127,7 +131,7 @@ class Study:
             parts = {part: _named(parts[part]) for part in PARTS if part in parts}
             found += [
                 Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
-                for seed in range(self.scaled("seeds", scale, 1))
+                for seed in range(seeds)
             ]
         return found
 
