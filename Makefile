@@ -47,7 +47,7 @@ figures: .venv/installed  ## tables, figures, verdicts and pages of the committe
 	goodinit readme
 
 costs: .venv/installed  ## what the studies cost at each scale, which the README shows: after a change of the studies
-	for scale in laptop paper; do goodinit estimate --scale $$scale --csv results/$$scale/costs.csv || exit 1; done
+	for scale in laptop overnight paper; do goodinit estimate --scale $$scale --csv results/$$scale/costs.csv || exit 1; done
 
 report: .venv/installed  ## report.html: everything at laptop scale as one page that needs no network
 	snakemake --cores all --config scale=laptop

@@ -71,6 +71,20 @@ def test_parameters_and_layers_are_counted(name):
     assert net(torch.zeros(2, *shape)).shape == (2, 10)
 
 
+@pytest.mark.parametrize("name", ["fitnet1", "fitnet4", "fitresnet4"])
+def test_width_is_a_factor_of_channels_and_hidden_units(name):
+    for activation in ("relu", "maxout"):
+        whole = getattr(models, name)((3, 32, 32), 10, activation=activation)
+        half = getattr(models, name)((3, 32, 32), 10, activation=activation, width=0.5)
+        for layer, thin in zip(_layers(whole), _layers(half), strict=True):
+            outputs, inputs = layer.weight.shape[:2]
+            assert thin.weight.shape[0] == (10 if outputs == 10 else outputs // 2)
+            assert thin.weight.shape[1] == (3 if inputs == 3 else inputs // 2)
+    for width in (0.0, -1.0):
+        with pytest.raises(ValueError, match="width must be more than 0"):
+            getattr(models, name)((3, 32, 32), 10, width=width)
+
+
 def test_fitnet4_on_a_hundred_classes_has_as_many_parameters_as_the_released_one():
     assert sum(parameter.numel() for parameter in models.fitnet4((3, 32, 32), 100).parameters()) == 2787192
 

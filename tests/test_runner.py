@@ -386,6 +386,40 @@ def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch)
     assert flags == [(True, True), (False, False)]
 
 
+@pytest.mark.parametrize(
+    ("asked", "device", "capabilities", "used"),
+    [
+        ("fp32", "cpu", {"avx512_bf16": True}, "fp32"),
+        ("bf16", "cpu", {"avx512_bf16": True}, "bf16"),
+        ("bf16", "cpu", {"amx_bf16": True}, "bf16"),
+        ("bf16", "cpu", {"bf16": True}, "bf16"),
+        ("bf16", "cpu", {"avx512_bf16": False, "avx2": True}, "fp32"),
+        ("bf16", "cpu", {}, "fp32"),
+        ("tf32", "cpu", {"avx512_bf16": True}, "fp32"),
+        ("bf16", "cuda", {}, "bf16"),
+        ("tf32", "cuda", {}, "tf32"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(monkeypatch, asked, device, capabilities, used):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert runner.effective_precision(asked, torch.device(device)) == used
+
+
+def test_a_record_has_the_precision_that_the_device_computed_in(study, data_root, monkeypatch):
+    parts = study.runs("laptop")[0].parts
+    run = spec.Run(parts | {"training": parts["training"] | {"steps": 20, "precision": "bf16"}}, 0, {})
+    single = spec.Run(parts | {"training": parts["training"] | {"steps": 20}}, 0, {})
+    losses = {}
+    for native in (True, False):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native})
+        (made,) = _execute([run], data_root)
+        assert made.provenance["precision"] == ("bf16" if native else "fp32")
+        losses[native] = made.series["loss"].values
+    (plain,) = _execute([single], data_root)
+    np.testing.assert_array_equal(losses[False], plain.series["loss"].values)
+    assert not np.array_equal(losses[True], losses[False])
+
+
 def test_on_a_cpu_no_gpu_is_touched(study, data_root, monkeypatch):
     """Where a GPU's random state is read, CUDA starts, which takes its time and its memory."""
 

@@ -26,7 +26,7 @@ examples:
 FLAG = {"action": "store_true"}
 SHARED = {
     "studies": {"nargs": "*", "metavar": "work[/study]", "help": "which studies (default: all)"},
-    "--scale": {"default": "demo", "help": "demo, laptop or paper (default: demo)"},
+    "--scale": {"default": "demo", "help": "demo, laptop, overnight or paper (default: demo)"},
     "--configs": {"default": "configs", "help": "the folder of studies (default: configs)"},
     "--results": {"default": "results", "help": "the folder of records and tables (default: results)"},
     "--figures": {"default": "figures", "help": "the folder of figures (default: figures)"},
@@ -130,7 +130,7 @@ def _parser():
     command(
         commands.report,
         shared=["studies", "--configs", "--results", "--figures"],
-        scale=SHARED["--scale"] | {"help": "demo, laptop, paper, or all that are recorded but demo (default: demo)"},
+        scale=SHARED["--scale"] | {"help": "demo, laptop, overnight, paper, or all that are recorded but demo (default: demo)"},
         no_verdicts=FLAG | {"help": "only the tables and figures of the studies"},
         processes={"type": int, "help": "how many (default: one for each processor)"},
     )
@@ -146,7 +146,7 @@ def _parser():
         one={"positional": True, "help": "a folder of results, such as results or results/laptop"},
         other={"positional": True, "help": "another"},
         studies=SHARED["studies"] | {"positional": True},
-        scale=SHARED["--scale"] | {"default": "laptop", "help": "demo, laptop or paper (default: laptop)"},
+        scale=SHARED["--scale"] | {"default": "laptop", "help": "demo, laptop, overnight or paper (default: laptop)"},
     )
     command(
         commands.export,

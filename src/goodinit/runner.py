@@ -29,7 +29,18 @@ from goodinit.methods import (
     updates,
 )
 
-__all__ = ["call", "choose_device", "evaluation_batch", "execute", "input_errors", "objective", "options", "prepare"]
+__all__ = [
+    "autocast",
+    "call",
+    "choose_device",
+    "effective_precision",
+    "evaluation_batch",
+    "execute",
+    "input_errors",
+    "objective",
+    "options",
+    "prepare",
+]
 
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # of images of 32 x 32: what fits a cache, and what keeps a GPU busy
 TOGETHER = 5  # nets in a stack: more do not fit a core's cache
@@ -77,6 +88,29 @@ def evaluation_batch(device, shape, batch_size):
     return max(_as_many(EVALUATION_BATCH[device], shape), batch_size)
 
 
+def effective_precision(precision, device):
+    """Return the precision in which a device computes what a run asks for.
+
+    A CPU without instructions for bfloat16 emulates them, more slowly than it computes in single precision, and
+    therefore computes in the latter.
+
+    Args:
+        precision: "fp32", "tf32" or "bf16".
+        device: a torch device.
+    """
+    if precision == "fp32" or device.type == "cuda":
+        return precision
+    capabilities = torch.cpu.get_capabilities()
+    native = any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return "bf16" if precision == "bf16" and native else "fp32"
+
+
+def autocast(precision, device):
+    """Return a context in which models compute in a precision; weights, losses and statistics stay in fp32."""
+    # A cache would keep the first weights' casts for the whole of training.
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16", cache_enabled=False)
+
+
 def _as_many(count, shape):
     """Return how many inputs of a shape have as many pixels as so many images of 32 x 32; no more than these."""
     return count * 1024 // max(math.prod(shape[1:]), 1024)
@@ -118,6 +152,7 @@ def _train(runs, data_root, device, progress, checkpoint):
     run, parts = runs[0], runs[0].parts  # but for seed and initializer, all have these options
     with input_errors():
         training = train.Training(**parts["training"])
+        precision = effective_precision(training.precision, device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = training.precision == "tf32"
         first = _load(run, data_root)
         steps = training.total_steps(len(first.train.labels))
@@ -166,9 +201,8 @@ def _train(runs, data_root, device, progress, checkpoint):
             ]
         context.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         torch.manual_seed(spec.stream(run.seed, "dropout"))
-        if training.precision == "bf16":  # a cache would keep the first weights' casts for the whole of training
-            context.enter_context(torch.autocast(device.type, torch.bfloat16, cache_enabled=False))
-        made = {"device": device.type, "data": [split.checksum for split in splits]}
+        context.enter_context(autocast(precision, device))
+        made = {"device": device.type, "precision": precision, "data": [split.checksum for split in splits]}
         resume = checkpoint and checkpoint.load(runs, made)
         if resume:
             checkpoints.restore(resume, model, optimizer, courses, streams, device)
@@ -194,7 +228,7 @@ def _train(runs, data_root, device, progress, checkpoint):
             resume=resume and resume["loop"],
         )
     records = [
-        _record(run, i if stacked else ..., history, (initial[i], courses[i]), splits[i], device, len(runs))
+        _record(run, i if stacked else ..., history, (initial[i], courses[i]), splits[i], device, precision, len(runs))
         for i, run in enumerate(runs)
     ]
     if checkpoint:
@@ -307,7 +341,7 @@ def _probe(split, device, wanted):
     return split.preprocessing.normalize(next(data.batches(split.train, count)).to(device))
 
 
-def _record(run, place, history, begun, split, device, together):
+def _record(run, place, history, begun, split, device, precision, together):
     """Return the RunRecord of the net at one place of a stack, or of the only one (place is ...)."""
     initial, course = begun
     diverged_at = int(history.diverged_at[0 if place is ... else place]) if history.diverged_at is not None else 0
@@ -332,7 +366,7 @@ def _record(run, place, history, begun, split, device, together):
         seconds={"initializing": round(initial.seconds, 3)}
         | {what: round(seconds / together, 3) for what, seconds in history.seconds.items()},
         provenance=made
-        | {"trained_together": together, "train_examples": len(split.train.labels)}
+        | {"precision": precision, "trained_together": together, "train_examples": len(split.train.labels)}
         | ({"classes": split.classes} if split.classes else {}),
         series=series,
     )

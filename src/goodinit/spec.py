@@ -18,7 +18,7 @@ from goodinit.streams import stream
 __all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
 
 MAXIMUM_RUNS = 100_000  # of a study at one scale: all of them are listed before anything is run
-SCALES = ("demo", "laptop", "paper")
+SCALES = ("demo", "laptop", "overnight", "paper")
 DEFAULTS = {
     "objective": {"name": "cross_entropy"},
     "update": {"name": "synchronous"},

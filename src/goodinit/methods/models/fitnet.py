@@ -23,6 +23,7 @@ def fitnet4(
     activation: Literal["maxout", "relu", "vlrelu", "tanh", "sigmoid"] = "maxout",
     batch_norm: Literal["none", "before", "after"] = "none",
     dropout: float = 0.2,
+    width: float = 1.0,
 ):
     """FitNet-4: seventeen 3 x 3 convolutions, 32 to 128 channels, a hidden layer of 500 units, a classifier.
 
@@ -39,12 +40,16 @@ def fitnet4(
             rectifier with slope 0.333 below 0.
         batch_norm: normalize every layer but the last, before or after the activation.
         dropout: share dropped of the input, after each pooling, and after the hidden layer.
+        width: factor of every convolution's channels and of the hidden layer's units.
+
+    Raises:
+        ValueError: `width` is not more than 0.
 
     Reference: Romero et al., FitNets: hints for thin deep nets (2015); Mishkin & Matas, All you need is a good
         init (2016), Table 1, and their released definitions, which are followed.
     """
     blocks = [[32, 32, 32, 48, 48], [80] * 6, [128] * 6]
-    return _cifar_net(shape, classes, blocks, activation, batch_norm, dropout)
+    return _cifar_net(shape, classes, blocks, activation, batch_norm, dropout, width)
 
 
 def fitnet1(
@@ -53,17 +58,18 @@ def fitnet1(
     *,
     activation: Literal["maxout", "relu", "vlrelu", "tanh", "sigmoid"] = "maxout",
     dropout: float = 0.2,
+    width: float = 1.0,
 ):
     """FitNet-1: nine convolutions of 16 to 64 channels, otherwise as `fitnet4`.
 
     Deviation: its last layers are in no source that is at hand; here they are those of FitNet-4.
 
     Args:
-        shape, classes, activation, dropout: as in `fitnet4`.
+        shape, classes, activation, dropout, width: as in `fitnet4`.
 
     Reference: Romero et al. (2015), for the widths of the convolutions.
     """
-    return _cifar_net(shape, classes, [[16] * 3, [32] * 3, [48, 48, 64]], activation, "none", dropout)
+    return _cifar_net(shape, classes, [[16] * 3, [32] * 3, [48, 48, 64]], activation, "none", dropout, width)
 
 
 def fitresnet4(
@@ -72,6 +78,7 @@ def fitresnet4(
     *,
     activation: Literal["maxout", "relu", "vlrelu", "tanh", "sigmoid"] = "maxout",
     dropout: float = 0.2,
+    width: float = 1.0,
 ):
     """FitResNet-4: as `fitnet4`, but a block's every second convolution adds its input to its output.
 
@@ -79,12 +86,12 @@ def fitresnet4(
     maximum.  The third convolution is widened to 48 channels, so that the shapes agree.
 
     Args:
-        shape, classes, activation, dropout: as in `fitnet4`.
+        shape, classes, activation, dropout, width: as in `fitnet4`.
 
     Reference: Mishkin & Matas (2016), Table 1 (from memory).
     """
     blocks = [[32, 32, 48, 48, 48], [80] * 6, [128] * 6]
-    return _cifar_net(shape, classes, blocks, activation, "none", dropout, residual=True)
+    return _cifar_net(shape, classes, blocks, activation, "none", dropout, width, residual=True)
 
 
 def fitnet_mnist(
@@ -112,17 +119,20 @@ def fitnet_mnist(
     return _classified(nn.Sequential(*layers), shape, classes)
 
 
-def _cifar_net(shape, classes, blocks, activation, batch_norm, dropout, residual=False):
+def _cifar_net(shape, classes, blocks, activation, batch_norm, dropout, width, residual=False):
+    if width <= 0:
+        raise ValueError(f"width must be more than 0, not {width}")
+    *blocks, [hidden] = ([max(round(width * outputs), 1) for outputs in block] for block in [*blocks, [500]])
     layers, channels = [nn.Dropout(dropout)], shape[0]
     for place, widths in enumerate(blocks):
-        for number, width in enumerate(widths, 1):
+        for number, outputs in enumerate(widths, 1):
             skip = residual and number % 2 == 0
-            layers.append(_Layer(_convolution, channels, width, 2, activation, batch_norm, skip))
-            channels = width
+            layers.append(_Layer(_convolution, channels, outputs, 2, activation, batch_norm, skip))
+            channels = outputs
         last = place == len(blocks) - 1
         layers += [_GlobalMaxPool() if last else nn.MaxPool2d(2, 2, ceil_mode=True), nn.Dropout(dropout)]
-    layers += [nn.Flatten(), _Layer(nn.Linear, channels, 500, 5, activation, batch_norm), nn.Dropout(dropout)]
-    return nn.Sequential(*layers, nn.Linear(500, classes))
+    layers += [nn.Flatten(), _Layer(nn.Linear, channels, hidden, 5, activation, batch_norm), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(hidden, classes))
 
 
 def _classified(features, shape, classes):
