@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from goodinit import catalog, cli, commands, cost, prepared, spec
 from goodinit.report import costs
@@ -116,6 +117,42 @@ def test_memory_does_not_depend_on_when_garbage_is_collected():
         finally:
             gc.set_threshold(*before)
     assert len(set(found)) == 1
+
+
+def test_seconds_grow_with_updates_and_evaluations(monkeypatch):
+    """What is timed is one update and one evaluation of a model; a run's time follows from its numbers of both."""
+    monkeypatch.setattr(cost, "_timed", lambda *_: (2.0, 0.5))
+    training = {"steps": 30, "batch_size": 100, "evaluate_every": 10, "evaluate_on": ["test"]}
+    run = spec.Run(PARTS | {"data": {"name": "mnist", "test_examples": 7}, "training": training}, 0, {})
+    assert cost.seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 5 * 0.5
+    assert cost.seconds([run, run], torch.device("cpu")) == 2 * cost.seconds([run], torch.device("cpu"))
+    untrained = spec.Run(run.parts | {"training": {"steps": 0, "evaluate_on": []}}, 0, {})
+    assert cost.seconds([untrained], torch.device("cpu")) == 0
+
+
+@pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
+def test_every_kind_of_model_can_be_timed(study):
+    runs = spec.find("configs", study).runs("demo")[:1]
+    cost._timed.cache_clear()
+    assert cost.seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
+
+
+def test_a_timed_estimate_says_so(capsys):
+    cli.main(["estimate", "xavier_he/mnist", "--timed"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "demo scale, a few updates of each model timed on cpu, one thread"
+    assert float(re.search(r"([\d.]+) seconds", lines[2])[1]) > 0
+    with pytest.raises(SystemExit):
+        cli.main(["estimate", "xavier_he/mnist", "--timed", "--rate", "2"])
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_runs_that_studies_share_are_counted_once(capsys):
+    cli.main(["estimate", "lsuv/cifar10_fitnet4", "lsuv/batch_norm", "--scale", "paper", "--rate", "20"])
+    grid, normalized, both = (line.split() for line in capsys.readouterr().out.splitlines()[2:])
+    ids = [{run.id for run in spec.find("configs", line[0]).runs("paper")} for line in (grid, normalized)]
+    assert int(both[4]) == len(ids[0] | ids[1])
+    assert float(both[5]) <= float(grid[2]) + float(normalized[2])
 
 
 def test_a_batch_too_small_for_a_net_is_a_dash(capsys):

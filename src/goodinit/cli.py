@@ -122,6 +122,8 @@ def _parser():
     command(
         commands.estimate,
         rate=number | {"help": "TFLOP/s of the device (default: measured on this CPU)"},
+        timed=FLAG | {"help": "time a few updates of each model instead of counting on a rate"},
+        device={"default": "cpu", "help": "where they are timed; on a CPU with one thread (default: cpu)"},
         csv={"metavar": "FILE", "help": "also write operations and memory to this file"},
     )
     command(commands.table)
@@ -130,7 +132,8 @@ def _parser():
     command(
         commands.report,
         shared=["studies", "--configs", "--results", "--figures"],
-        scale=SHARED["--scale"] | {"help": "demo, laptop, overnight, paper, or all that are recorded but demo (default: demo)"},
+        scale=SHARED["--scale"]
+        | {"help": "demo, laptop, overnight, paper, or all that are recorded but demo (default: demo)"},
         no_verdicts=FLAG | {"help": "only the tables and figures of the studies"},
         processes={"type": int, "help": "how many (default: one for each processor)"},
     )

@@ -82,33 +82,54 @@ def estimate(options):
     from goodinit import cost
     from goodinit.report import costs
 
-    if options.rate is not None and options.rate <= 0:
-        raise InputError(f"rate: {options.rate} is not more than 0")
-    rate = options.rate * 1e12 if options.rate else cost.rate("cpu")
-    origin = "as given" if options.rate else "measured on this CPU"
-    print(f"{options.scale} scale, at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches")
+    time, origin = _clock(options)
+    print(f"{options.scale} scale, {origin}")
     sizes = ", ".join(map(str, BATCHES))
     print(
         f"{'':32}  {'runs':>5}  {'PFLOP':>9}  {'evaluating':>10}  {'time':>12}  memory of a run, at batches of {sizes}"
     )
-    estimates = []
+    estimates, different = [], {}
     for study in _studies(options):
         runs = study.runs(options.scale)
         try:
             found = cost.of(runs)
             memory = [_memory(runs, size) for size in BATCHES]
+            seconds = time(runs, found.operations)
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
-        operations = found.operations
-        estimates.append(costs.Estimate.of(study, runs, operations, found.memory))
-        share = f"{found.evaluation / operations:.0%}" if operations else ""
-        name, time = f"{study.work}/{study.name}", cost.words(operations / rate)
+        different |= {run.id: run for run in runs}
+        estimates.append(costs.Estimate.of(study, runs, found.operations, found.memory))
+        share = f"{found.evaluation / found.operations:.0%}" if found.operations else ""
+        name, took = f"{study.work}/{study.name}", cost.words(seconds)
         held = f"{found.memory / 2**20:6.0f} MiB, {', '.join(memory)}"
-        print(f"{name:32}  {len(runs):5}  {operations / 1e15:9.3g}  {share:>10}  {time:>12}  {held}", flush=True)
-    total = sum(estimate.operations for estimate in estimates)
-    print(f"{'all':32}  {'':5}  {total / 1e15:9.3g}  {'':10}  {cost.words(total / rate):>12}")
+        print(f"{name:32}  {len(runs):5}  {found.operations / 1e15:9.3g}  {share:>10}  {took:>12}  {held}", flush=True)
+    runs = list(different.values())
+    operations = cost.of(runs).operations
+    total = cost.words(time(runs, operations))
+    print(f"{'all, shared runs once':32}  {len(runs):5}  {operations / 1e15:9.3g}  {'':10}  {total:>12}")
     if options.csv:
         costs.write(options.csv, estimates)
+
+
+def _clock(options):
+    """Return a function (runs, operations) -> seconds, and what its times are of, as text."""
+    from goodinit import cost, runner
+
+    if options.timed and options.rate is not None:
+        raise InputError("rate, timed: give one of them: times are measured, or follow from a rate")
+    if options.timed:
+        import torch
+
+        device = runner.choose_device(options.device)
+        torch.set_num_threads(1)
+        threads = ", one thread" if device.type == "cpu" else ""
+        return lambda runs, _: cost.seconds(runs, device), f"a few updates of each model timed on {device}{threads}"
+    if options.rate is not None and options.rate <= 0:
+        raise InputError(f"rate: {options.rate} is not more than 0")
+    rate = options.rate * 1e12 if options.rate else cost.rate("cpu")
+    origin = "as given" if options.rate else "measured on this CPU"
+    said = f"at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches"
+    return lambda _, operations: operations / rate, said
 
 
 def _memory(runs, batch_size):

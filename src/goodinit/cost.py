@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import gc
+import itertools
 import json
 import math
 import time
@@ -15,9 +16,11 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from goodinit import catalog, runner, settings, signatures
-from goodinit.methods import data, models, optimizers, train
+from goodinit.methods import data, models, optimizers, train, updates
 
-__all__ = ["Cost", "of", "rate", "words"]
+__all__ = ["Cost", "of", "rate", "seconds", "words"]
+
+TIMED_SECONDS = 1.0  # each model is trained for at least this long, after one update to warm up
 
 
 class Cost(NamedTuple):
@@ -69,6 +72,35 @@ def rate(device):
     return 3 * 2 * 2048**3 / seconds(3)
 
 
+def seconds(runs, device):
+    """Return the seconds that runs would take on a device, from timing a few updates of each of their models.
+
+    Models are trained on random inputs, so that no data are needed.  Not counted are initializers that look at data,
+    diagnostics, augmentation, and that runs which diverge end early.
+
+    Args:
+        runs: of any studies.
+        device: a torch device; on a CPU torch's number of threads counts.
+
+    Raises:
+        InputError: a model or its options cannot be used.
+    """
+    total = 0.0
+    for run in runs:
+        parts = run.parts
+        training = train.Training(**parts["training"])
+        with runner.input_errors():
+            shape, classes, sizes, _ = _sizes(parts["data"])
+            steps = training.total_steps(sizes["train"])
+        timed = {part: parts[part] for part in ("model", "objective", "optimizer", "update") if part in parts}
+        timed["training"] = {"batch_size": training.batch_size, "precision": training.precision}
+        timed["training"] |= {"loss_after_update": training.loss_after_update, "steps": 1}
+        if steps or classes:
+            update, evaluation = _timed(json.dumps(timed, sort_keys=True), shape, classes, device)
+            total += steps * update + _evaluated(training, steps, sizes, classes) * evaluation
+    return total
+
+
 def words(seconds):
     """Return a time in the unit that fits."""
     units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 0))
@@ -85,9 +117,7 @@ def _of_one(parts):
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
-        points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
-        evaluated = sum(sizes[part] for part in training.evaluate_on) * points if classes else 0
-        evaluated += sum(sizes[part] for part in training.evaluate_at_end_on)
+        evaluated = _evaluated(training, steps, sizes, classes)
         largest = min(runner.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
         held = sum(pixels * size for size in sizes.values() if pixels * size <= data.examples.HELD)
@@ -96,6 +126,13 @@ def _of_one(parts):
         evaluated * forward.operations // training.batch_size,
         forward.weights * (1 + slots) + max(both.memory, looking.memory) + held,
     )
+
+
+def _evaluated(training, steps, sizes, classes):
+    """Return how many examples a run evaluates, those evaluated again counted again."""
+    points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
+    repeated = sum(sizes[part] for part in training.evaluate_on) * points if classes else 0
+    return repeated + sum(sizes[part] for part in training.evaluate_at_end_on)
 
 
 def _sizes(part):
@@ -139,6 +176,40 @@ def _count(net, shape, classes, size, *, backward):
             if backward:
                 loss.backward()
     return _Count(counter.get_total_flops(), memory.peak, sum(parameter.nbytes for parameter in model.parameters()))
+
+
+@functools.cache
+def _timed(text, shape, classes, device):
+    """Return the seconds of one update, and of evaluating one example, of parts given as text."""
+    parts = json.loads(text)
+    training = train.Training(**parts["training"])
+    with runner.input_errors(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model = runner.call(models, parts, "model", shape, classes)
+        model = model.to(device, memory_format=torch.channels_last)
+        objective = runner.objective(parts)
+
+        def batch(size):
+            labels = torch.randint(max(classes, 1), (size,))
+            return data.Examples(torch.randn(size, *shape), labels).to(device)
+
+        def trained(steps):
+            batches = itertools.repeat(batch(training.batch_size), steps)
+            return train.fit(model, objective, batches, update, training).seconds["training"] / steps
+
+        def evaluated(examples):
+            start = time.perf_counter()
+            train.evaluate(model, objective, [examples])  # fetches its result, and so waits for a GPU
+            return (time.perf_counter() - start) / len(examples.labels)
+
+        with runner.autocast(runner.effective_precision(training.precision, device), device):
+            examples = batch(runner.evaluation_batch(device.type, shape, training.batch_size))
+            evaluated(examples)
+            evaluation = evaluated(examples) if classes else 0.0
+            if "optimizer" not in parts:
+                return 0.0, evaluation
+            optimizer = runner.call(optimizers, parts, "optimizer", model.named_parameters())
+            update = runner.call(updates, parts, "update", model, optimizer, torch.Generator())
+            return trained(max(3, round(TIMED_SECONDS / trained(1)))), evaluation
 
 
 @contextlib.contextmanager
