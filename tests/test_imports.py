@@ -18,7 +18,7 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/diagnostics/*.py": {"torch", "numpy", "goodinit.methods.diagnostics.probe"},
     "methods/models/__init__.py": {"goodinit.methods.models"},
     "methods/curricula/sampler.py": {"torch", "goodinit.methods.curricula", "goodinit.errors", "goodinit.streams"},
-    "methods/curricula/*.py": {"torch", "goodinit.methods.curricula"},
+    "methods/curricula/*.py": {"torch", "goodinit.methods.curricula", "goodinit.methods.data.examples"},
     "methods/semi_synchronous.py": {"torch", "goodinit.methods.neuron_groups", "goodinit.errors"},
     "methods/updates.py": {"torch", "goodinit.methods.neuron_groups"},
     "methods/neuron_groups.py": {"torch", "goodinit.errors"},

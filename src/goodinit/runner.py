@@ -301,9 +301,8 @@ def _rehearse(run, model, objective_of, batch):
 
 def _course(run, split, batch_size, steps):
     """Return the BatchSchedule of the run's training batches."""
-    size = {"batch_size": batch_size, "steps": steps}
-    generators = {"generator": _generator(run, "order"), "subset_generator": _generator(run, "subset")}
-    return call(curricula, run.parts, "curriculum", split.train, **size, **generators)
+    generators = _generator(run, "order"), _generator(run, "subset")
+    return call(curricula, run.parts, "curriculum", split.train, batch_size, steps, *generators)
 
 
 def _augmented(split, course, augmentation, device):

@@ -4,9 +4,13 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from goodinit.methods.data.examples import Examples
 
 __all__ = ["BatchSchedule", "draw_indices", "full", "gather"]
 
@@ -22,14 +26,14 @@ class BatchSchedule:
             selection; None if all examples are seen from the beginning.
     """
 
-    batches: Iterator[Callable]
+    batches: Iterator[Callable[[], "Examples"]]
     starts: tuple[int, ...] = ()
     subset: Tensor | None = None
 
-    def __iter__(self):
+    def __iter__(self) -> "BatchSchedule":
         return self
 
-    def __next__(self):
+    def __next__(self) -> "Examples":
         return next(self.batches)()
 
     def skip(self, steps: int) -> None:
@@ -38,11 +42,19 @@ class BatchSchedule:
             pass
 
 
-def full(train, *, batch_size, steps, generator, subset_generator=None, replacement: bool = False):
+def full(
+    train: "Examples",
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator,
+    subset_generator: torch.Generator | None = None,
+    *,
+    replacement: bool = False,
+) -> BatchSchedule:
     """All training examples, in random order.
 
     Args:
-        train: an Examples.
+        train: the training examples.
         batch_size: examples in a batch; without replacement, at most the number of training examples.
         steps: number of batches.
         generator: draws the order.
@@ -78,7 +90,7 @@ def draw_indices(
         yield members[chosen]
 
 
-def gather(examples, indices: Tensor):
+def gather(examples: "Examples", indices: Tensor) -> "Examples":
     """Return the Examples at the indices, on the device where `examples` are."""
     indices = indices.to(examples.labels.device, non_blocking=True)
     return type(examples)(examples.images.index_select(0, indices), examples.labels.index_select(0, indices))

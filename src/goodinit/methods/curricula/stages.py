@@ -4,13 +4,16 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
 from goodinit.methods.curricula.batches import BatchSchedule, draw_indices, gather
 from goodinit.methods.curricula.subset_selection import SELECTIONS, select
+
+if TYPE_CHECKING:
+    from goodinit.methods.data.examples import Examples
 
 __all__ = ["Stages", "plan_stages", "progressive", "subset_sizes"]
 
@@ -53,17 +56,17 @@ class Stages:
 
 
 def progressive(
-    train,
+    train: "Examples",
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator,
+    subset_generator: torch.Generator,
     *,
-    batch_size,
-    steps,
-    generator,
-    subset_generator=None,
     fractions: list[float] = (0.001,),
     stage_steps: list[int] = (1000,),
     selection: Literal["random", "class_balanced", "k_center", "herding"] = "random",
     carry_optimizer: bool = False,
-):
+) -> BatchSchedule:
     r"""Progressive Data Increasing: first a subset, or several that grow, then all training examples.
 
     The weights after the subset are the initial weights of the training on all examples:

@@ -1,15 +1,30 @@
 """Mini-batches of a training set that is larger than memory."""
 
 import functools
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from goodinit.methods.curricula.batches import BatchSchedule, gather
+
+if TYPE_CHECKING:
+    from goodinit.methods.data.examples import Examples
 
 __all__ = ["streamed"]
 
 
-def streamed(train, *, batch_size, steps, generator, subset_generator=None, chunk: int = 64, buffer: int = 64):
+def streamed(
+    train: "Examples",
+    batch_size: int,
+    steps: int,
+    generator: torch.Generator,
+    subset_generator: torch.Generator | None = None,
+    *,
+    chunk: int = 64,
+    buffer: int = 64,
+) -> BatchSchedule:
     """All training examples, read chunk by chunk from where they are stored.
 
     Chunks of consecutive examples are drawn in random order, `buffer` of them are read into memory, and their examples
@@ -37,7 +52,9 @@ def streamed(train, *, batch_size, steps, generator, subset_generator=None, chun
     return BatchSchedule(_stream(train, batch_size, steps, generator, chunk, buffer))
 
 
-def _stream(train, batch_size, steps, generator, chunk, buffer):
+def _stream(
+    train: "Examples", batch_size: int, steps: int, generator: torch.Generator, chunk: int, buffer: int
+) -> Iterator[Callable[[], "Examples"]]:
     """Yield functions that make batches from one buffer, which the first of them fills."""
     count = len(train.labels)
     read = _buffered(train, min(chunk * buffer, count) + batch_size)
@@ -55,11 +72,11 @@ def _stream(train, batch_size, steps, generator, chunk, buffer):
         yield functools.partial(_gather_held, held, chosen)
 
 
-def _buffered(train, rows):
+def _buffered(train: "Examples", rows: int) -> Callable[[Tensor], "Examples"]:
     """Return a function that reads the examples at given indices into one buffer of `rows` rows."""
     buffers = []
 
-    def read(places):
+    def read(places: Tensor) -> "Examples":
         if not buffers:
             buffers.extend(whole.new_empty(rows, *whole.shape[1:]) for whole in train)
         places = places.to(train.labels.device)
@@ -73,5 +90,5 @@ def _buffered(train, rows):
     return read
 
 
-def _gather_held(held, chosen):
+def _gather_held(held: Callable[[], "Examples"], chosen: Tensor) -> "Examples":
     return gather(held(), chosen)
