@@ -5,13 +5,14 @@ import time
 
 import torch
 
-from goodinit import runner, settings, spec
+from goodinit import settings, spec
+from goodinit.training import trainer
 
 
 def seconds(runs, together):
-    runner.TOGETHER = together
+    trainer.MAX_STACK_SIZE = together
     start = time.perf_counter()
-    for _ in runner.execute(runs, data_root=settings.data_root(), device=torch.device("cpu")):
+    for _ in trainer.execute(runs, data_root=settings.data_root(), device=torch.device("cpu")):
         pass
     return time.perf_counter() - start
 

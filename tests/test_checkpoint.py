@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from goodinit import checkpoint, record, runner, spec
-from goodinit.checkpoint import Checkpoint, Stopped
+from goodinit import record, spec
+from goodinit.training import checkpoint, trainer
+from goodinit.training.checkpoint import Checkpoint, Stopped
 
 CPU = torch.device("cpu")
 MLP = {
@@ -93,7 +94,7 @@ def _interrupted(runs, data_root, file, times):
         missing = [run for run in runs if run.id not in found]
         try:
             with Checkpoint(file, minutes=1e9, asked=_Patience(times)) as kept:
-                trained = runner.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
+                trained = trainer.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
                 found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
         except Stopped:
             continue
@@ -113,7 +114,7 @@ def _same(one, other):
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_was_stopped_again_and_again_ends_bit_equal(case, data_root, tmp_path):
     runs = _runs(CASES[case])
-    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
     steps = whole[0].steps
     found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 41 if steps > 20 else 2)
     assert stops >= 2
@@ -124,7 +125,7 @@ def test_a_run_that_was_stopped_again_and_again_ends_bit_equal(case, data_root, 
 
 def test_runs_that_ended_are_there_when_one_after_them_goes_on(data_root, tmp_path, capsys):
     runs = _runs(CASES["semi-synchronous"], seeds=3)
-    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
     found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 13)
     assert stops == 2
     assert "starts over" not in capsys.readouterr().err
@@ -136,21 +137,21 @@ def test_runs_that_ended_are_there_when_one_after_them_goes_on(data_root, tmp_pa
 def test_what_ended_is_kept_when_something_goes_wrong(data_root, tmp_path):
     runs = _runs({"training": SHORT}, seeds=1)
     with contextlib.suppress(MemoryError), Checkpoint(tmp_path / "job.json", 1e9) as kept:
-        list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=kept))
+        list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=kept))
         raise MemoryError
     assert record.known(tmp_path / "job.json").keys() == {runs[0].id}
 
 
 def _stopped(runs, data_root, file, times=5):
     with pytest.raises(Stopped):
-        list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _Patience(times))))
+        list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _Patience(times))))
 
 
 def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkeypatch):
     saved = []
     monkeypatch.setattr(Checkpoint, "save", lambda self, runs, made, state: saved.append(state["loop"]["pending"]))
     runs = _runs({"training": SHORT})
-    list(runner.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
+    list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
     assert [len(pending) for pending in saved] == list(range(1, 10))
 
 
@@ -181,7 +182,7 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_training_starts_over(
     if damage:
         file.write_bytes(damage(file.read_bytes()))
     runs = other(runs) if other else runs
-    whole = list(runner.execute(runs, data_root=data_root, device=CPU))
+    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
     found, _ = _interrupted(runs, data_root, tmp_path / "job.json", 1000)
     said = capsys.readouterr().err
     assert why in said

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from goodinit import catalog, cli, commands, cost, prepared, spec
+from goodinit import catalog, cli, commands, prepared, spec
 from goodinit.report import costs
+from goodinit.training import cost
 
 PARTS = {
     "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from goodinit import runner, spec
+from goodinit import spec
 from goodinit.methods import curricula, data
+from goodinit.training import trainer
 
 SELECTIONS = list(curricula.SELECTIONS)
 
@@ -144,7 +145,7 @@ PARTS = {
 
 def _run(data_root, seed=0, training=PARTS["training"], **course):
     run = spec.Run(PARTS | {"curriculum": course, "training": training}, seed, {})
-    (found,) = runner.execute([run], data_root=str(data_root), device=torch.device("cpu"))
+    (found,) = trainer.execute([run], data_root=str(data_root), device=torch.device("cpu"))
     return found
 
 

@@ -77,7 +77,7 @@ case "$1 $2" in
     done ;;
 esac
 """
-STUDY = (ROOT / "tests" / "test_runner.py").read_text().split('"""')[3]
+STUDY = (ROOT / "tests" / "test_trainer.py").read_text().split('"""')[3]
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ EVERYTHING = [*NUMBERS, ["figure"], ["claims"]]
 KILLS, TERMINATIONS = 50, 10
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["goodinit.jobs", "goodinit.report.build", "sklearn.datasets", "scipy.stats"])
+FORKS.set_forkserver_preload(["goodinit.training.jobs", "goodinit.report.build", "sklearn.datasets", "scipy.stats"])
 
 
 class Tally:

@@ -29,16 +29,26 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
     "report/*.py": REPORT
     | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
-    "runner.py": {"torch", "numpy"}
+    "training/loop.py": {"torch", "numpy"},
+    "training/precision.py": {"torch"},
+    "training/stacking.py": {"torch"},
+    "training/callbacks.py": {"torch", "numpy", "goodinit.training.loop"},
+    "training/*.py": {"torch", "numpy", "tqdm"}
     | {
         f"goodinit.{name}"
-        for name in ("methods", "spec", "checkpoint", "record", "provenance", "catalog", "prepared", "errors")
-    },
-    "checkpoint.py": {"torch", "goodinit.record", "goodinit.spec"},
-    "jobs.py": {"torch", "tqdm"}
-    | {
-        f"goodinit.{name}"
-        for name in ("checkpoint", "cost", "runner", "spec", "record", "settings", "standard_streams", "errors")
+        for name in (
+            "training",
+            "methods",
+            "spec",
+            "record",
+            "provenance",
+            "catalog",
+            "prepared",
+            "settings",
+            "signatures",
+            "standard_streams",
+            "errors",
+        )
     },
     "export.py": {"rocrate", "goodinit.documents", "goodinit.record", "goodinit.errors"},
     "cost.py": {"torch"}

@@ -6,8 +6,9 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curricula, data, initializers, models, objectives, optimizers, stack, train, updates
+from goodinit.methods import curricula, data, initializers, models, objectives, optimizers, updates
 from goodinit.methods.models import fitnet
+from goodinit.training import loop, stacking
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -90,7 +91,7 @@ def test_batch_norm_stands_before_every_activation_and_does_not_decay():
 
 def test_a_stack_with_batch_norm_trains_and_evaluates_each_net_as_if_alone():
     nets = [_net(seed, batch_norm=True) for seed in range(3)]
-    stacked = stack.stack(nets)
+    stacked = stacking.stack(nets)
     batch = data.stack([_examples(seed=seed) for seed in range(3)])
     for _ in range(3):
         together = stacked(batch.images)
@@ -166,7 +167,7 @@ def test_masks_follow_from_the_seed_and_differ_elsewhere():
 
 def test_a_stack_has_the_masks_of_its_nets():
     nets = [_net(seed, dropout=RATIO) for seed in range(3)]
-    stacked, inputs = stack.stack(nets)[3], torch.randn(3, 20, 16)
+    stacked, inputs = stacking.stack(nets)[3], torch.randn(3, 20, 16)
     for _ in range(2):
         together = stacked(inputs)
         assert all(torch.equal(net[3](own), other) for net, own, other in zip(nets, inputs, together, strict=True))
@@ -174,13 +175,13 @@ def test_a_stack_has_the_masks_of_its_nets():
 
 
 def _trained(seeds, steps=30):
-    """Return the parameters of nets with dropout that were trained in one stack."""
-    stacked = stack.stack([_net(seed, dropout=RATIO) for seed in seeds])
+    """Return the parameters of nets with dropout that were trained in one stacking."""
+    stacked = stacking.stack([_net(seed, dropout=RATIO) for seed in seeds])
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
-    training = train.Training(steps=steps, loss_after_update=True)
+    training = loop.Training(steps=steps, loss_after_update=True)
     batches = map(data.stack, zip(*orders, strict=True))
-    losses = train.fit(stacked, objectives.cross_entropy, batches, update, training).series["loss"][1]
+    losses = loop.fit(stacked, objectives.cross_entropy, batches, update, training).series["loss"][1]
     return [[torch.from_numpy(np.array(losses))[:, place], *(parameter[place] for parameter in stacked.parameters())]
             for place in range(len(seeds))]  # fmt: skip
 

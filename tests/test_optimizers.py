@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit import runner, spec
-from goodinit.methods import models, optimizers, schedules, stack
+from goodinit import spec
+from goodinit.methods import models, optimizers, schedules
+from goodinit.training import stacking, trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BOOK = {  # rule: its options in the book's figures 6-3 and 6-5 to 6-7, the first two points after (-7, 2)
@@ -173,7 +174,7 @@ def test_the_study_of_paths_records_the_book_s_thirty_points(tmp_path, scale):
     assert {run.parts["optimizer"]["name"]: run.parts["optimizer"] for run in runs} == {
         name: {"name": name, **options} for name, (options, _) in BOOK.items()
     }
-    for run, found in zip(runs, runner.execute(runs, data_root=tmp_path, device=torch.device("cpu")), strict=True):
+    for run, found in zip(runs, trainer.execute(runs, data_root=tmp_path, device=torch.device("cpu")), strict=True):
         name = run.parts["optimizer"]["name"]
         position, length = found.series["position"], found.series["path_length"]
         assert position.steps.tolist() == length.steps.tolist() == list(range(30))
@@ -188,7 +189,7 @@ def test_the_study_of_paths_records_the_book_s_thirty_points(tmp_path, scale):
 def test_weights_decay_and_biases_do_not(stacked):
     net = nn.Sequential(nn.Linear(3, 2))
     nn.init.ones_(net[0].bias)
-    net = stack.stack([net, net]) if stacked else net
+    net = stacking.stack([net, net]) if stacked else net
     before = [parameter.detach().clone() for parameter in net.parameters()]
     optimizer = optimizers.sgd(net.named_parameters(), lr=0.1, weight_decay=0.5)
     for parameter in net.parameters():

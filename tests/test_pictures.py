@@ -14,9 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
-from goodinit import catalog, cli, cost, decode, image_folder, pictures, prepared, runner, spec
+from goodinit import catalog, cli, decode, image_folder, pictures, prepared, spec
 from goodinit.errors import InputError
 from goodinit.methods import curricula, data
+from goodinit.training import build, cost, trainer
 
 COLORS = {"gato": (200, 30, 30), "кошка": (30, 200, 30), "猫": (30, 30, 200)}  # sorted by name
 
@@ -396,9 +397,9 @@ def test_imagenette_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch)
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     with pytest.raises(InputError, match=r"imagenette2-160 is missing and cannot be downloaded.*no route"):
-        runner.prepare("imagenette-144", tmp_path)
+        build.prepare("imagenette-144", tmp_path)
     with pytest.raises(InputError, match="imagenette2-320 is missing"):
-        runner.prepare("imagenette-224", tmp_path)
+        build.prepare("imagenette-224", tmp_path)
 
 
 def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_prepared(tmp_path, monkeypatch):
@@ -409,7 +410,7 @@ def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_pre
             (tree / part / label).rename(tree / part / wnid)
     tree.rename(tmp_path / "imagenette2-160")
     with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
-        runner.prepare("imagenette-16", tmp_path)
+        build.prepare("imagenette-16", tmp_path)
     monkeypatch.setitem(catalog.PICTURES, "imagenette", (3, 24, 9))
     splits = data.imagenette(tmp_path, _generator(), size=16)
     assert splits.train.images.shape == (24, 3, 16, 16)
@@ -568,7 +569,7 @@ def _executed(house, root, **more):
     part |= {"validation_examples": 6}
     study = house.study(fixed=_fixed(part, **more), compare={"init": ["he_normal"]}, seeds=2)
     runs = study.runs("laptop")
-    return list(runner.execute(runs, data_root=root, device=torch.device("cpu")))
+    return list(trainer.execute(runs, data_root=root, device=torch.device("cpu")))
 
 
 @pytest.mark.parametrize("name", ["full", "streamed"])

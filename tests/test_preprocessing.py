@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from goodinit import runner, spec
+from goodinit import spec
 from goodinit.methods import curricula, data, initializers, models
+from goodinit.training import trainer
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -241,7 +242,7 @@ def _runs(house, **options):
 
 
 def _execute(runs, data_root):
-    return list(runner.execute(runs, data_root=data_root, device=torch.device("cpu")))
+    return list(trainer.execute(runs, data_root=data_root, device=torch.device("cpu")))
 
 
 @pytest.mark.parametrize("options", [{"pad": 4}, {"pad": 4, "contrast": 55.0}])

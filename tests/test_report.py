@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from goodinit import cli, record, spec
-from goodinit import cost as estimated
 from goodinit.errors import InputError
 from goodinit.report import build, claims, compare, costs, glance, pages
+from goodinit.training import cost as estimated
 
 CLAIMS = [
     {"id": "low", "says": "It is low.", "source": "here", "test": {"within": {"metric": "loss", "below": 10.0}}},

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from goodinit import runner
 from goodinit.methods import schedules
+from goodinit.training import trainer
 
 
 def test_step_falls_at_each_of_its_updates_and_stays():
@@ -53,7 +53,7 @@ def _positions(house, tmp_path, optimizer, at, steps):
     }
     conditions = {"only": {"optimizer": optimizer}}
     (run,) = house.study(fixed=fixed, compare=None, conditions=conditions, seeds=1).runs("laptop")
-    (found,) = runner.execute([run], data_root=tmp_path, device=torch.device("cpu"))
+    (found,) = trainer.execute([run], data_root=tmp_path, device=torch.device("cpu"))
     return found.series["position"].values
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from goodinit import runner, signatures, spec
+from goodinit import signatures, spec
 from goodinit.errors import InputError
 from goodinit.methods import (
     curricula,
@@ -22,6 +22,7 @@ from goodinit.methods import (
     updates,
 )
 from goodinit.report import claims, figures
+from goodinit.training import trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GOLDEN = {
@@ -179,7 +180,7 @@ def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
             original(net, batch),
         )[1]
         try:
-            list(runner.execute([run], data_root=data_root, device=torch.device("cpu")))
+            list(trainer.execute([run], data_root=data_root, device=torch.device("cpu")))
         finally:
             objectives.cross_entropy = original
         seen.append(batches)

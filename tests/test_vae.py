@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit import cost, runner, spec
+from goodinit import spec
 from goodinit.methods import data, diagnostics, initializers, models, objectives
 from goodinit.methods.models.resnet_vae import Encoded
+from goodinit.training import cost, trainer
 
 
 def _generator(seed=0):
@@ -163,7 +164,7 @@ def test_pictures_change_nothing(data_root):
     found = []
     for watched in (parts["diagnostics"], []):
         runs = [spec.Run(parts | {"diagnostics": watched}, 0, {})]
-        found += runner.execute(runs, data_root=str(data_root), device=torch.device("cpu"))
+        found += trainer.execute(runs, data_root=str(data_root), device=torch.device("cpu"))
     for name in ("loss", "l1", "kl", "test_l1"):
         np.testing.assert_array_equal(found[0].series[name].values, found[1].series[name].values)
     assert found[0].series["reconstructions"].values.shape == (2, 3, 6, 3, 32, 32)

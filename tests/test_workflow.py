@@ -15,7 +15,7 @@ from goodinit import settings, spec
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
-STUDY = (ROOT / "tests" / "test_runner.py").read_text().split('"""')[3]
+STUDY = (ROOT / "tests" / "test_trainer.py").read_text().split('"""')[3]
 MORE = """
 figures: {accuracy: {kind: curves, y: test_accuracy, hue: init}}
 claims:
@@ -70,7 +70,7 @@ def test_from_data_to_verdict(project):
 def test_nothing_is_done_twice(project):
     status, output = _snakemake(project)
     assert (status, "Nothing to be done" in output) == (0, True)
-    (project / "src" / "goodinit" / "runner.py").touch()
+    (project / "src" / "goodinit" / "training" / "trainer.py").touch()
     (project / "environment.yml").write_text("# a comment\n" + (project / "environment.yml").read_text())
     assert "Nothing to be done" in _snakemake(project)[1]
 

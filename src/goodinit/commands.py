@@ -44,10 +44,10 @@ def list_studies(options):
 
 def prepare(options):
     """Prepare a data set's arrays; a folder of pictures is NAME in the data folder's `folders`."""
-    from goodinit import runner
+    from goodinit.training import build
 
     how = {"processes": options.processes, "allowed_bad": options.allowed_bad}
-    print(runner.prepare(options.data, settings.data_root(options.data_root), **how))
+    print(build.prepare(options.data, settings.data_root(options.data_root), **how))
 
 
 def train(options):
@@ -64,7 +64,7 @@ def train(options):
     waiting = jobs if options.force else [item for item in jobs if not _recorded(item)]
     print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
     if waiting:
-        from goodinit import jobs as training
+        from goodinit.training import jobs as training
 
         training.train(
             waiting,
@@ -79,8 +79,8 @@ def train(options):
 
 def estimate(options):
     """Print what each study costs at a scale, before anything is run: operations, memory, time on a device."""
-    from goodinit import cost
     from goodinit.report import costs
+    from goodinit.training import cost
 
     time, origin = _clock(options)
     print(f"{options.scale} scale, {origin}")
@@ -113,14 +113,14 @@ def estimate(options):
 
 def _clock(options):
     """Return a function (runs, operations) -> seconds, and what its times are of, as text."""
-    from goodinit import cost, runner
+    from goodinit.training import build, cost
 
     if options.timed and options.rate is not None:
         raise InputError("rate, timed: give one of them: times are measured, or follow from a rate")
     if options.timed:
         import torch
 
-        device = runner.choose_device(options.device)
+        device = build.choose_device(options.device)
         torch.set_num_threads(1)
         threads = ", one thread" if device.type == "cpu" else ""
         return lambda runs, _: cost.seconds(runs, device), f"a few updates of each model timed on {device}{threads}"
@@ -134,7 +134,7 @@ def _clock(options):
 
 def _memory(runs, batch_size):
     """Return what the largest run of the first seed needs in MiB, as text; - where it cannot have so small a batch."""
-    from goodinit import cost
+    from goodinit.training import cost
 
     try:
         return f"{cost.of([run for run in runs if run.seed == 0], batch_size).memory / 2**20:.0f}"

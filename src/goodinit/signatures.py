@@ -23,7 +23,7 @@ MODULES = {
     "test": "report/claims.py",
 }
 # Parts without a name: their options are the fields of one class.
-CLASSES = {"training": ("methods/train.py", "Training")}
+CLASSES = {"training": ("training/loop.py", "Training")}
 
 _REQUIRED = object()
 

@@ -10,10 +10,11 @@ import pytest
 import torch
 import yaml
 
-from goodinit import cli, record, runner, spec
+from goodinit import cli, record, spec
 from goodinit.errors import InputError
 from goodinit.methods import data, initializers, models
 from goodinit.report import tables
+from goodinit.training import build, precision, trainer
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -45,7 +46,7 @@ def study(tmp_path):
 
 
 def _execute(runs, data_root):
-    return list(runner.execute(runs, data_root=data_root, device=torch.device("cpu")))
+    return list(trainer.execute(runs, data_root=data_root, device=torch.device("cpu")))
 
 
 def _same(one, other):
@@ -104,7 +105,7 @@ def test_masks_of_dropout_are_the_same_together_and_in_turn(study, data_root, mo
     assert [run.seed for run in runs] == [0, 1, 2]
     found = {}
     for together in (3, 1):
-        monkeypatch.setattr(runner, "TOGETHER", together)
+        monkeypatch.setattr(trainer, "MAX_STACK_SIZE", together)
         found[together] = _execute(runs, data_root)
         assert [one.provenance["trained_together"] for one in found[together]] == [together] * 3
     for one, other in zip(found[3], found[1], strict=True):
@@ -254,10 +255,10 @@ def test_low_precision_learns(study, data_root, objective, update):
 
 def test_large_images_are_looked_at_in_smaller_batches():
     small, large = torch.Size((3, 32, 32)), torch.Size((3, 1024, 1024))
-    assert [runner.evaluation_batch("cpu", shape, 16) for shape in (small, large)] == [500, 16]
-    assert [runner.evaluation_batch("cuda", shape, 1) for shape in (small, large)] == [5000, 4]
-    assert runner.evaluation_batch("cpu", torch.Size((784,)), 16) == 500
-    assert runner.evaluation_batch("cpu", torch.Size((1, 28, 28)), 16) == 500
+    assert [build.evaluation_batch("cpu", shape, 16) for shape in (small, large)] == [500, 16]
+    assert [build.evaluation_batch("cuda", shape, 1) for shape in (small, large)] == [5000, 4]
+    assert build.evaluation_batch("cpu", torch.Size((784,)), 16) == 500
+    assert build.evaluation_batch("cpu", torch.Size((1, 28, 28)), 16) == 500
 
 
 @pytest.mark.parametrize(
@@ -309,8 +310,8 @@ def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root,
     body["pack"] = 9
     study.path.write_text(yaml.safe_dump(body, sort_keys=False))
     trained = []
-    execute = runner.execute
-    monkeypatch.setattr(runner, "execute", lambda runs, **more: (trained.extend(runs), execute(runs, **more))[1])
+    execute = trainer.execute
+    monkeypatch.setattr(trainer, "execute", lambda runs, **more: (trained.extend(runs), execute(runs, **more))[1])
     train()
     assert [run.labels["init"] for run in trained] == ["LeCun"] * 3
     (second,) = set((tmp_path / "results").rglob("*.json")) - {first}
@@ -373,16 +374,16 @@ def test_the_first_updates_on_mnist_are_those_of_the_committed_records(real_data
 def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch):
     """A GPU would otherwise compute what initializers look at in another precision than training."""
     flags = []
-    build = runner._build
+    original = build.build_model
 
     def look(*arguments):
         flags.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
-        return build(*arguments)
+        return original(*arguments)
 
-    monkeypatch.setattr(runner, "_build", look)
-    for precision in ("tf32", "fp32"):
+    monkeypatch.setattr(build, "build_model", look)
+    for wanted in ("tf32", "fp32"):
         parts = study.runs("laptop")[0].parts
-        _execute([spec.Run(parts | {"training": parts["training"] | {"precision": precision}}, 0, {})], data_root)
+        _execute([spec.Run(parts | {"training": parts["training"] | {"precision": wanted}}, 0, {})], data_root)
     assert flags == [(True, True), (False, False)]
 
 
@@ -402,7 +403,7 @@ def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch)
 )
 def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(monkeypatch, asked, device, capabilities, used):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert runner.effective_precision(asked, torch.device(device)) == used
+    assert precision.effective_precision(asked, torch.device(device)) == used
 
 
 def test_a_record_has_the_precision_that_the_device_computed_in(study, data_root, monkeypatch):

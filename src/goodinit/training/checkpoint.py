@@ -13,7 +13,7 @@ import torch
 
 from goodinit import record, spec
 
-__all__ = ["Checkpoint", "Stopped", "restore", "state", "steps"]
+__all__ = ["Checkpoint", "Stopped", "restore", "training_state"]
 
 FORMAT = 1
 MINUTES = 5.0
@@ -138,33 +138,28 @@ class Checkpoint:
         self.file.unlink(missing_ok=True)
 
 
-def state(model, optimizer, streams, device):
-    """Return what training changes beside the loop's own state; how far the order of examples is follows from that."""
+def training_state(model, optimizer, augmentations, device):
+    """Return what training changes beside the loop's own state, from which the position in the data follows."""
     return {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "augment": [generator.get_state() for generator in streams],
+        "augment": [generator.get_state() for generator in augmentations],
         "random": torch.get_rng_state(),
         "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
     }
 
 
-def restore(kept, model, optimizer, courses, streams, device):
-    """Put everything where it was when this state was kept."""
+def restore(kept, model, optimizer, schedules, augmentations, device):
+    """Restore everything to where it was when this state was kept."""
     model.load_state_dict(kept["model"])
     optimizer.load_state_dict(kept["optimizer"])
-    for course in courses:
-        course.skip(steps(kept["loop"]))
-    for generator, past in zip(streams, kept["augment"], strict=True):
+    for schedule in schedules:
+        schedule.skip(kept["loop"]["step"])
+    for generator, past in zip(augmentations, kept["augment"], strict=True):
         generator.set_state(past)
     torch.set_rng_state(kept["random"])
     if device.type == "cuda":
         torch.cuda.set_rng_state(kept["random on the device"], device)
-
-
-def steps(loop):
-    """Return the number of updates that the state of a loop, as `fit` gives it, is after."""
-    return loop["history"]["steps"] + len(loop["pending"])
 
 
 def _identity(runs, made):
@@ -181,7 +176,7 @@ def _identity(runs, made):
 
 def _code():
     """Return the checksum of the sources that train."""
-    folder, digest = Path(__file__).parent, hashlib.sha256()
-    for file in [*sorted((folder / "methods").rglob("*.py")), folder / "runner.py"]:
+    folder, digest = Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted(file for room in ("methods", "training") for file in (folder / room).rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

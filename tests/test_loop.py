@@ -1,6 +1,7 @@
 """The loop and the pieces that it is given: optimizer, curriculum, objective, stack."""
 
 import contextlib
+import functools
 import itertools
 
 import numpy as np
@@ -8,18 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import (
-    curricula,
-    data,
-    diagnostics,
-    initializers,
-    models,
-    objectives,
-    optimizers,
-    stack,
-    train,
-    updates,
-)
+from goodinit.methods import curricula, data, diagnostics, initializers, models, objectives, optimizers, updates
+from goodinit.training import loop, stacking
+from goodinit.training.callbacks import Observation, evaluations
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
@@ -39,11 +31,13 @@ def _net(seed=0, **options):
     return net
 
 
-def _fit(net, steps=30, seed=0, lr=0.1, training=None, **more):
+def _fit(net, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostics=()):
     update = updates.synchronous(net, optimizers.sgd(net.named_parameters(), lr=lr), None)
     batches = curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
-    training = training or train.Training(steps=steps)
-    return train.fit(net, objectives.cross_entropy, batches, update, training, **more)
+    training = training or loop.Training(steps=steps)
+    callbacks = [Observation(diagnostic, "diagnosing", training.diagnose_every) for diagnostic in diagnostics]
+    callbacks += evaluations(training, functools.partial(evaluate, net)) if evaluate else []
+    return loop.fit(net, objectives.cross_entropy, batches, update, training, callbacks)
 
 
 def test_cross_entropy_by_hand():
@@ -115,7 +109,7 @@ def test_with_replacement_every_draw_is_independent():
 
 def test_loss_after_the_update_is_that_of_the_updated_net():
     net, twin = _net(), _net()
-    after = _fit(net, steps=1, training=train.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
+    after = _fit(net, steps=1, training=loop.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
     before = _fit(twin, steps=1).series["loss"][1][0]
     batch = next(curricula.full(_examples(), batch_size=20, steps=1, generator=_generator()))
     with torch.no_grad():
@@ -125,8 +119,8 @@ def test_loss_after_the_update_is_that_of_the_updated_net():
 
 def test_evaluation_is_the_mean_over_all_examples_whatever_the_batches():
     net, examples = _net(), _examples(101)
-    whole = train.evaluate(net, objectives.cross_entropy, data.batches(examples, 101))
-    parts = train.evaluate(net, objectives.cross_entropy, data.batches(examples, 7))
+    whole = loop.evaluate(net, objectives.cross_entropy, data.batches(examples, 101))
+    parts = loop.evaluate(net, objectives.cross_entropy, data.batches(examples, 7))
     assert whole.keys() == {"loss", "accuracy"}
     assert all(abs(whole[name] - parts[name]) < 1e-6 for name in whole)
 
@@ -151,7 +145,7 @@ def _parts(net, parts):
     ],
 )
 def test_when_it_evaluates(steps, options, expected):
-    training = train.Training(steps=steps, evaluate_on=["test"], **options)
+    training = loop.Training(steps=steps, evaluate_on=["test"], **options)
     history = _fit(_net(), steps, training=training, evaluate=_parts)
     assert history.series["test_norm"][0] == expected
     assert history.series["loss"][0] == list(range(1, steps + 1))
@@ -159,7 +153,7 @@ def test_when_it_evaluates(steps, options, expected):
 
 @pytest.mark.parametrize(("lr", "last"), [(0.1, 300), (1e12, 100)])
 def test_further_parts_are_evaluated_once_at_the_end(lr, last):
-    training = train.Training(
+    training = loop.Training(
         steps=300, evaluate_every=60, evaluate_on=["train", "test"], evaluate_at_end_on=["test", "validation"]
     )
     history = _fit(_net(), 300, lr=lr, training=training, evaluate=_parts)
@@ -173,7 +167,7 @@ def test_further_parts_are_evaluated_once_at_the_end(lr, last):
 
 
 def test_further_parts_are_evaluated_without_any_update_too():
-    training = train.Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
+    training = loop.Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
     history = _fit(_net(), 0, training=training, evaluate=_parts)
     assert {name: steps for name, (steps, _) in history.series.items()} == {"train_norm": [0], "test_norm": [0]}
 
@@ -191,7 +185,7 @@ def test_training_is_the_same_twice_and_with_every_diagnostic_on():
         ]
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        second = _fit(watched, training=train.Training(steps=30, diagnose_every=3), diagnostics=every)
+        second = _fit(watched, training=loop.Training(steps=30, diagnose_every=3), diagnostics=every)
         assert torch.equal(state, torch.get_rng_state())
     _fit(again)
     for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"} - {"reconstructions"}:
@@ -206,24 +200,24 @@ def test_divergence_ends_the_run_and_is_a_result():
     assert 0 < history.diverged_at[0] < 20
     assert history.steps < 1000
     assert _fit(_net()).diverged_at[0] == 0
-    assert _fit(_net(), training=train.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
+    assert _fit(_net(), training=loop.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
 def test_a_stack_trains_each_net_as_if_alone(activation):
     nets = [_net(seed, activation=activation) for seed in range(4)]
-    stacked = stack.stack(nets)
+    stacked = stacking.stack(nets)
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curricula.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
     joined = map(data.stack, zip(*orders, strict=True))
-    training = train.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
+    training = loop.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
     test = [data.stack([batch] * 4) for batch in data.batches(_examples(seed=9), 50)]
-    together = train.fit(
-        stacked, objectives.cross_entropy, joined, update, training,
-        evaluate=lambda net, parts: {
-            f"{part}_loss": train.evaluate(net, objectives.cross_entropy, test)["loss"] for part in parts
-        },
-    )  # fmt: skip
+
+    def evaluate(parts):
+        return {f"{part}_loss": loop.evaluate(stacked, objectives.cross_entropy, test)["loss"] for part in parts}
+
+    callbacks = evaluations(training, evaluate)
+    together = loop.fit(stacked, objectives.cross_entropy, joined, update, training, callbacks)
     assert np.array(together.series["test_loss"][1]).shape == (3, 4)
     for seed, net in enumerate(nets):
         alone = _fit(net, 40, seed, training=training)
@@ -236,17 +230,17 @@ def test_a_stack_trains_each_net_as_if_alone(activation):
 
 def test_the_size_of_a_stack_changes_no_bit():
     def trained(size):
-        stacked = stack.stack([_net(seed) for seed in range(size)])
+        stacked = stacking.stack([_net(seed) for seed in range(size)])
         update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
         orders = [
             curricula.full(_examples(), batch_size=20, steps=20, generator=_generator(seed)) for seed in range(size)
         ]
-        train.fit(
+        loop.fit(
             stacked,
             objectives.cross_entropy,
             map(data.stack, zip(*orders, strict=True)),
             update,
-            train.Training(steps=20),
+            loop.Training(steps=20),
         )
         return [parameter[0] for parameter in stacked.parameters()]
 
@@ -254,27 +248,27 @@ def test_the_size_of_a_stack_changes_no_bit():
 
 
 def test_one_diverging_net_does_not_end_the_stack():
-    stacked = stack.stack([_net(0), _net(1)])
+    stacked = stacking.stack([_net(0), _net(1)])
     with torch.no_grad():
         stacked[1].weight[0] = float("nan")
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     batches = itertools.repeat(data.stack([_examples(), _examples()]), 250)
-    history = train.fit(stacked, objectives.cross_entropy, batches, update, train.Training(steps=250))
+    history = loop.fit(stacked, objectives.cross_entropy, batches, update, loop.Training(steps=250))
     assert history.diverged_at.tolist() == [1, 0]
     assert history.steps == 250
     assert np.isfinite(np.array(history.series["loss"][1])[:, 1]).all()
 
 
 def test_length_in_steps_and_epochs():
-    assert train.Training(steps=7).total_steps(100) == 7
-    assert train.Training(epochs=2, batch_size=32).total_steps(100) == 6
+    assert loop.Training(steps=7).total_steps(100) == 7
+    assert loop.Training(epochs=2, batch_size=32).total_steps(100) == 6
     for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
         with pytest.raises(ValueError, match="training"):
-            train.Training(**wrong).total_steps(100)
+            loop.Training(**wrong).total_steps(100)
 
 
 def test_a_diverged_run_may_go_on():
-    training = train.Training(steps=300, stop_when_diverged=False)
+    training = loop.Training(steps=300, stop_when_diverged=False)
     history = _fit(_net(), steps=300, lr=1e12, training=training)
     assert history.steps == 300
     assert 0 < history.diverged_at[0] < 20

@@ -15,8 +15,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from goodinit import catalog, runner, settings, signatures
-from goodinit.methods import data, models, optimizers, train, updates
+from goodinit import catalog, settings, signatures
+from goodinit.methods import data, models, optimizers, updates
+from goodinit.training import build
+from goodinit.training.loop import Training, evaluate, fit
+from goodinit.training.precision import autocast, effective_precision
 
 __all__ = ["Cost", "of", "rate", "seconds", "words"]
 
@@ -88,8 +91,8 @@ def seconds(runs, device):
     total = 0.0
     for run in runs:
         parts = run.parts
-        training = train.Training(**parts["training"])
-        with runner.input_errors():
+        training = Training(**parts["training"])
+        with build.input_errors():
             shape, classes, sizes, _ = _sizes(parts["data"])
             steps = training.total_steps(sizes["train"])
         timed = {part: parts[part] for part in ("model", "objective", "optimizer", "update") if part in parts}
@@ -109,16 +112,16 @@ def words(seconds):
 
 
 def _of_one(parts):
-    training = train.Training(**parts["training"])
-    with runner.input_errors():
+    training = Training(**parts["training"])
+    with build.input_errors():
         shape, classes, sizes, pixels = _sizes(parts["data"])
         steps = training.total_steps(sizes["train"])
-        slots = runner.call(optimizers, parts, "optimizer", [("", torch.nn.Parameter())]).slots if steps else 0
+        slots = build.call(optimizers, parts, "optimizer", [("", torch.nn.Parameter())]).slots if steps else 0
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
         evaluated = _evaluated(training, steps, sizes, classes)
-        largest = min(runner.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
+        largest = min(build.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
         held = sum(pixels * size for size in sizes.values() if pixels * size <= data.examples.HELD)
     return Cost(
@@ -138,7 +141,7 @@ def _evaluated(training, steps, sizes, classes):
 def _sizes(part):
     """Return the shape of an input, the number of classes, the examples in each part of the data, and one's bytes."""
     if part["name"] in data.DRAWN:
-        splits = getattr(data, part["name"])(None, torch.Generator(), **runner.options(part))
+        splits = getattr(data, part["name"])(None, torch.Generator(), **build.options(part))
         images = splits.train.images
         return images.shape[1:], splits.classes, {"train": len(images), "validation": 0, "test": 0}, images[0].nbytes
     filled = signatures.fill("data", part)
@@ -168,11 +171,11 @@ def _count(net, shape, classes, size, *, backward):
     """Return a _Count of a model and an objective, given as text, on a batch of so many inputs."""
     parts = json.loads(net)
     with _frozen(), torch.device("meta"):
-        model = runner.call(models, parts, "model", shape, classes)
+        model = build.call(models, parts, "model", shape, classes)
         batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
         inputs = [*model.parameters(), *model.buffers(), batch.images, batch.labels]
         with _Peak(inputs) as memory, FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
-            loss, _ = runner.objective(parts)(model, batch)
+            loss, _ = build.objective(parts)(model, batch)
             if backward:
                 loss.backward()
     return _Count(counter.get_total_flops(), memory.peak, sum(parameter.nbytes for parameter in model.parameters()))
@@ -182,11 +185,11 @@ def _count(net, shape, classes, size, *, backward):
 def _timed(text, shape, classes, device):
     """Return the seconds of one update, and of evaluating one example, of parts given as text."""
     parts = json.loads(text)
-    training = train.Training(**parts["training"])
-    with runner.input_errors(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        model = runner.call(models, parts, "model", shape, classes)
+    training = Training(**parts["training"])
+    with build.input_errors(), torch.random.fork_rng([device] if device.type == "cuda" else []):
+        model = build.call(models, parts, "model", shape, classes)
         model = model.to(device, memory_format=torch.channels_last)
-        objective = runner.objective(parts)
+        objective = build.objective(parts)
 
         def batch(size):
             labels = torch.randint(max(classes, 1), (size,))
@@ -194,21 +197,21 @@ def _timed(text, shape, classes, device):
 
         def trained(steps):
             batches = itertools.repeat(batch(training.batch_size), steps)
-            return train.fit(model, objective, batches, update, training).seconds["training"] / steps
+            return fit(model, objective, batches, update, training).seconds["training"] / steps
 
         def evaluated(examples):
             start = time.perf_counter()
-            train.evaluate(model, objective, [examples])  # fetches its result, and so waits for a GPU
+            evaluate(model, objective, [examples])  # fetches its result, and so waits for a GPU
             return (time.perf_counter() - start) / len(examples.labels)
 
-        with runner.autocast(runner.effective_precision(training.precision, device), device):
-            examples = batch(runner.evaluation_batch(device.type, shape, training.batch_size))
+        with autocast(effective_precision(training.precision, device), device):
+            examples = batch(build.evaluation_batch(device.type, shape, training.batch_size))
             evaluated(examples)
             evaluation = evaluated(examples) if classes else 0.0
             if "optimizer" not in parts:
                 return 0.0, evaluation
-            optimizer = runner.call(optimizers, parts, "optimizer", model.named_parameters())
-            update = runner.call(updates, parts, "update", model, optimizer, torch.Generator())
+            optimizer = build.call(optimizers, parts, "optimizer", model.named_parameters())
+            update = build.call(updates, parts, "update", model, optimizer, torch.Generator())
             return trained(max(3, round(TIMED_SECONDS / trained(1)))), evaluation
 
 

@@ -9,9 +9,10 @@ import time
 import torch
 from tqdm import tqdm
 
-from goodinit import record, runner, settings, spec, standard_streams
-from goodinit.checkpoint import Checkpoint, Stopped
+from goodinit import record, settings, spec, standard_streams
 from goodinit.errors import InputError
+from goodinit.training import build, trainer
+from goodinit.training.checkpoint import Checkpoint, Stopped
 
 __all__ = ["train"]
 
@@ -38,10 +39,10 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
     if threads < 1:
         raise InputError(f"threads: {threads} is not at least 1")
     data_root = settings.data_root(data_root)
-    insisted, device = device != "auto", runner.choose_device(device)
+    insisted, device = device != "auto", build.choose_device(device)
     torch.set_num_threads(threads)
     if scale == "paper" and device.type == "cpu" and not insisted:
-        from goodinit import cost
+        from goodinit.training import cost
 
         runs = [run for _, job, _ in jobs for run in job.runs]
         time_needed = cost.words(cost.of(runs).operations / cost.rate("cpu"))
@@ -99,7 +100,7 @@ def _is_memory(error):
 
 
 def _no_memory(job, device):
-    from goodinit import cost
+    from goodinit.training import cost
 
     needed = cost.of(job.runs).memory / 2**30
     return (
@@ -120,7 +121,7 @@ def _execute(file, job, data_root, device, checkpoint, again):
     missing = [run for run in job.runs if run.id not in found]
     with _Progress(job) as progress:
         options = {"data_root": data_root, "device": device, "progress": progress.step, "checkpoint": checkpoint}
-        for run, trained in zip(missing, runner.execute(missing, **options), strict=True):
+        for run, trained in zip(missing, trainer.execute(missing, **options), strict=True):
             found[run.id] = trained
             progress.end(run, trained)
     return [found[run.id] for run in job.runs]
