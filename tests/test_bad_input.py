@@ -134,7 +134,7 @@ WRITTEN = [
      "{trend: {metric: loss, start: {layr: 1}, end: {}}}",
      "claims.low.start: unknown axis 'layr'; did you mean layer?"),
     ("claim-at", "below: 3", "at: {lats: 3}",
-     "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, or {last: how many"),
+     "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, {last: how many steps}"),
     ("claim-twice", "id: low", "id: first", "claims: the id 'first' stands twice"),
     ("claim-id", "id: low", "id: Low!", "claims.1.id: 'Low!' is not small letters, digits and hyphens"),
     ("predicate", " beats:", " beat:", "claims.first: test: unknown name 'beat'; did you mean beats?"),
@@ -193,7 +193,7 @@ WRITTEN = [
     ("table-rank", "- {metric: loss", "- {metric: loss, where: {rank: 1}",
      "table.0.where: unknown axis 'rank'"),
     ("table-at", "- {metric: loss}", "- {metric: loss, at: lats}",
-     "table.0.at: 'lats' is not last, lowest, a step, or {last: how many steps}"),
+     "table.0.at: 'lats' is not last, lowest, a step, {last: how many steps}, or {from: step, to: step}"),
 ]  # fmt: skip
 
 
