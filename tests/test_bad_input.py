@@ -109,6 +109,8 @@ WRITTEN = [
     ("number-as-text", "lr: 0.1", "lr: 1e-3", "fixed.optimizer.lr: '1e-3' is text in YAML: write 1.0e-3"),
     ("infinite", "steps: 2", "diverged_above: .inf",
      "training.diverged_above: inf cannot be recorded: write a finite"),
+    ("factor", "lr: 0.1", "lr: 0.1, layer_factors: {'1': fast}",
+     "optimizer.sgd: layer_factors: {'1': 'fast'} is not dict[str, float] | None"),
     ("date", "lr: 0.1", "lr: 2026-13-45", "optimizer.sgd: lr: '2026-13-45' is not float"),
     ("key-twice", "lr: 0.1", "lr: 0.1, lr: 0.2", "line 7: the key 'lr' stands twice"),
     ("not-yaml", "lr: 0.1}", "lr: 0.1", "not YAML: ", "line 7"),

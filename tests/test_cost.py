@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from goodinit import catalog, cli, commands, cost, prepared, spec
+from goodinit.errors import InputError
 from goodinit.report import costs
 
 PARTS = {
@@ -44,6 +45,13 @@ def test_memory_grows_with_the_batch_but_for_weights_and_images():
 
 def test_dropout_costs_nothing():
     assert _of(model=PARTS["model"] | {"dropout": 0.2})[:2] == _of()[:2]
+
+
+def test_learning_rates_of_layers_cost_nothing_and_their_names_are_checked():
+    optimizer = PARTS["optimizer"] | {"layer_factors": {"1": 0.5}}
+    assert _of(optimizer=optimizer) == _of()
+    with pytest.raises(InputError, match="adam: layer_factors: no module with parameters is called 'fc1'"):
+        _of(optimizer=PARTS["optimizer"] | {"layer_factors": {"fc1": 0.5}})
 
 
 def test_a_loss_after_the_update_is_a_forward_pass_more():

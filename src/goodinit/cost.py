@@ -81,8 +81,8 @@ def _of_one(parts):
     with runner.input_errors():
         shape, classes, sizes, pixels = _sizes(parts["data"])
         steps = training.total_steps(sizes["train"])
-        slots = runner.call(optimizers, parts, "optimizer", [("", torch.nn.Parameter())]).slots if steps else 0
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
+        slots = runner.call(optimizers, parts, "optimizer", _parameters(net, shape, classes)).slots if steps else 0
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
         points = 2 + (steps // training.evaluate_every if training.evaluate_every else 0)
@@ -124,6 +124,13 @@ class _Count(NamedTuple):
     operations: int
     memory: int
     weights: int
+
+
+@functools.cache
+def _parameters(net, shape, classes):
+    """Return the named parameters, without values, of a model that is given as text."""
+    with torch.device("meta"):
+        return list(runner.call(models, json.loads(net), "model", shape, classes).named_parameters())
 
 
 @functools.cache
