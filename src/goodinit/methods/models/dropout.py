@@ -15,10 +15,11 @@ class Dropout(nn.Module):
         \hat y = m \circ y, \quad m \sim \mathrm{Bernoulli}(p) \quad \text{in training}, \qquad
         \hat y = p\, y \quad \text{in evaluation}
 
-    `nn.Dropout`, called inverted, divides by p in training instead and does nothing in evaluation.  A net with the
-    same weights has the same expected outputs in both modes of either, but for a factor p; at the same initial weights
-    and learning rate they train differently.  Each layer draws its masks, on the CPU, from a generator of its own,
-    whose seed is drawn when the layer is built.
+    so that the output in evaluation is the expected output in training.  The same holds for `nn.Dropout`, called
+    inverted, which divides by p in training and does nothing in evaluation.  Its outputs are 1 / p times as large in
+    both modes; with the same initial weights and learning rate it trains differently.
+
+    Each layer draws its masks, on the CPU, from a generator of its own, whose seed is drawn when the layer is built.
 
     Args:
         ratio: :math:`1 - p`, the share that is dropped; at least 0 and less than 1.
