@@ -109,6 +109,8 @@ WRITTEN = [
     ("number-as-text", "lr: 0.1", "lr: 1e-3", "fixed.optimizer.lr: '1e-3' is text in YAML: write 1.0e-3"),
     ("infinite", "steps: 2", "diverged_above: .inf",
      "training.diverged_above: inf cannot be recorded: write a finite"),
+    ("factor", "lr: 0.1", "lr: 0.1, layer_factors: {'1': fast}",
+     "optimizer.sgd: layer_factors: {'1': 'fast'} is not dict[str, float] | None"),
     ("date", "lr: 0.1", "lr: 2026-13-45", "optimizer.sgd: lr: '2026-13-45' is not float"),
     ("key-twice", "lr: 0.1", "lr: 0.1, lr: 0.2", "line 7: the key 'lr' stands twice"),
     ("not-yaml", "lr: 0.1}", "lr: 0.1", "not YAML: ", "line 7"),
@@ -134,7 +136,7 @@ WRITTEN = [
      "{trend: {metric: loss, start: {layr: 1}, end: {}}}",
      "claims.low.start: unknown axis 'layr'; did you mean layer?"),
     ("claim-at", "below: 3", "at: {lats: 3}",
-     "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, or {last: how many"),
+     "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, {last: how many steps}"),
     ("claim-twice", "id: low", "id: first", "claims: the id 'first' stands twice"),
     ("claim-id", "id: low", "id: Low!", "claims.1.id: 'Low!' is not small letters, digits and hyphens"),
     ("predicate", " beats:", " beat:", "claims.first: test: unknown name 'beat'; did you mean beats?"),
@@ -193,7 +195,7 @@ WRITTEN = [
     ("table-rank", "- {metric: loss", "- {metric: loss, where: {rank: 1}",
      "table.0.where: unknown axis 'rank'"),
     ("table-at", "- {metric: loss}", "- {metric: loss, at: lats}",
-     "table.0.at: 'lats' is not last, lowest, a step, or {last: how many steps}"),
+     "table.0.at: 'lats' is not last, lowest, a step, {last: how many steps}, or {from: step, to: step}"),
 ]  # fmt: skip
 
 

@@ -163,6 +163,61 @@ def test_ranks_gives_the_worst_pair(house):
     assert (found.verdict, found.estimate) == ("contradicted", pytest.approx(-2 - 6.5 / 3))
 
 
+A_OF_ALL = {"order": [{"condition": "A"}, [{"condition": "B"}, {"condition": "C"}]]}
+C_OF_ALL = {"order": [[{"condition": "A"}, {"condition": "B"}], {"condition": "C"}]}
+
+
+@pytest.mark.parametrize(
+    ("order", "arms", "verdict"),
+    [
+        (A_OF_ALL, {"A": LOW, "B": MIDDLE, "C": HIGH}, "replicated"),
+        (A_OF_ALL, {"A": LOW, "B": HIGH, "C": MIDDLE}, "replicated"),
+        (A_OF_ALL, {"A": MIDDLE, "B": HIGH, "C": LOW}, "contradicted"),
+        (A_OF_ALL, {"A": MIDDLE, "B": HIGH, "C": WIDE}, "inconclusive"),
+        (C_OF_ALL, {"A": MIDDLE, "B": LOW, "C": HIGH}, "replicated"),
+        (C_OF_ALL, {"A": HIGH, "B": LOW, "C": MIDDLE}, "contradicted"),
+        (C_OF_ALL, {"A": LOW, "B": WIDE, "C": MIDDLE}, "inconclusive"),
+    ],
+)
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_ranks_compares_each_of_a_list_with_what_stands_next(house, order, arms, verdict, mirrored):
+    order = {"order": order["order"][::-1]} if mirrored else order
+    found = claims.ranks(_frame(house, arms), **LOSS, **order, best="highest" if mirrored else "lowest")
+    assert found.verdict == verdict
+
+
+@pytest.mark.parametrize("order", [A_OF_ALL, C_OF_ALL])
+def test_an_order_that_is_replicated_is_contradicted_the_other_way_round(house, order):
+    frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": HIGH})
+    assert claims.ranks(frame, **LOSS, **order, best="lowest").verdict == "replicated"
+    assert claims.ranks(frame, **LOSS, order=order["order"][::-1], best="lowest").verdict == "contradicted"
+
+
+def test_an_order_with_a_condition_that_was_not_run_is_not_judged(house):
+    claim = {"id": "a-is-best", "says": "A is best.", "source": "page 1",
+             "test": {"ranks": {**LOSS, **A_OF_ALL, "best": "lowest"}}}  # fmt: skip
+    study, frame = house.arms({"loss": ARMS}, claims=[claim])
+    assert claims.judge(study, "laptop", frame)["verdict"].tolist() != ["not run"]
+    assert claims.judge(study, "laptop", frame[frame["condition"] != "C"])["verdict"].tolist() == ["not run"]
+
+
+def test_an_order_names_conditions_that_there_are(house):
+    order = [{"condition": "A"}, [{"condition": "B"}, {"condition": "D"}]]
+    claim = {"id": "a-is-best", "says": "A is best.", "source": "page 1",
+             "test": {"ranks": {**LOSS, "order": order, "best": "lowest"}}}  # fmt: skip
+    with pytest.raises(InputError, match=r"claims\.a-is-best\.order\.condition: unknown value 'D'"):
+        house.arms({"loss": ARMS}, claims=[claim])
+
+
+def test_trend_compares_a_condition_with_itself_at_an_earlier_step(house):
+    frame = _frame(house, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
+    options = {"start": {}, "end": {}, "start_at": {"from": 1, "to": 2}, "at": {"from": 3}}
+    found = claims.trend(frame, **LOSS, **options, above=1)
+    assert (found.estimate, found.low, found.high) == pytest.approx(((1.25 + 1 + 2) / 3, 1, 2))
+    same = claims.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
+    assert (same.estimate, same.verdict) == (1, "replicated")
+
+
 def test_trend_is_the_mean_of_ratios_paired_by_seed(house):
     frame = _frame(house, {"A": _two_layers([1.0, 10.0, 1000.0], [0.4, 0.5, 0.6])})
     found = claims.trend(frame, **LOSS, **LAYERS, above=0.3, below=0.7)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from goodinit import catalog, cli, commands, prepared, spec
+from goodinit.errors import InputError
 from goodinit.report import costs
 from goodinit.training import cost
 
@@ -46,6 +47,13 @@ def test_memory_grows_with_the_batch_but_for_weights_and_images():
 
 def test_dropout_costs_nothing():
     assert _of(model=PARTS["model"] | {"dropout": 0.2})[:2] == _of()[:2]
+
+
+def test_learning_rates_of_layers_cost_nothing_and_their_names_are_checked():
+    optimizer = PARTS["optimizer"] | {"layer_factors": {"1": 0.5}}
+    assert _of(optimizer=optimizer) == _of()
+    with pytest.raises(InputError, match="adam: layer_factors: no module with parameters is called 'fc1'"):
+        _of(optimizer=PARTS["optimizer"] | {"layer_factors": {"fc1": 0.5}})
 
 
 def test_a_loss_after_the_update_is_a_forward_pass_more():
@@ -136,6 +144,14 @@ def test_every_kind_of_model_can_be_timed(study):
     runs = spec.find("configs", study).runs("demo")[:1]
     cost._timed.cache_clear()
     assert cost.seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "0.0 seconds"), (59, "59.0 seconds"), (90, "1.5 minutes"), (30 * 3600, "30.0 hours"), (2.5 * 86400, "2.5 days")],
+)
+def test_a_time_has_the_unit_that_fits(seconds, expected):
+    assert cost.words(seconds) == expected
 
 
 def test_a_timed_estimate_says_so(capsys):

@@ -25,8 +25,10 @@ ALLOWED = {  # module: what it may import beside the standard library; the first
     "methods/initializers/*.py": {"torch", "numpy", "goodinit.errors"}
     | {f"goodinit.methods.{name}" for name in ("initializers", "layers")},
     "methods/layers.py": {"torch", "goodinit.errors"},
+    "methods/parameter_groups.py": {"torch", "goodinit.errors"},
+    "methods/optimizers.py": {"torch", "goodinit.methods.parameter_groups"},
     "methods/*.py": {"torch", "numpy"},
-    "methods/models/*.py": {"torch", "goodinit.methods.models.caffe"},
+    "methods/models/*.py": {"torch", "goodinit.methods.models.caffe", "goodinit.methods.models.dropout"},
     "report/*.py": REPORT
     | {f"goodinit.{name}" for name in ("report", "spec", "record", "errors", "protocol", "processes")},
     "training/loop.py": {"torch", "numpy"},

@@ -235,6 +235,50 @@ def test_vgg16_is_normalized_where_it_says_before_the_activation(batch_norm, con
     assert [net.fc1.in_features, net.fc2.in_features, net.fc3.in_features] == [64, 16, 16]
 
 
+def _vgg_dropout(inverted=False, dropout=0.25, seed=0):
+    """Return a small VGG-16 whose masks follow from the seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        options = {"dropout": dropout, "inverted_dropout": inverted}
+        return models.vgg16((3, 32, 32), 10, width=0.125, units=16, **options)
+
+
+def test_vgg16_s_dropout_masks_in_training_and_scales_in_evaluation():
+    """Hori et al. (2019), equations 3 and 4 with p = 0.75, by hand; the usual one scales in training."""
+    layer, usual = _vgg_dropout().dropout1, _vgg_dropout(inverted=True).dropout1
+    outputs = torch.tensor([[1.0, -2.0, 3.0, 4.0]]).repeat(5, 1)
+    mask = torch.rand(5, 4, generator=torch.Generator().manual_seed(7)) > 0.25
+    layer.generators[0].manual_seed(7)
+    assert torch.equal(layer(outputs), torch.where(mask, outputs, 0))
+    assert 0 < mask.sum() < 20
+    assert layer.eval()(outputs)[0].tolist() == [0.75, -1.5, 2.25, 3.0]
+    assert usual(torch.ones(50, 40)).unique().tolist() == [0, pytest.approx(4 / 3)]
+    assert torch.equal(usual.eval()(outputs), outputs)
+
+
+def test_vgg16_s_dropout_passes_the_gradient_of_what_it_keeps():
+    layer, inputs = _vgg_dropout().dropout2, torch.ones(20, 16, requires_grad=True)
+    outputs = layer(inputs)
+    outputs.sum().backward()
+    assert torch.equal(inputs.grad, outputs)
+    assert set(inputs.grad.unique().tolist()) == {0, 1}
+
+
+def test_vgg16_s_masks_follow_from_the_seed_and_differ_between_layers():
+    def masks(seed):
+        net = _vgg_dropout(seed=seed, dropout=0.5)
+        return [layer(torch.ones(30, 16)) for layer in (net.dropout1, net.dropout2)]
+
+    assert all(map(torch.equal, masks(0), masks(0)))
+    assert not torch.equal(*masks(0))
+    assert not torch.equal(masks(0)[0], masks(1)[0])
+
+
+def test_vgg16_without_dropout_is_the_same_whichever_its_kind():
+    images = torch.randn(2, 3, 32, 32, generator=_generator())
+    assert torch.equal(*(_vgg_dropout(inverted, 0.0)(images) for inverted in (False, True)))
+
+
 @pytest.mark.parametrize(("shape", "units"), [((3, 32, 32), 2), ((3, 64, 64), 2 * 4), ((1, 32, 96), 2 * 3)])
 def test_vgg16_takes_other_sizes(shape, units):
     net = models.vgg16(shape, 5, width=1 / 256, units=16)

@@ -1,5 +1,6 @@
 """Optimizers: their first steps by hand, and torch's own where the rules are the same."""
 
+import functools
 import math
 from pathlib import Path
 
@@ -234,6 +235,131 @@ def test_biases_get_their_own_learning_rate_by_hand():
     assert bias.item() == pytest.approx(3 - 0.2 - 0.1 - 0.2)
     with pytest.raises(ValueError, match="momentum: bias_factor must be more than 0"):
         optimizers.momentum(named, lr=0.1, bias_factor=0.0)
+
+
+FACTORS = {"1": 0.25, "3": 2.0}  # of two of the three layers
+
+
+def _three_layers(dtype=torch.float64):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        layers = [nn.Flatten(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)]
+        return nn.Sequential(*layers).to(dtype)
+
+
+def _train_on_noise(net, optimizer, steps=6):
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        net(torch.randn(8, 6, generator=generator, dtype=torch.float64)).square().sum().backward()
+        optimizer.step()
+
+
+class _ByLayer:
+    """One optimizer for each layer, with its own learning rate: what `layer_factors` must be equal to."""
+
+    def __init__(self, net, factors, make, lr):
+        self.all = [
+            make([(f"{name}.{kind}", one) for kind, one in layer.named_parameters()], lr=lr * factors.get(name, 1.0))
+            for name, layer in net.named_children()
+            if isinstance(layer, nn.Linear)
+        ]
+
+    def zero_grad(self):
+        for one in self.all:
+            one.zero_grad()
+
+    def step(self):
+        for one in self.all:
+            one.step()
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+@pytest.mark.parametrize("more", [{}, {"weight_decay": 0.1}, {"bias_factor": 2.0}])
+def test_layer_factors_are_learning_rates_of_each_layer(name, more):
+    if "bias_factor" in more and name != "momentum":
+        pytest.skip("only momentum has bias_factor")
+    together, apart = _three_layers(), _three_layers()
+    make = functools.partial(getattr(optimizers, name), **more)
+    _train_on_noise(together, make(together.named_parameters(), lr=0.01, layer_factors=FACTORS))
+    _train_on_noise(apart, _ByLayer(apart, FACTORS, make, 0.01))
+    for one, other in zip(together.parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+
+
+def test_layer_factors_by_hand():
+    named = [(f"{layer}.{kind}", nn.Parameter(torch.ones(1))) for layer in ("a", "b") for kind in ("weight", "bias")]
+    options = {"momentum": 0.0, "weight_decay": 0.5, "bias_factor": 3.0, "layer_factors": {"a": 0.25}}
+    optimizer = optimizers.momentum(named, lr=0.1, **options)
+    for _, parameter in named:
+        parameter.grad = torch.full((1,), 2.0)
+    optimizer.step()  # weights: 1 - lr * factor * (2 + 0.5); biases: 1 - 3 * lr * factor * 2
+    expected = [1 - 0.025 * 2.5, 1 - 0.075 * 2, 1 - 0.1 * 2.5, 1 - 0.3 * 2]
+    assert [parameter.item() for _, parameter in named] == pytest.approx(expected)
+
+
+def test_a_name_is_of_a_module_with_all_below_it_and_the_innermost_decides():
+    names = ["features.0.weight", "features.10.weight", "features.1.weight", "features.1.bias", "features2.weight"]
+    named = [(name, nn.Parameter(torch.zeros(1))) for name in names]
+    factors = {"features": 0.5, "features.1": 0.25}
+    optimizer = optimizers.sgd(named, lr=1.0, layer_factors=factors)
+    for _, parameter in named:
+        parameter.grad = torch.ones(1)
+    optimizer.step()
+    assert [-parameter.item() for _, parameter in named] == [0.5, 0.5, 0.25, 0.25, 1.0]
+
+
+@pytest.mark.parametrize("factors", [None, {}, {"1": 1.0}])
+def test_factors_of_1_change_no_bit(factors):
+    one, other = _three_layers(), _three_layers()
+    _train_on_noise(one, optimizers.momentum(one.named_parameters(), lr=0.01))
+    _train_on_noise(other, optimizers.momentum(other.named_parameters(), lr=0.01, layer_factors=factors))
+    assert all(map(torch.equal, one.parameters(), other.parameters()))
+
+
+def test_layer_factors_of_a_stack_are_those_of_each_net():
+    def train(nets):
+        net = stacking.stack([net.float() for net in nets])
+        optimizer = optimizers.momentum(net.named_parameters(), lr=0.01, weight_decay=0.1, layer_factors=FACTORS)
+        generator = torch.Generator().manual_seed(2)
+        for _ in range(4):
+            optimizer.zero_grad()
+            net(torch.randn(1, 8, 6, generator=generator).expand(len(nets), 8, 6)).square().sum().backward()
+            optimizer.step()
+        return list(net.parameters())
+
+    for together, alone in zip(train([_three_layers(), _three_layers()]), train([_three_layers()]), strict=True):
+        assert torch.equal(together, alone.expand_as(together))
+
+
+def test_layer_factors_are_a_share_of_a_rate_that_falls():
+    named = _weight_and_bias(*LAYER)
+    optimizer = optimizers.momentum(named, lr=0.5, momentum=0.9, weight_decay=0.1, layer_factors={"0": 0.1})
+    found = _descend(optimizer, [parameter for _, parameter in named], 10)
+    np.testing.assert_allclose(found, _caffe_momentum(10), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", optimizers.__all__)
+@pytest.mark.parametrize(
+    ("factors", "message"),
+    [
+        ({"fc9": 0.5}, r"layer_factors: no module with parameters is called 'fc9'; did you mean fc[12]\?"),
+        ({"fc": 0.5}, r"layer_factors: no module with parameters is called 'fc'"),
+        ({"fc1.": 0.5}, r"layer_factors: no module with parameters is called 'fc1\.'"),
+        ({"fc1.weight": 0.5}, r"layer_factors: no module with parameters is called 'fc1\.weight'"),
+        ({"": 0.5}, r"layer_factors: no module with parameters is called ''"),
+        ({"fc1": 0}, r"layer_factors: fc1 must be more than 0 and finite, not 0"),
+        ({"fc1": -1.0}, r"layer_factors: fc1 must be more than 0 and finite, not -1\.0"),
+        ({"fc1": math.inf}, r"layer_factors: fc1 must be more than 0 and finite, not inf"),
+        ({"fc1": math.nan}, r"layer_factors: fc1 must be more than 0 and finite, not nan"),
+    ],
+)
+def test_factors_that_cannot_be_are_refused_in_one_line(name, factors, message):
+    named = [("fc1.weight", nn.Parameter(torch.ones(1))), ("fc2.weight", nn.Parameter(torch.ones(1)))]
+    with pytest.raises(ValueError, match=rf"^{name}: {message}") as caught:
+        getattr(optimizers, name)(named, lr=0.1, layer_factors=factors)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 300
 
 
 def test_below_the_norm_nothing_is_clipped():

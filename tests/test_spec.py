@@ -118,6 +118,17 @@ def test_a_scale_may_change_one_condition_or_run_nothing(tmp_path):
     assert (study.runs("laptop"), study.jobs("laptop")) == ([], [])
 
 
+def test_a_scale_may_leave_a_condition_out(tmp_path):
+    conditions = {"one": {"optimizer.lr": 1}, "two": {"optimizer.lr": 2}, "three": {"optimizer.lr": 3}}
+    scales = {"laptop": {"conditions.two": None}, "demo": {f"conditions.{label}": None for label in conditions}}
+    study = _study(tmp_path, conditions=conditions, scales=scales, compare={"data.scale": [1.0]})
+    assert {run.labels["condition"] for run in study.runs("laptop")} == {"one", "three"}
+    assert {run.labels["condition"] for run in study.runs("paper")} == set(conditions)
+    assert study.runs("demo") == []
+    with pytest.raises(InputError, match="conditions.two: None is not"):
+        _study(tmp_path, conditions=conditions | {"two": None})
+
+
 def test_ids_are_golden():
     """A change here means that every committed record is lost: raise `revision` of a study instead."""
     ids = {
@@ -323,3 +334,50 @@ def test_defaults_read_from_the_source_are_those_in_force():
     }
     assert signatures.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
     assert signatures.fill("training", {"steps": 1})["precision"] == "fp32"
+
+
+def _ids(name, scale, **labels):
+    """Return the ids of a study's runs with these labels, by seed."""
+    runs = spec.find(CONFIGS, name).runs(scale)
+    return {run.seed: run.id for run in runs if labels.items() <= run.labels.items()}
+
+
+@pytest.mark.parametrize("scale", spec.SCALES)
+def test_what_several_studies_of_semi_synchronous_updates_share_is_one_run(scale):
+    synchronous = [
+        _ids("semisync/table1", scale, condition="BN (conv)"),
+        _ids("semisync/table2", scale, condition="no Dropout", update="synchronous"),
+        _ids("semisync/learning_rates", scale, condition="synchronous"),
+        _ids("semisync/groups", scale, update="1 group"),
+    ]
+    grouped = [
+        _ids("semisync/table2", scale, condition="no Dropout", update="semi-synchronous"),
+        _ids("semisync/learning_rates", scale, condition="semi-synchronous"),
+        _ids("semisync/groups", scale, update="sqrt(N) groups"),
+    ]
+    for same in (synchronous, grouped):
+        longest = max(same, key=len)
+        assert all(ids and ids.items() <= longest.items() for ids in same)
+
+
+@pytest.mark.parametrize("scale", spec.SCALES)
+def test_the_control_slows_the_hidden_layers_by_the_number_of_groups_or_its_root(scale):
+    runs = spec.find(CONFIGS, "semisync/learning_rates").runs(scale)
+    for label, power in (("synchronous, fc rate / groups", 1), ("synchronous, fc rate / root of groups", 0.5)):
+        (parts,) = {str(run.parts): run.parts for run in runs if run.labels["condition"] == label}.values()
+        groups = parts["model"].get("units", 4096) ** 0.5
+        expected = {"fc1": groups**-power, "fc2": groups**-power}
+        assert parts["optimizer"]["layer_factors"] == pytest.approx(expected, rel=1e-5)
+        assert parts["update"] == {"name": "synchronous"}
+
+
+def test_table_2_has_the_paper_s_dropout_and_table_1_the_usual_one_beside_it():
+    paper_s, usual = {"dropout": 0.5, "inverted_dropout": False}, {"dropout": 0.5}
+    for name, label, options in (
+        ("table1", "Dropout", paper_s), ("table1", "Dropout (inverted)", usual), ("table2", "Dropout", paper_s)
+    ):  # fmt: skip
+        models_of = [run.parts["model"] for run in spec.find(CONFIGS, f"semisync/{name}").runs("paper")
+                     if run.labels["condition"] == label]  # fmt: skip
+        assert models_of
+        for model in models_of:
+            assert {key: value for key, value in model.items() if "dropout" in key} == options

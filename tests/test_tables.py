@@ -154,7 +154,12 @@ def test_select(tidy):
         ("accuracy", "last", 4),
         ("accuracy", 0, 1),
         ("accuracy", {"last": 2}, 3),
-        ("accuracy", {"last": 3}, 7 / 3),  # recorded steps, not updates: they are 0, 3 and 4
+        ("accuracy", {"last": 3}, 3),  # recorded steps, not updates: they are 0, 3 and 4; the first is of no training
+        ("loss", {"from": 2, "to": 3}, 10 + (4 + 9) / 2),
+        ("loss", {"from": 4, "to": 4}, 10 + 16),
+        ("loss", {"from": 3}, 10 + (9 + 16) / 2),
+        ("accuracy", {"from": 1, "to": 3}, 2),
+        ("accuracy", {"from": 0}, 7 / 3),
     ],
 )
 def test_measure(tidy, metric, at, expected):
@@ -168,7 +173,7 @@ def test_measure(tidy, metric, at, expected):
 def test_measure_of_layers(tidy):
     values = _pick(tables.measure(tidy, "spread"), init="zeta", activation="tanh", seed=0)
     assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.4, 2: 10.5, 3: 10.6})
-    values = _pick(tables.measure(tidy, "spread", {"last": 2}), init="zeta", activation="tanh", seed=0)
+    values = _pick(tables.measure(tidy, "spread", {"from": 0}), init="zeta", activation="tanh", seed=0)
     assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.25, 2: 10.35, 3: 10.45})
 
 
@@ -185,6 +190,28 @@ def test_measure_at_each_run_s_own_last_step(house):
     }  # fmt: skip
     assert set(tables.measure(found, "loss", {"last": 2})["value"]) == {15, 25, 35}
     assert set(tables.measure(found, "loss", 3)["seed"]) == {1, 2}
+
+
+@pytest.mark.parametrize("at", [{"from": 5}, {"from": 2, "to": 5}, {"from": 5, "to": 6}])
+def test_measure_over_steps_that_were_not_reached(tidy, at):
+    with pytest.raises(tables.NotRun, match="no value at steps"):
+        tables.measure(tidy, "loss", at)
+
+
+def test_measure_from_a_step_on_takes_the_last_value_of_a_run_that_diverged_before(house):
+    study, _ = house.arms({"loss": {"a": [[1, 2, 3, 5], [1, 2, 3, 5]]}})
+
+    def numbers(run):
+        values = np.array([1.0, 2.0, 3.0, 5.0]) if run.seed else np.array([1.0, np.nan])
+        return {"loss": record.Series(np.arange(1, len(values) + 1), values)}
+
+    for job in study.jobs("laptop"):
+        made = [house.run_record(run, numbers(run), status="finished" if run.seed else "diverged") for run in job.runs]
+        record.write(record.path(house.results, "laptop", study, job), made)
+    found = tables.measure(tables.frame(study, "laptop", house.results), "loss", {"from": 3, "to": 4})
+    values = found.set_index("seed")["value"]
+    assert np.isnan(values[0])
+    assert values[1] == 4
 
 
 def test_mean_over_steps_hides_no_nan(house):
@@ -257,6 +284,15 @@ def test_fewer_than_two_have_no_interval(size):
     found = tables.interval(np.ones((3, size)))
     assert found.shape == (2, 3)
     assert np.isnan(found).all()
+
+
+def test_table_names_the_steps_that_it_takes(house):
+    asked = [{"last": 2}, {"last": 9}, {"from": 2, "to": 3}, {"from": 3}, {"from": 3, "to": 9}]
+    study = house.study(table=[{"metric": "loss", "at": at} for at in asked])
+    found = tables.table(study, house.frame(study, _numbers))
+    assert found["at"].unique().tolist() == [
+        "mean of last 2", "mean of last 4", "mean of steps 2 to 3", "mean from step 3"
+    ]  # fmt: skip
 
 
 def test_table_puts_the_reported_value_on_its_row_alone(house):

@@ -173,6 +173,17 @@ def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root
     assert len(tables.measure(tidy, "initializing_seconds")) == 4
 
 
+def test_runs_with_learning_rates_of_layers_are_trained_together_as_alone(study, data_root):
+    """The last layer, `5`, moves a thousand times less than it would."""
+    optimizer = {"name": "momentum", "lr": 0.05, "layer_factors": {"5": 0.001}}
+    runs = [spec.Run(run.parts | {"optimizer": optimizer}, run.seed, {}) for run in study.runs("paper")[3:]]
+    found, (alone,) = _execute(runs, data_root), _execute(runs[1:2], data_root)
+    assert [one.provenance["trained_together"] for one in found] == [3] * 3
+    assert np.array_equal(found[1].series["loss"].values, alone.series["loss"].values)
+    plain = spec.Run(runs[1].parts | {"optimizer": {"name": "momentum", "lr": 0.05}}, runs[1].seed, {})
+    assert not np.array_equal(_execute([plain], data_root)[0].series["loss"].values, alone.series["loss"].values)
+
+
 @pytest.mark.parametrize(("clip", "together"), [({}, 3), ({"clip_norm": 1e9}, 1)])
 def test_runs_with_clipping_are_not_stacked(study, data_root, clip, together):
     """The norm is that of a net, and a stack has several."""
@@ -274,6 +285,10 @@ def test_large_images_are_looked_at_in_smaller_batches():
         (
             {"model": {"name": "mlp", "hidden": [20]}, "update": {"name": "semi_synchronous"}},
             "the nearest are 16 and 25",
+        ),
+        (
+            {"optimizer": {"name": "sgd", "lr": 0.1, "layer_factors": {"fc1": 0.5}}},
+            "sgd: layer_factors: no module with parameters is called 'fc1'; allowed: ",
         ),
         ({"diagnostics": [{"name": "reconstructions"}]}, "needs a variational auto-encoder"),
         ({"diagnostics": [{"name": "gradients", "examples": 0}]}, "examples must be at least 1"),

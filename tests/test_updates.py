@@ -39,8 +39,9 @@ def _train(nets, steps, dtype=torch.float64, first=0):
 class _Transcription:
     """The paper's text, neuron by neuron: the whole gradient, equations 5 and 6, each layer its own groups."""
 
-    def __init__(self, net, groups, lr, momentum=0.9, decay=0.0):
+    def __init__(self, net, groups, lr, momentum=0.9, decay=0.0, factors=()):
         self.net, self.lr, self.momentum, self.decay, self.updates = net, lr, momentum, decay, 0
+        self.factors = {net.get_submodule(name): factor for name, factor in dict(factors).items()}
         self.groups = {net.get_submodule(name): count for name, count in groups.items()}
         self.moved = {one: torch.zeros_like(one) for one in net.parameters()}
 
@@ -54,15 +55,15 @@ class _Transcription:
                     gradient = parameter.grad[neuron] + self.decay * (name == "weight") * parameter[neuron]
                     change = self.momentum * self.moved[parameter][neuron]
                     if neuron // size == self.updates % count:
-                        change = change - self.lr * gradient
+                        change = change - self.lr * self.factors.get(layer, 1) * gradient
                     self.moved[parameter][neuron] = change
                     parameter[neuron] += change
                 parameter.grad = None
         self.updates += 1
 
 
-def _semi(net, lr=0.125, decay=0.0, **options):
-    optimizer = optimizers.momentum(net.named_parameters(), lr=lr, weight_decay=decay)
+def _semi(net, lr=0.125, decay=0.0, factors=None, **options):
+    optimizer = optimizers.momentum(net.named_parameters(), lr=lr, weight_decay=decay, layer_factors=factors)
     return updates.semi_synchronous(net, optimizer, _generator(), **options)
 
 
@@ -81,17 +82,27 @@ def test_one_group_is_the_ordinary_update_to_the_bit(dtype, lr):
 
 @pytest.mark.parametrize(("dtype", "within"), [(torch.float32, 1e-6), (torch.float64, 1e-12)])
 @pytest.mark.parametrize(
-    "options", [{}, {"dropout": 0.5}, {"batch_norm": True}, {"hidden": (16, 36)}, {"decay": 0.01}, {"hidden": (64,)}]
+    "options",
+    [
+        {},
+        {"dropout": 0.5},
+        {"batch_norm": True},
+        {"hidden": (16, 36)},
+        {"decay": 0.01},
+        {"hidden": (64,)},
+        {"decay": 0.01, "factors": {"0": 0.25, "6": 3.0}},
+    ],
 )
 def test_groups_in_turn_are_the_slow_transcription(dtype, within, options):
     options = dict(options)
-    decay = options.pop("decay", 0.0)
+    decay, factors = options.pop("decay", 0.0), options.pop("factors", {})
     net = _net(dtype, **options)
     slow = copy.deepcopy(net)
     linear = [(name, one) for name, one in net.named_modules() if isinstance(one, nn.Linear)][:-1]
     groups = {name: round(one.out_features**0.5) for name, one in linear}  # with 16 and 36 neurons the turns differ
     start = copy.deepcopy(net)
-    _train([(net, _semi(net, 0.01, decay)), (slow, _Transcription(slow, groups, 0.01, decay=decay))], 24, dtype)
+    transcription = _Transcription(slow, groups, 0.01, decay=decay, factors=factors)
+    _train([(net, _semi(net, 0.01, decay, factors)), (slow, transcription)], 24, dtype)
     for mine, theirs, first in zip(net.parameters(), slow.parameters(), start.parameters(), strict=True):
         assert (mine - theirs).abs().max() <= within
         assert mine.ndim == 1 or not torch.equal(mine, first)
@@ -114,6 +125,22 @@ def test_the_others_move_by_their_momentum_alone(members):
         torch.testing.assert_close(change[idle], 0.9 * moved[idle], rtol=0, atol=1e-15)
         assert ((change - 0.9 * moved)[active].abs().amax(1) > 1e-5).all()
         moved = change
+
+
+def test_without_momentum_a_round_moves_as_far_as_synchronous_updates_slowed_by_the_number_of_groups():
+    """The control for the question whether semi-synchronous updates are a smaller learning rate, on a linear loss."""
+    moved = []
+    for kind, factors in (("semi_synchronous", None), ("synchronous", {"0": 1 / 4})):
+        net = _net(torch.float64, hidden=(16,))
+        optimizer = optimizers.sgd(net.named_parameters(), lr=0.1, layer_factors=factors)
+        update = getattr(updates, kind)(net, optimizer, _generator())
+        before = net[0].weight.detach().clone()
+        for _ in range(4):
+            net[0](torch.ones(1, 20, dtype=torch.float64)).sum().backward()  # a gradient of 1, wherever the net is
+            update.step()
+        moved.append(net[0].weight.detach() - before)
+    torch.testing.assert_close(moved[0], torch.full_like(moved[0], -0.1))
+    torch.testing.assert_close(*moved)
 
 
 def test_every_group_has_as_many_turns():

@@ -81,7 +81,8 @@ def outputs(study):
         for key in ("where", "better", "worse", "start", "end"):
             where(f"{place}.{key}", options.get(key, {}))
         for item in options.get("order", []):
-            where(f"{place}.order", item)
+            for condition in item if isinstance(item, list) else [item]:
+                where(f"{place}.order", condition)
 
 
 def _complete(parts):

@@ -130,6 +130,9 @@ def _fits(value, annotation):
     if isinstance(annotation, ast.Subscript):
         if _literals(annotation):
             return value in _literals(annotation)
+        if ast.unparse(annotation.value) == "dict":
+            kinds = annotation.slice.elts
+            return isinstance(value, dict) and all(all(map(_fits, item, kinds)) for item in value.items())
         return isinstance(value, list) and all(_fits(item, annotation.slice) for item in value)
     kind = ast.unparse(annotation)
     if kind in ("int", "float"):

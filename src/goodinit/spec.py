@@ -161,7 +161,8 @@ class Study:
     def _axes(self, override):
         conditions = self.body.get("conditions", {})
         conditions = {label: override.get(f"conditions.{label}", parts) for label, parts in conditions.items()}
-        axes = {"condition": conditions} if conditions else {}
+        conditions = {label: parts for label, parts in conditions.items() if parts is not None}
+        axes = {"condition": conditions} if "conditions" in self.body else {}
         for axis, values in self.body.get("compare", {}).items():
             values = override.get(f"compare.{axis}", values)
             axes[axis] = values if isinstance(values, dict) else {_label(value): value for value in values}

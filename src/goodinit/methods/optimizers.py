@@ -9,23 +9,26 @@ import math
 
 import torch
 
+from goodinit.methods.parameter_groups import parameter_groups
+
 __all__ = ["adagrad", "adam", "momentum", "nesterov", "rmsprop", "sgd"]
 
 
-def sgd(parameters, *, lr: float, weight_decay: float = 0.0):
+def sgd(parameters, *, lr: float, weight_decay: float = 0.0, layer_factors: dict[str, float] | None = None):
     r"""Stochastic gradient descent: :math:`\theta \leftarrow \theta - \mathrm{lr}\, g`.
 
     Args:
         parameters: pairs of name and parameter, as `model.named_parameters()` gives them.
         lr: learning rate, more than 0.
         weight_decay: at least 0.
+        layer_factors: how many times the learning rate each of these modules gets, see `parameter_groups`; None for 1.
 
     Raises:
-        ValueError: an option is out of its range.
+        ValueError: an option is out of its range, or there is no module of a name in `layer_factors`.
 
     Reference: Robbins & Monro, A stochastic approximation method (1951).
     """
-    return _SGD(parameters, lr=lr, weight_decay=weight_decay)
+    return _SGD(parameters, lr=lr, weight_decay=weight_decay, layer_factors=layer_factors)
 
 
 def momentum(
@@ -36,17 +39,18 @@ def momentum(
     weight_decay: float = 0.0,
     clip_norm: float | None = None,
     bias_factor: float = 1.0,
+    layer_factors: dict[str, float] | None = None,
 ):
     r"""Heavy ball: :math:`v \leftarrow m v - \mathrm{lr}\, g`, :math:`\theta \leftarrow \theta + v`.
 
     The learning rate is inside the velocity, so one that falls does not slow down what is moving already.
 
     Args:
-        parameters, lr, weight_decay: as in `sgd`.
+        parameters, lr, weight_decay, layer_factors: as in `sgd`.
         momentum: m, at least 0 and less than 1.
         clip_norm: before decay, scale the gradient of all parameters together to at most this Euclidean norm.
         bias_factor: how many times the learning rate every parameter gets that is not called `weight`, more than 0;
-            2 in Caffe's models of ImageNet.
+            2 in Caffe's models of ImageNet.  It multiplies the factor of the layer.
 
     Raises:
         ValueError: as in `sgd`.
@@ -54,17 +58,24 @@ def momentum(
     Reference: Polyak, Some methods of speeding up the convergence of iteration methods (1964); Saito,
         Deep Learning from Scratch (2016), equations 6.3 and 6.4.
     """
-    more = {"clip_norm": clip_norm, "bias_factor": bias_factor}
+    more = {"clip_norm": clip_norm, "bias_factor": bias_factor, "layer_factors": layer_factors}
     return _Momentum(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay, **more)
 
 
-def nesterov(parameters, *, lr: float, momentum: float = 0.9, weight_decay: float = 0.0):
+def nesterov(
+    parameters,
+    *,
+    lr: float,
+    momentum: float = 0.9,
+    weight_decay: float = 0.0,
+    layer_factors: dict[str, float] | None = None,
+):
     r"""Nesterov's momentum.
 
     .. math:: v \leftarrow m v - \mathrm{lr}\, g, \qquad \theta \leftarrow \theta + m v - \mathrm{lr}\, g
 
     Args:
-        parameters, lr, momentum, weight_decay: as in `momentum`.
+        parameters, lr, momentum, weight_decay, layer_factors: as in `momentum`.
 
     Raises:
         ValueError: as in `sgd`.
@@ -72,16 +83,24 @@ def nesterov(parameters, *, lr: float, momentum: float = 0.9, weight_decay: floa
     Reference: Bengio, Boulanger-Lewandowski & Pascanu, Advances in optimizing recurrent networks (2012),
         equation 7.
     """
-    return _Nesterov(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+    more = {"momentum": momentum, "weight_decay": weight_decay, "layer_factors": layer_factors}
+    return _Nesterov(parameters, lr=lr, **more)
 
 
-def adagrad(parameters, *, lr: float, epsilon: float = 1e-7, weight_decay: float = 0.0):
+def adagrad(
+    parameters,
+    *,
+    lr: float,
+    epsilon: float = 1e-7,
+    weight_decay: float = 0.0,
+    layer_factors: dict[str, float] | None = None,
+):
     r"""AdaGrad: a learning rate for each parameter, which falls with what it has moved.
 
     .. math:: h \leftarrow h + g^2, \qquad \theta \leftarrow \theta - \mathrm{lr}\, g / (\sqrt h + \epsilon)
 
     Args:
-        parameters, lr, weight_decay: as in `sgd`.
+        parameters, lr, weight_decay, layer_factors: as in `sgd`.
         epsilon: more than 0.
 
     Raises:
@@ -89,7 +108,8 @@ def adagrad(parameters, *, lr: float, epsilon: float = 1e-7, weight_decay: float
 
     Reference: Duchi, Hazan & Singer, Adaptive subgradient methods (2011); Saito (2016), equations 6.5 and 6.6.
     """
-    return _Adagrad(parameters, lr=lr, epsilon=epsilon, weight_decay=weight_decay)
+    more = {"weight_decay": weight_decay, "layer_factors": layer_factors}
+    return _Adagrad(parameters, lr=lr, epsilon=epsilon, **more)
 
 
 def rmsprop(
@@ -100,11 +120,12 @@ def rmsprop(
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
     decay_biases: bool = False,
+    layer_factors: dict[str, float] | None = None,
 ):
     r"""RMSProp: :math:`h \leftarrow d h + (1 - d) g^2`, then as AdaGrad.
 
     Args:
-        parameters, lr, epsilon, weight_decay: as in `adagrad`.
+        parameters, lr, epsilon, weight_decay, layer_factors: as in `adagrad`.
         decay: d, at least 0 and less than 1.
         decay_biases: whether weight decay is for all parameters.
 
@@ -113,8 +134,8 @@ def rmsprop(
 
     Reference: Tieleman & Hinton, Lecture 6.5 of Neural Networks for Machine Learning (2012).
     """
-    options = {"decay": decay, "epsilon": epsilon, "weight_decay": weight_decay, "decay_biases": decay_biases}
-    return _RMSprop(parameters, lr=lr, **options)
+    more = {"weight_decay": weight_decay, "decay_biases": decay_biases, "layer_factors": layer_factors}
+    return _RMSprop(parameters, lr=lr, decay=decay, epsilon=epsilon, **more)
 
 
 def adam(
@@ -125,6 +146,7 @@ def adam(
     beta2: float = 0.999,
     epsilon: float = 1e-7,
     weight_decay: float = 0.0,
+    layer_factors: dict[str, float] | None = None,
 ):
     r"""Adam in its shorter form, with both corrections in the learning rate.
 
@@ -136,7 +158,7 @@ def adam(
     textbook's code; Algorithm 1, and torch, add it to the corrected one.
 
     Args:
-        parameters, lr, epsilon, weight_decay: as in `adagrad`.
+        parameters, lr, epsilon, weight_decay, layer_factors: as in `adagrad`.
         beta1, beta2: at least 0 and less than 1.
 
     Raises:
@@ -144,7 +166,8 @@ def adam(
 
     Reference: Kingma & Ba, Adam: a method for stochastic optimization (2015), section 2.
     """
-    return _Adam(parameters, lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon, weight_decay=weight_decay)
+    more = {"weight_decay": weight_decay, "layer_factors": layer_factors}
+    return _Adam(parameters, lr=lr, beta1=beta1, beta2=beta2, epsilon=epsilon, **more)
 
 
 class _Optimizer(torch.optim.Optimizer):
@@ -156,7 +179,9 @@ class _Optimizer(torch.optim.Optimizer):
     slots = 0
     linear = False
 
-    def __init__(self, parameters, *, weight_decay, decay_biases=False, clip_norm=None, bias_factor=1.0, **options):
+    def __init__(
+        self, parameters, *, weight_decay, layer_factors, decay_biases=False, clip_norm=None, bias_factor=1.0, **options
+    ):
         name = type(self).__name__.removeprefix("_").lower()
         if clip_norm is not None and clip_norm <= 0:
             raise ValueError(f"{name}: clip_norm must be more than 0, not {clip_norm}")
@@ -169,15 +194,11 @@ class _Optimizer(torch.optim.Optimizer):
                 allowed, words = 0 <= value < 1, "at least 0 and less than 1"
             if not allowed:
                 raise ValueError(f"{name}: {option} must be {words}, not {value}")
-        named = list(parameters)
-        weights = [(name, one) for name, one in named if name.endswith("weight")]
-        others = [(name, one) for name, one in named if not name.endswith("weight")]
-        groups = [
-            {"params": weights, "weight_decay": weight_decay},
-            {"params": others, "weight_decay": weight_decay * decay_biases, "lr": options["lr"] * bias_factor},
-        ]
+        factors = {"bias_factor": bias_factor, "layer_factors": layer_factors}
+        decay = {"weight_decay": weight_decay, "decay_biases": decay_biases}
+        groups = parameter_groups(name, list(parameters), lr=options["lr"], **factors, **decay)
         self.clip_norm = clip_norm
-        super().__init__([group for group in groups if group["params"]], options | {"step": 0})
+        super().__init__(groups, options | {"step": 0})
 
     @torch.no_grad()
     def step(self, closure=None):

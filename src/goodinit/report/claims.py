@@ -91,18 +91,22 @@ def beats(
 def ranks(
     frame,
     *,
-    order: list[dict],
+    order: list[dict | list[dict]],
     metric: str,
     best: Literal["lowest", "highest"],
     where: dict | None = None,
     at: str | int | dict = "last",
 ):
-    """Conditions stand in an order, the best first: each `beats` the next; the worst pair counts."""
+    """Conditions stand in an order, the best first: each `beats` the next; the worst pair counts.
+
+    In place of a condition there may be a list of some, whose own order is open: each of them beats what follows, and
+    is beaten by what precedes.
+    """
+    pairs = [
+        pair for above, below in itertools.pairwise(map(_as_list, order)) for pair in itertools.product(above, below)
+    ]
     return _worst(
-        [
-            beats(frame, better=one, worse=other, metric=metric, best=best, where=where, at=at)
-            for one, other in itertools.pairwise(order)
-        ]
+        [beats(frame, better=one, worse=other, metric=metric, best=best, where=where, at=at) for one, other in pairs]
     )
 
 
@@ -114,12 +118,20 @@ def trend(
     end: dict,
     where: dict | None = None,
     at: str | int | dict = "last",
+    start_at: str | int | dict | None = None,
     above: float | None = None,
     below: float | None = None,
 ):
-    """The ratio of a metric at `end` to the same at `start`, paired by seed, lies between two bounds."""
-    values = tables.measure(tables.select(frame, where), metric, at)
-    first, last = (tables.select(values, place).set_index("seed")["value"] for place in (start, end))
+    """The ratio of a metric at `end` to the same at `start`, paired by seed, lies between two bounds.
+
+    With `start_at` the metric at `start` is taken at these steps instead of `at`.
+    """
+    rows = tables.select(frame, where)
+    measured = [tables.measure(rows, metric, steps) for steps in (at if start_at is None else start_at, at)]
+    first, last = (
+        tables.select(values, place).set_index("seed")["value"]
+        for values, place in zip(measured, (start, end), strict=True)
+    )
     if first.index.has_duplicates or last.index.has_duplicates:
         raise InputError("trend: where, start and end must name one condition")
     return _bounded((last / first).dropna(), above, below)
@@ -216,6 +228,11 @@ def _worst(found):
     return min(found, key=lambda one: ("contradicted", "inconclusive", "replicated").index(one.verdict))
 
 
+def _as_list(conditions):
+    """Return a condition, or a list of some, as a list."""
+    return conditions if isinstance(conditions, list) else [conditions]
+
+
 def _groups(values):
     """Return the columns that tell one condition from another: everything but the seeds' own."""
     return [name for name in values.columns if name not in ("seed", "run", "status", "metric", "step", "value")]
@@ -224,7 +241,8 @@ def _groups(values):
 def _was_run(frame, options):
     """Say whether each condition that a test names has records."""
     where = options.get("where") or {}
-    sides = [options[key] for key in ("better", "worse") if key in options] or options.get("order", [{}])
+    sides = [options[key] for key in ("better", "worse") if key in options]
+    sides = sides or [side for one in options.get("order", [{}]) for side in _as_list(one)]
     return all(not tables.select(frame, where | side).empty for side in sides)
 
 

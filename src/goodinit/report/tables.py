@@ -161,18 +161,21 @@ def measure(tidy, metric, at="last"):
     Args:
         tidy: from `frame`.
         metric: its name.
-        at: `last`, the last step; a step; {"last": k}, the mean over the last k recorded steps; or `lowest`, the
-            smallest value.
+        at: `last`, the last step; a step; {"last": k}, the mean over the last k recorded steps, or fewer where there
+            are no more, without step 0; {"from": a, "to": b}, the mean over the recorded steps from a to b, or to the
+            end without `to`; or `lowest`, the smallest value.  Of a run that diverged before a, the last value is
+            taken.
 
     Raises:
-        InputError: the records do not hold that metric; NotRun: not at that step.
+        InputError: the records do not hold that metric; NotRun: not at that step, or not up to b.
     """
     rows = of(tidy, metric)
     rows = rows.drop(columns=[name for name in record.AXES if (rows[name] < 0).all()])
     keys = [name for name in rows.columns if name not in ("step", "value")]
     if isinstance(at, dict):
-        from_end = rows.groupby("run", observed=True)["step"].rank("dense", ascending=False)
-        groups = rows[from_end <= at["last"]].groupby(keys, observed=True, as_index=False)["value"]
+        groups = (_last(rows, at["last"]) if "last" in at else _between(rows, at)).groupby(
+            keys, observed=True, as_index=False
+        )["value"]
         return groups.agg(lambda values: values.to_numpy().mean())  # pandas's own would leave NaN out
     if at == "lowest":
         return rows.groupby(keys, observed=True, as_index=False)["value"].min()
@@ -181,6 +184,24 @@ def measure(tidy, metric, at="last"):
     if found.empty:
         raise NotRun(f"metric: {metric!r} has no value at step {at}; the last is {rows['step'].max()}")
     return found
+
+
+def _last(rows, count):
+    """Return the rows of each run's last so many recorded steps; step 0 only where there is no other."""
+    trained = rows[rows["step"] > 0]
+    trained = rows if trained.empty else trained
+    return trained[trained.groupby("run", observed=True)["step"].rank("dense", ascending=False) <= count]
+
+
+def _between(rows, at):
+    """Return the rows from a step to another, both included; of a run that diverged before, those of its last step."""
+    first, to = at["from"], at.get("to", np.inf)
+    if rows["step"].max() < at.get("to", first):
+        words = f"{first} to {at['to']}" if "to" in at else f"from {first}"
+        raise NotRun(f"metric: no value at steps {words}; the last is {rows['step'].max()}")
+    last = rows.groupby("run", observed=True)["step"].transform("max")
+    ended = (rows["status"] == "diverged") & (rows["step"] == last) & (last < first)
+    return rows[rows["step"].between(first, to) | ended]
 
 
 def against(tidy, metric, whole):
@@ -265,7 +286,7 @@ def table(study, tidy):
         part = summarise(values, by)
         place = part.columns.get_loc("n")
         part.insert(place, "metric", metric)
-        part.insert(place + 1, "at", f"mean of last {at['last']}" if isinstance(at, dict) else str(at))
+        part.insert(place + 1, "at", _steps_in_words(tidy, metric, at))
         part["reported"], part["source"], part["verified"] = np.nan, "", ""
         for said in study.body.get("reported", []):
             if said["metric"] == metric and said.get("at", "last") == at:
@@ -276,6 +297,16 @@ def table(study, tidy):
     if not parts:
         raise NotRun(f"{study.path}: table: no measure is at a step that was recorded at this scale")
     return pd.concat(parts, ignore_index=True)
+
+
+def _steps_in_words(tidy, metric, at):
+    """Return what a table calls the steps of a measure."""
+    if not isinstance(at, dict):
+        return str(at)
+    if "from" in at:
+        return f"mean of steps {at['from']} to {at['to']}" if "to" in at else f"mean from step {at['from']}"
+    rows = _last(of(tidy, metric), at["last"])
+    return f"mean of last {rows.groupby('run', observed=True)['step'].nunique().max()}"
 
 
 def _recorded(study, scale, results):

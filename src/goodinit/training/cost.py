@@ -106,9 +106,9 @@ def seconds(runs, device):
 
 def words(seconds):
     """Return a time in the unit that fits."""
-    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 0))
-    unit, size = next(pair for pair in units if seconds >= pair[1])
-    return f"{seconds / (size or 1):.1f} {unit}"
+    units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
+    unit, size = next((pair for pair in units if seconds >= pair[1] * (2 if pair[0] == "days" else 1)), units[-1])
+    return f"{seconds / size:.1f} {unit}"
 
 
 def _of_one(parts):
@@ -116,8 +116,8 @@ def _of_one(parts):
     with build.input_errors():
         shape, classes, sizes, pixels = _sizes(parts["data"])
         steps = training.total_steps(sizes["train"])
-        slots = build.call(optimizers, parts, "optimizer", [("", torch.nn.Parameter())]).slots if steps else 0
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
+        slots = build.call(optimizers, parts, "optimizer", _parameters(net, shape, classes)).slots if steps else 0
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
         evaluated = _evaluated(training, steps, sizes, classes)
@@ -164,6 +164,13 @@ class _Count(NamedTuple):
     operations: int
     memory: int
     weights: int
+
+
+@functools.cache
+def _parameters(net, shape, classes):
+    """Return the named parameters, without values, of a model that is given as text."""
+    with torch.device("meta"):
+        return list(build.call(models, json.loads(net), "model", shape, classes).named_parameters())
 
 
 @functools.cache

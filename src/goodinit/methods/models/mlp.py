@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from goodinit.methods.models.dropout import Dropout
+
 __all__ = ["mlp"]
 
 ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -96,44 +98,3 @@ class BatchNorm(nn.Module):
         else:
             centered, variance = inputs - self.running_mean, self.running_variance
         return torch.addcmul(self.shift, centered, torch.rsqrt(variance + self.epsilon) * self.gain)
-
-
-class Dropout(nn.Module):
-    """Dropout of (N, features) as the textbook's code has it: not rescaled in training, but in evaluation.
-
-    In training every output is set to 0 with probability `ratio` and left as it is otherwise; in evaluation
-    all are multiplied by 1 - ratio.  `nn.Dropout` divides by 1 - ratio in training instead, so that at the
-    same learning rate it trains differently.  Each layer draws its masks, on the CPU, from a generator of
-    its own, whose seed is drawn when the layer is built.
-
-    Args:
-        ratio: at least 0 and less than 1.
-
-    Reference: Srivastava et al., Dropout (2014), section 4; Saito (2016), section 6.4.3, and
-        `common/layers.py`.
-    """
-
-    stackable = True
-
-    def __init__(self, ratio):
-        super().__init__()
-        self.ratio = ratio
-        seed = int(torch.randint(2**62, (), device="cpu"))
-        self.generators = [torch.Generator().manual_seed(seed)]  # one for each net of a stack
-
-    def forward(self, inputs):
-        """Return the inputs with some of them 0, of the same shape."""
-        if not self.training:
-            return inputs * (1 - self.ratio)
-        shape = inputs.shape[-2:]
-        drawn = [torch.rand(shape, generator=generator, device="cpu") for generator in self.generators]
-        return inputs * (torch.stack(drawn) > self.ratio).view(inputs.shape).to(inputs.device)
-
-    def get_extra_state(self):
-        """Return the states of the generators."""
-        return [generator.get_state() for generator in self.generators]
-
-    def set_extra_state(self, states):
-        """Put the generators where they were."""
-        for generator, state in zip(self.generators, states, strict=True):
-            generator.set_state(state)

@@ -5,6 +5,8 @@ from typing import Literal
 
 from torch import nn
 
+from goodinit.methods.models.dropout import Dropout
+
 __all__ = ["vgg16"]
 
 BLOCKS = ([64] * 2, [128] * 2, [256] * 3, [512] * 3, [512] * 3)
@@ -16,6 +18,7 @@ def vgg16(
     *,
     batch_norm: Literal["none", "conv", "fc", "both"] = "none",
     dropout: float = 0.0,
+    inverted_dropout: bool = True,
     width: float = 1.0,
     units: int = 4096,
 ):
@@ -31,7 +34,9 @@ def vgg16(
         shape: of one image, (channels, height, width), both at least 32.
         classes: length of the output, logits (N, classes).
         batch_norm: normalize, before the non-linearity, the convolutions, the hidden layers, or both.
-        dropout: share dropped after each hidden layer.
+        dropout: share of outputs dropped in training, after each hidden layer's non-linearity.
+        inverted_dropout: divide what is kept by the share that is kept, in training, as `nn.Dropout` does; otherwise
+            multiply all outputs by it in evaluation, see `goodinit.methods.models.dropout.Dropout`.
         width: factor of every convolution's channels.
         units: of each hidden layer.
 
@@ -60,7 +65,7 @@ def vgg16(
         if batch_norm in ("fc", "both"):
             layers[f"norm{name}"] = nn.BatchNorm1d(units)
         layers[f"relu{name}"] = nn.ReLU()
-        layers[f"dropout{name}"] = nn.Dropout(dropout)
+        layers[f"dropout{name}"] = nn.Dropout(dropout) if inverted_dropout or not dropout else Dropout(dropout)
         inputs = units
     layers["fc3"] = nn.Linear(inputs, classes)
     return nn.Sequential(layers)

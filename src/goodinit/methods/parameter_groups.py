@@ -1,0 +1,60 @@
+"""Groups of parameters that share a learning rate and a weight decay."""
+
+import math
+from typing import Any
+
+from torch import nn
+
+from goodinit.errors import InputError, nearest
+
+__all__ = ["parameter_groups"]
+
+
+def parameter_groups(
+    optimizer: str,
+    named_parameters: list[tuple[str, nn.Parameter]],
+    *,
+    lr: float,
+    weight_decay: float,
+    decay_biases: bool,
+    bias_factor: float,
+    layer_factors: dict[str, float] | None,
+) -> list[dict[str, Any]]:
+    """Return the groups that a `torch.optim.Optimizer` takes: those of weights first, then those of other parameters.
+
+    A key of `layer_factors` is the name of a module, as in `named_parameters()` before the last dot, and stands for
+    all parameters of this module and of those within it: `fc1` for `fc1.weight` and `fc1.bias`, `features` for
+    `features.0.weight`, but not for `features2.weight`.  Of several keys that fit a parameter the longest, which is
+    the innermost module, decides.
+
+    Args:
+        optimizer: named in messages.
+        named_parameters: as `model.named_parameters()` gives them.
+        lr: learning rate.
+        weight_decay: of parameters called `weight`.  It is part of the gradient, so a factor slows it down as well.
+        decay_biases: whether all other parameters decay, too.
+        bias_factor: factor of the learning rate of all parameters that are not called `weight`.
+        layer_factors: factors of the learning rate by module, 1 for all others; None for 1 everywhere.
+
+    Raises:
+        InputError: a key is not the name of a module with parameters, or a factor is not more than 0 and finite.
+    """
+    layer_factors = layer_factors or {}
+    for key, factor in layer_factors.items():
+        modules = {".".join(name.split(".")[:-1]) for name, _ in named_parameters}
+        if not any(module == key or module.startswith(f"{key}.") for module in modules - {""}):
+            wrong = f"no module with parameters is called {key!r}{nearest(key, modules)}"
+            raise InputError(f"{optimizer}: layer_factors: {wrong}")
+        if not 0 < factor < math.inf:
+            raise InputError(f"{optimizer}: layer_factors: {key} must be more than 0 and finite, not {factor}")
+    weights, others = {}, {}
+    for name, parameter in named_parameters:
+        key = max((key for key in layer_factors if name.startswith(f"{key}.")), key=len, default=None)
+        members = weights if name.endswith("weight") else others
+        members.setdefault(layer_factors.get(key, 1.0), []).append((name, parameter))
+    return [
+        {"params": members, "weight_decay": weight_decay, "lr": lr * factor} for factor, members in weights.items()
+    ] + [
+        {"params": members, "weight_decay": weight_decay * decay_biases, "lr": lr * factor * bias_factor}
+        for factor, members in others.items()
+    ]
