@@ -125,7 +125,7 @@ def test_a_scale_may_leave_a_condition_out(tmp_path):
     assert {run.labels["condition"] for run in study.runs("laptop")} == {"one", "three"}
     assert {run.labels["condition"] for run in study.runs("paper")} == set(conditions)
     assert study.runs("demo") == []
-    with pytest.raises(InputError, match="conditions.two: None is not"):
+    with pytest.raises(InputError, match=r"conditions\.two: None is not"):
         _study(tmp_path, conditions=conditions | {"two": None})
 
 
