@@ -433,7 +433,7 @@ ELSEWHERE = [
     ("figure-metric", "figure", copied("results"), study("y: loss", "y: lss"),
      f"{FILE}: figures.loss: metric: 'lss'", "did you mean loss?"),
     ("figure-of-one-number", "figure", copied("results"),
-     study("{kind: curves, y: loss, hue: init}", "{kind: scatter, x: [loss], y: loss, along: init}"),
+     study("{kind: curves, y: loss, hue: init}", "{kind: scatter, x: [loss], y: loss}"),
      f"{FILE}: figures.loss: x: takes two hyper-parameters, not 1"),
     ("claim-metric", "claims", copied("results"), study("metric: loss, below", "metric: lss, below"),
      f"{FILE}: claims.low: metric: 'lss'", "did you mean loss?"),

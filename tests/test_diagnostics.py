@@ -42,11 +42,34 @@ def test_statistics_are_those_of_a_slow_transcription():
         outputs = np.tanh(outputs.numpy() @ net[1 + 2 * layer].weight.detach().numpy().T)
         assert np.isclose(found["activation_mean"][layer], outputs.mean(), atol=1e-5)
         assert np.isclose(found["activation_sd"][layer], outputs.std(), atol=1e-5)
+        assert np.isclose(found["activation_sd_over_inputs"][layer], outputs.std(0).mean(), atol=1e-5)
         assert np.isclose(found["share_low"][layer], (outputs < -0.98).mean(), atol=1e-3)
         assert np.isclose(found["share_saturated"][layer], (abs(outputs) > 0.98).mean(), atol=1e-3)
         assert abs(found["activation_count"][layer] - np.histogram(outputs, 10, (-1, 1))[0]).max() <= 2
         outputs = torch.from_numpy(outputs)
     assert np.allclose(found["activation_edge"], np.linspace(-1, 1, 11)[:-1])
+
+
+def test_the_spread_over_inputs_is_not_that_between_units():
+    """Units that each give one constant output say nothing about the inputs, however different they are."""
+    net = nn.Sequential(nn.Linear(1, 2), nn.Sigmoid())
+    net[0].weight.data.zero_()
+    net[0].bias.data = torch.tensor([-20.0, 20.0])
+    found = _activations(net, torch.tensor([[1.0], [2.0], [3.0]]), bins=4)
+    assert found["activation_sd"].tolist() == pytest.approx([0.5])
+    assert found["activation_sd_over_inputs"].tolist() == [0]
+    assert found["activation_entropy"].tolist() == pytest.approx([0.5])  # two of four bins alike: log 2 / log 4
+
+
+def test_a_few_large_gradients_decide_the_mean_square_and_not_the_median():
+    net = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Sigmoid(), nn.Linear(4, 4, bias=False))
+    net[0].weight.data = torch.diag(torch.tensor([40.0, 40.0, 40.0, 0.0]))  # three units are saturated
+    net[2].weight.data = 100 * torch.eye(4)
+    found = _gradients(net, torch.ones(1, 4))
+    cotangent = torch.randn(1, 4, generator=_generator())[0, 3].item()
+    assert found["gradient_variance"][0] == pytest.approx((25 * cotangent) ** 2 / 4, rel=1e-4)
+    assert found["gradient_median"][0] < 1e-6
+    assert found["share_vanished"].tolist() == [0.75, 0]
 
 
 def test_dead_units_zeros_and_the_range_of_rectifiers():

@@ -26,7 +26,7 @@ FIGURES = {
     "both": {"kind": "curves", "y": ["test_loss", "loss"], "hue": "metric", "col": "init", "wrap": 2,
              "where": {"model.activation": "relu"}},
     "way": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0], "where": {"model.activation": "tanh"}},
-    "rates": {"kind": "scatter", "x": ["rate", "decay"], "y": "loss", "at": 3, "along": "init"},
+    "rates": {"kind": "scatter", "x": ["rate", "decay"], "y": "loss", "at": 3},
 }  # fmt: skip
 DRAWN = {  # figure: panels, lines in each
     "loss": (2, 3),
@@ -314,18 +314,20 @@ def test_trials_that_diverged_are_crosses_on_the_edges(house):
     options = {"x": ["optimizer.lr", "optimizer.weight_decay"], "y": "loss"}
     drawn = figures.scatter(frame, **options)
     figures.render(drawn, "png")
+    lost = [(2, 2), (4, 0), (4, 1), (4, 2)]  # trials and seeds
     rates, decays = (
-        np.array([labels[path] for labels in study.axes["trial"].values()])[[1, 3]] for path in study.tuned
+        np.array([study.draws("laptop", seed)[trial][path] for trial, seed in lost]) for path in study.tuned
     )
-    for axis, (x, y) in zip(drawn.axes, [(rates, [0, 0]), (decays, [0, 0]), (rates, decays)], strict=False):
+    for axis, (x, y) in zip(drawn.axes, [(rates, [0] * 4), (decays, [0] * 4), (rates, decays)], strict=False):
         (crosses,) = _crosses(axis)
-        np.testing.assert_allclose(crosses.get_data(), [x, y])
+        places, expected = np.transpose(crosses.get_data()), np.transpose([x, y])
+        np.testing.assert_allclose(places[np.argsort(places[:, 0])], expected[np.argsort(expected[:, 0])])
         assert axis.get_xlim()[0] < min(x) < max(x) < axis.get_xlim()[1]
-        assert len(axis.collections[-1].get_offsets()) == 3
-    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["2 diverged"]
+        assert len(axis.collections[-1].get_offsets()) == 11
+    assert [text.get_text() for text in drawn.axes[0].get_legend().get_texts()] == ["4 diverged"]
     short = frame[(frame["trial"] != 2) | (frame["step"] != 2)]  # it ended before the step that is drawn
     drawn = figures.scatter(short, at=2, **options)
-    assert len(_crosses(drawn.axes[0])[0].get_xdata()) == 2
+    assert len(_crosses(drawn.axes[0])[0].get_xdata()) == 6
     lost = frame.assign(value=frame["value"].where(frame["metric"] != "loss"))
     assert len(figures.render(figures.scatter(lost, **options), "png")) > 0
 
@@ -425,33 +427,23 @@ def test_paths_of_some_labels(frame):
     assert [axis.get_title() for axis in drawn.axes if axis.get_visible()] == ["zeta, 5 points", "Mu, 5 points"]
 
 
-def test_points_are_the_means_of_trials_with_lines_of_one_deviation(house):
+def test_points_are_runs(house):
     values = np.random.default_rng(0).random((5, 3, 2))
     study, frame = house.trials({"accuracy": values})
     drawn = figures.scatter(frame, x=["optimizer.lr", "optimizer.weight_decay"], y="accuracy", at=1)
     first, second, plane, _ = drawn.axes
-    rates, decays = (np.array([drawn[path] for drawn in study.axes["trial"].values()]) for path in study.tuned)
-    means, deviations = values[:, :, 0].mean(1), values[:, :, 0].std(1, ddof=1)
-    for axis, places in ((first, rates), (second, decays)):
-        lines, points = axis.collections
-        np.testing.assert_allclose(points.get_offsets(), np.stack([places, means], axis=1))
-        ends = np.array(lines.get_segments())
-        np.testing.assert_allclose(ends[:, :, 0], np.stack([places, places], axis=1))
-        np.testing.assert_allclose(ends[:, :, 1], np.stack([means - deviations, means + deviations], axis=1))
-    (points,) = plane.collections
-    np.testing.assert_allclose(points.get_offsets(), np.stack([rates, decays], axis=1))
-    np.testing.assert_allclose(points.get_array(), means)
+    draws = [study.draws("laptop", seed) for seed in range(3)]
+    runs = [(trial, seed) for trial in range(5) for seed in range(3)]
+    rates, decays = (np.array([draws[seed][trial + 1][path] for trial, seed in runs]) for path in study.tuned)
+    heights = np.array([values[trial, seed, 0] for trial, seed in runs])
+    for axis, expected in ((first, (rates, heights)), (second, (decays, heights)), (plane, (rates, decays))):
+        (points,) = axis.collections
+        places, expected = points.get_offsets(), np.stack(expected, axis=1)
+        np.testing.assert_allclose(places[np.argsort(places[:, 0])], expected[np.argsort(expected[:, 0])])
     assert [axis.get_xscale() for axis in (first, second, plane)] == ["log"] * 3
     assert [axis.get_yscale() for axis in (first, second, plane)] == ["linear", "linear", "log"]
     assert [axis.get_xlabel() for axis in (first, second, plane)] == ["lr", "weight decay", "lr"]
     assert [axis.get_ylabel() for axis in (first, plane)] == ["accuracy", "weight decay"]
-
-
-def test_points_of_one_seed_have_no_lines(house):
-    _, frame = house.trials({"accuracy": np.ones((3, 1, 2))})
-    drawn = figures.scatter(frame, x=["optimizer.lr", "optimizer.weight_decay"], y="accuracy")
-    figures.render(drawn, "png")
-    assert np.ptp(np.array(drawn.axes[0].collections[0].get_segments())[:, :, 1], axis=1).tolist() == [0, 0, 0]
 
 
 @pytest.mark.parametrize("length", [11, 12, 40, 101])

@@ -26,7 +26,7 @@ from goodinit.training import trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 GOLDEN = {
-    "xavier_he/activations": ("a9f8598f0e7a", "bae79123860b"),
+    "xavier_he/activations": ("e110d041808c", "ed2b159f1baf"),
     "xavier_he/mnist": ("c3fe72f24a56", "f78ed60abf57"),
 }
 SEARCH = [  # the first two of the draws of textbook/random_search, which name its runs
@@ -228,19 +228,20 @@ def _tuned(tmp_path, **changes):
 def _draws(how, trials=2000):
     """Return what each trial draws for one hyper-parameter."""
     tune = {"trials": trials, "draw": {"optimizer.lr": how}}
-    axes = spec.Study("work", "study", Path("study.yaml"), {"tune": tune}).axes
-    assert list(axes["trial"]) == list(range(1, trials + 1))
-    return [drawn["optimizer.lr"] for drawn in axes["trial"].values()]
+    draws = spec.Study("work", "study", Path("study.yaml"), {"tune": tune}).draws("paper", 0)
+    assert list(draws) == list(range(1, trials + 1))
+    return [drawn["optimizer.lr"] for drawn in draws.values()]
 
 
-def test_every_trial_is_a_run_at_every_seed_with_the_same_draws(tmp_path):
+def test_every_seed_is_a_random_search_of_its_own(tmp_path):
     study = _tuned(tmp_path)
     runs = study.runs("paper")
     assert [(run.labels, run.seed) for run in runs] == [({"trial": t}, s) for t in (1, 2, 3, 4) for s in (0, 1)]
     assert len({run.id for run in runs}) == 8
     for run in runs:
-        drawn = study.axes["trial"][run.labels["trial"]]
+        drawn = study.draws("paper", run.seed)[run.labels["trial"]]
         assert drawn == {"optimizer.lr": run.parts["optimizer"]["lr"], "init.std": run.parts["init"]["std"]}
+    assert len({run.parts["optimizer"]["lr"] for run in runs}) == 8
     assert study.tuned == ("optimizer.lr", "init.std")
     assert [run.id for run in _tuned(tmp_path).runs("paper")] == [run.id for run in runs]
 
@@ -272,11 +273,13 @@ def test_more_trials_and_hyper_parameters_leave_the_draws_alone(tmp_path):
     few = _tuned(tmp_path)
     more = _tuned(tmp_path, tune=TUNE | {"trials": 9})
     assert list(more.axes["trial"]) == list(range(1, 10))
-    assert [more.axes["trial"][trial] for trial in few.axes["trial"]] == list(few.axes["trial"].values())
+    for seed in (0, 1):
+        draws = few.draws("paper", seed)
+        assert {trial: more.draws("paper", seed)[trial] for trial in draws} == draws
     assert {run.id for run in few.runs("paper")} < {run.id for run in more.runs("paper")}
     further = {"optimizer.weight_decay": {"uniform": [0, 1]}} | TUNE["draw"]
-    third = _tuned(tmp_path, tune=TUNE | {"draw": further}).axes["trial"]
-    for trial, drawn in few.axes["trial"].items():
+    third = _tuned(tmp_path, tune=TUNE | {"draw": further}).draws("paper", 0)
+    for trial, drawn in few.draws("paper", 0).items():
         assert {path: third[trial][path] for path in drawn} == drawn
         assert third[trial]["optimizer.weight_decay"] not in drawn.values()
 
@@ -291,7 +294,7 @@ def test_a_scale_may_have_fewer_trials(tmp_path):
 def test_draws_of_the_textbook_s_search_are_golden(scale):
     runs = spec.find(CONFIGS, "textbook/random_search").runs(scale)
     for trial, drawn in enumerate(SEARCH, 1):
-        options = [run.parts["optimizer"] for run in runs if run.labels["trial"] == trial]
+        options = [run.parts["optimizer"] for run in runs if (run.labels["trial"], run.seed) == (trial, 0)]
         named = {path.removeprefix("optimizer."): value for path, value in drawn.items()}
         assert all(one == {"name": "sgd"} | named for one in options)
     ranges = {"lr": (1e-6, 1e-2), "weight_decay": (1e-8, 1e-4)}

@@ -54,7 +54,7 @@ FIGURES = {
              "log_y": True},
     "counts": {"kind": "histogram", "counts": "count", "edges": "edge", "row": "init", "col": "layer"},
     "way": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0]},
-    "rates": {"kind": "scatter", "x": ["rate", "rate"], "y": "loss", "along": "init"},
+    "rates": {"kind": "scatter", "x": ["rate", "rate"], "y": "loss"},
     "seen": {"kind": "images", "metric": "seen", "row": "init", "kinds": ["input"]},
 }  # fmt: skip
 CLAIM = {"id": "low", "says": "It is low.", "source": "here", "test": {"within": {"metric": "loss", "below": 9}}}

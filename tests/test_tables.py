@@ -1,6 +1,7 @@
 """From records to a frame, to values, to a summary: against numbers worked out by hand."""
 
 import io
+import itertools
 import re
 
 import numpy as np
@@ -325,24 +326,25 @@ def test_table_leaves_out_what_this_scale_does_not_reach(house):
 
 
 HIGHEST = {"metric": "accuracy", "best": "highest", "at": 1}
-# Trials by the mean over two seeds at step 1: 2, 5, 5, 1.  One seed alone, or the last step, would rank otherwise.
+# Four trials, two seeds, the steps 1 and 2.
 ACCURACY = [[[3.0, 9], [1.0, 9]], [[4.0, 1], [6.0, 1]], [[2.0, 5], [8.0, 5]], [[2.0, 7], [0.0, 7]]]
 
 
 @pytest.mark.parametrize(
     ("choose", "expected"),
     [
-        (HIGHEST, {1: 3, 2: 1, 3: 2, 4: 4}),  # of equals the first trial is before the other
-        (HIGHEST | {"best": "lowest"}, {4: 1, 1: 2, 2: 3, 3: 4}),
-        ({"metric": "accuracy", "best": "highest"}, {1: 1, 4: 2, 3: 3, 2: 4}),
-        ({"metric": "accuracy", "best": "lowest"}, {2: 1, 3: 2, 4: 3, 1: 4}),
+        (HIGHEST, [{1: 2, 2: 1, 3: 3, 4: 4}, {1: 3, 2: 2, 3: 1, 4: 4}]),  # of equals the first trial is before
+        (HIGHEST | {"best": "lowest"}, [{3: 1, 4: 2, 1: 3, 2: 4}, {4: 1, 1: 2, 2: 3, 3: 4}]),
+        ({"metric": "accuracy", "best": "highest"}, [{1: 1, 4: 2, 3: 3, 2: 4}] * 2),
+        ({"metric": "accuracy", "best": "lowest"}, [{2: 1, 3: 2, 4: 3, 1: 4}] * 2),
     ],
 )
-def test_rank_is_the_place_of_a_trial_s_mean(house, choose, expected):
+def test_rank_is_a_trial_s_place_among_those_of_its_seed(house, choose, expected):
     _, found = house.trials({"accuracy": ACCURACY}, choose)
     assert list(found["rank"].cat.categories) == [1, 2, 3, 4]
-    pairs = found[["trial", "rank"]].drop_duplicates()
-    assert dict(zip(pairs["trial"], pairs["rank"], strict=True)) == expected
+    for seed, places in enumerate(expected):
+        pairs = found.loc[found["seed"] == seed, ["trial", "rank"]].drop_duplicates()
+        assert dict(zip(pairs["trial"], pairs["rank"], strict=True)) == places
     assert found["rank"].notna().all()
 
 
@@ -372,8 +374,9 @@ def test_what_was_drawn_is_a_metric_at_step_0(house):
         rows = tables.of(found, path)
         assert set(rows["step"]) == {0}
         assert len(rows) == 4 * 2
-        for trial, drawn in study.axes["trial"].items():
-            assert set(rows[rows["trial"] == trial]["value"]) == {drawn[path]}
+        for seed, trial in itertools.product((0, 1), (1, 2, 3, 4)):
+            drawn = study.draws("laptop", seed)[trial][path]
+            assert rows[(rows["trial"] == trial) & (rows["seed"] == seed)]["value"].tolist() == [drawn]
 
 
 def test_seconds_are_a_metric_at_each_run_s_own_last_step(house):
@@ -487,13 +490,15 @@ def test_table_of_the_best_trials_with_what_was_reported_of_them(house):
         ],
     )
     table = tables.table(study, found)
-    assert table[["metric", "rank", "trial"]].to_numpy().tolist() == [
-        ["accuracy", 1, 2],
-        ["accuracy", 2, 3],
-        ["optimizer.lr", 1, 2],
-        *[["optimizer.weight_decay", rank, trial] for rank, trial in ((1, 2), (2, 3), (3, 1), (4, 4))],
+    assert "trial" not in table
+    assert table[["metric", "rank"]].to_numpy().tolist() == [
+        ["accuracy", 1],
+        ["accuracy", 2],
+        ["optimizer.lr", 1],
+        *[["optimizer.weight_decay", rank] for rank in (1, 2, 3, 4)],
     ]
-    assert table["mean"].tolist()[:3] == [5, 5, study.axes["trial"][2]["optimizer.lr"]]
+    best = [study.draws("laptop", seed)[trial]["optimizer.lr"] for seed, trial in ((0, 2), (1, 3))]
+    assert table["mean"].tolist()[:3] == pytest.approx([(4 + 8) / 2, (3 + 6) / 2, sum(best) / 2])
     assert table["n"].tolist() == [2] * 7
     assert table["reported"].tolist() == pytest.approx([np.nan, 0.5, 0.25, *[np.nan] * 4], nan_ok=True)
     assert table["source"].tolist() == ["", "slides", "slides", *[""] * 4]

@@ -93,7 +93,10 @@ class Study:
 
     @property
     def axes(self):
-        """Return {axis: {label: value}} of what is compared; `condition` and `trial` where there are such."""
+        """Return {axis: {label: value}} of what is compared; `condition` and `trial` where there are such.
+
+        The value of a trial is its number: what it draws depends on the seed, see `draws`.
+        """
         return self._axes({})
 
     @property
@@ -120,20 +123,36 @@ class Study:
         seeds = self.scaled("seeds", scale, 1)
         if (count := math.prod(map(len, axes.values())) * seeds) > MAXIMUM_RUNS:
             raise InputError(f"{count} runs, of {seeds} seeds: at most {MAXIMUM_RUNS} are allowed: compare less")
+        draws = [self.draws(scale, seed) for seed in range(seeds)] if self.tuned else None
         found = []
         for labels in itertools.product(*axes.values()):
             parts = copy.deepcopy(base)
             for (axis, values), label in zip(axes.items(), labels, strict=True):
-                place = {"condition": f"conditions.{label}", "trial": "tune.draw"}.get(axis, "compare")
-                for key, value in ({axis: values[label]} if place == "compare" else values[label]).items():
+                if axis == "trial":
+                    continue
+                place = f"conditions.{label}" if axis == "condition" else "compare"
+                for key, value in (values[label] if axis == "condition" else {axis: values[label]}).items():
                     with checks.at(place):
                         _set(parts, key, value)
-            parts = {part: _named(parts[part]) for part in PARTS if part in parts}
-            found += [
-                Run(parts, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0))
-                for seed in range(seeds)
-            ]
+            for seed in range(seeds):
+                own = parts
+                if draws is not None:
+                    own = copy.deepcopy(parts)
+                    for key, value in draws[seed][labels[-1]].items():
+                        with checks.at("tune.draw"):
+                            _set(own, key, value)
+                named = {part: _named(own[part]) for part in PARTS if part in own}
+                found.append(Run(named, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0)))
         return found
+
+    def draws(self, scale, seed):
+        """Return {trial: {hyper-parameter: value}} of the random search with one seed at a scale.
+
+        Each seed is a random search of its own.
+        """
+        trials = self._trials(self.body.get("scales", {}).get(scale, {}))
+        drawn = {path: _draw(path, how, trials, seed) for path, how in self.body["tune"]["draw"].items()}
+        return {trial + 1: {path: drawn[path][trial] for path in drawn} for trial in range(trials)}
 
     def jobs(self, scale):
         """Return the runs at a scale in jobs of at most `pack` runs."""
@@ -167,10 +186,11 @@ class Study:
             values = override.get(f"compare.{axis}", values)
             axes[axis] = values if isinstance(values, dict) else {_label(value): value for value in values}
         if self.tuned:
-            trials = override.get("tune.trials", self.body["tune"]["trials"])
-            drawn = {path: _draw(path, how, trials) for path, how in self.body["tune"]["draw"].items()}
-            axes["trial"] = {trial + 1: {path: drawn[path][trial] for path in drawn} for trial in range(trials)}
+            axes["trial"] = {trial: trial for trial in range(1, self._trials(override) + 1)}
         return axes
+
+    def _trials(self, override):
+        return override.get("tune.trials", self.body["tune"]["trials"])
 
 
 def works(configs):
@@ -244,8 +264,8 @@ def fill(parts):
     }
 
 
-def _draw(path, how, trials):
-    """Return a hyper-parameter's value in each trial of a random search.
+def _draw(path, how, trials, seed):
+    """Return a hyper-parameter's value in each trial of the random search with a seed.
 
     The stream is the hyper-parameter's own, so that with one more, or more trials, these stay as they are.
     Six digits are kept: the last bits of a power differ from machine to machine, and runs are named by them.
@@ -254,7 +274,7 @@ def _draw(path, how, trials):
     logarithmic = kind == "log_uniform"
     if low >= high or (logarithmic and low <= 0):
         raise InputError(f"tune.draw.{path}: {kind}: [{low}, {high}] is not a range{' above 0' * logarithmic}")
-    draws = random.Random(stream(0, f"tune/{path}"))
+    draws = random.Random(stream(seed, f"tune/{path}"))
     if logarithmic:
         low, high = math.log10(low), math.log10(high)
     values = [low + (high - low) * draws.random() for _ in range(trials)]

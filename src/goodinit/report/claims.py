@@ -60,7 +60,7 @@ def within(
 ):
     """The mean lies between two bounds, in each condition (and layer) of `where`; the worst one counts."""
     values = tables.measure(tables.select(frame, where), metric, at)
-    by = _groups(values)
+    by = tables.condition_columns(values)
     found = [_bounded(group["value"], above, below) for _, group in values.groupby(by, observed=True)]
     return _worst(found)
 
@@ -231,11 +231,6 @@ def _worst(found):
 def _as_list(conditions):
     """Return a condition, or a list of some, as a list."""
     return conditions if isinstance(conditions, list) else [conditions]
-
-
-def _groups(values):
-    """Return the columns that tell one condition from another: everything but the seeds' own."""
-    return [name for name in values.columns if name not in ("seed", "run", "status", "metric", "step", "value")]
 
 
 def _was_run(frame, options):

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 
-from goodinit import record
 from goodinit.errors import InputError
 from goodinit.report import tables
 
@@ -43,7 +42,7 @@ def compare(study, scale, one, other):
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        by = [name for name in ("rank", *study.axes, *record.AXES) if name in found[0]]
+        by = tables.condition_columns(found[0])
         keys = [*by, "seed"]
         pair = found[0][[*keys, "value"]].merge(found[1][[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
         rows = [_row(key, group, by) for key, group in pair.groupby(by, observed=True)]

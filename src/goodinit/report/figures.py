@@ -200,37 +200,34 @@ def path(frame, *, col: str, curvatures: list[float], limits: list[float] = (-10
     return figure
 
 
-def scatter(frame, *, x: list[str], y: str, at: str | int = "last", along: str = "trial"):
-    """A metric over each of two hyper-parameters, and over both: a point for each label of an axis.
+def scatter(frame, *, x: list[str], y: str, at: str | int = "last"):
+    """A metric over each of two hyper-parameters, and over both: a point for each run.
 
-    Labels of which a run diverged before, or has no finite value, are crosses on the edges.
+    Runs that diverged before, or have no finite value, are crosses on the edges.
 
     Args:
         frame: from `tables.frame`.
         x: the two hyper-parameters, drawn on logarithmic axes.
-        y: the metric; its mean over seeds, with a line of one standard deviation on either side.
+        y: the metric.
         at: the step of `y`, or `last`.
-        along: the axis whose labels are the points.
     """
     if len(x) != 2:
         raise InputError(f"x: takes two hyper-parameters, not {len(x)}")
-    places = [tables.measure(frame, name).groupby(along, observed=True)["value"].mean() for name in x]
+    places = [tables.measure(frame, name).groupby("run", observed=True)["value"].mean() for name in x]
     values = tables.measure(frame, y, at)
     rows = tables.of(frame, y)
     lost = rows[~rows["run"].isin(values.groupby("run", observed=True).filter(_is_finite)["run"])]
-    heights = values[~values[along].isin(lost[along])].groupby(along, observed=True)["value"]
-    middle, spread = heights.mean(), heights.std().fillna(0)
-    crosses = [place.loc[_labels(lost[along])] for place in places]
-    places = [place.loc[middle.index] for place in places]
+    heights = values[~values["run"].isin(lost["run"])].groupby("run", observed=True)["value"].mean()
+    crosses = [place.loc[_labels(lost["run"])] for place in places]
+    places = [place.loc[heights.index] for place in places]
     figure = Figure(figsize=(11.5, 3.8), layout="constrained")
     first, second, plane = figure.subplots(1, 3)
     second.sharey(first)
-    shared = {"c": middle, "cmap": "viridis", "vmin": middle.min(), "vmax": middle.max(), "s": 22, "zorder": 3}
+    shared = {"c": heights, "cmap": "viridis", "vmin": heights.min(), "vmax": heights.max(), "s": 18, "zorder": 3}
     for axis, place in ((first, places[0]), (second, places[1])):
-        axis.errorbar(place, middle, spread, fmt="none", ecolor="#BBBBBB", elinewidth=0.8)
-        axis.scatter(place, middle, **shared)
+        axis.scatter(place, heights, **shared)
     points = plane.scatter(*places, **shared)
-    if len(middle):
+    if len(heights):
         figure.colorbar(points, ax=plane, label=_words(y))
     if len(lost):
         marks.crosses((first, second, plane), crosses, f"{len(crosses[0])} {marks.word(lost)}")

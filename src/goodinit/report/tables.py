@@ -119,17 +119,27 @@ def pictures(study, scale, results, metric):
 
 
 def rank(tidy, *, metric, best, at="last"):
-    """Return each row's place, 1 for the best, by the mean over seeds of its trial's metric; ties by trial.
+    """Return each row's place, 1 for the best, by its trial's metric among the trials of its seed; ties by trial.
 
-    A trial that has no number at that step at one of its seeds, because it diverged, stands last.
+    Each seed is a random search of its own.  A trial that has no number at that step, because it diverged, stands last.
 
     Raises:
         InputError: as in `measure`.
     """
-    values = measure(tidy, metric, at).set_index(["trial", "seed"])["value"].unstack("seed")
-    means = values.reindex(tidy["trial"].cat.categories).mean(axis=1, skipna=False)
-    order = means.sort_values(ascending=best == "lowest", kind="stable").index
-    return tidy["trial"].map({trial: place for place, trial in enumerate(order, 1)}).astype(int).astype("category")
+    runs = tidy[["seed", "trial", "run"]].drop_duplicates().set_index("run").sort_values(["seed", "trial"])
+    runs["value"] = measure(tidy, metric, at).set_index("run")["value"]
+    ordered = runs.sort_values("value", ascending=best == "lowest", kind="stable")  # not a number: last
+    places = ordered.groupby("seed").cumcount() + 1
+    return tidy["run"].astype(str).map(places.rename(index=str)).astype(int).astype("category")
+
+
+def condition_columns(values):
+    """Return the columns that tell one condition from another: everything but a run's own.
+
+    Where trials are ranked, that is the rank: the trials of different seeds have nothing in common.
+    """
+    own = {"seed", "run", "status", "metric", "step", "value"} | ({"trial"} if "rank" in values else set())
+    return [name for name in values.columns if name not in own]
 
 
 def select(tidy, where):
@@ -282,7 +292,7 @@ def table(study, tidy):
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
         values = select(values, item.get("where"))
-        by = [name for name in ("rank", *study.axes, *record.AXES) if name in values]
+        by = condition_columns(values)
         part = summarise(values, by)
         place = part.columns.get_loc("n")
         part.insert(place, "metric", metric)
@@ -293,7 +303,7 @@ def table(study, tidy):
                 rows = select(part, said["where"]).index
                 part.loc[rows, ["reported", "source"]] = [said["value"], said["source"]]
                 part.loc[rows, "verified"] = "yes" if said["verified"] else "no"
-        parts.append(part.astype(dict.fromkeys(study.axes, object)))
+        parts.append(part.astype({axis: object for axis in study.axes if axis in part}))
     if not parts:
         raise NotRun(f"{study.path}: table: no measure is at a step that was recorded at this scale")
     return pd.concat(parts, ignore_index=True)

@@ -23,6 +23,8 @@ __all__ = [
 DIMENSIONS = {
     "activation_mean": ("layer",),
     "activation_sd": ("layer",),
+    "activation_sd_over_inputs": ("layer",),
+    "activation_entropy": ("layer",),
     "share_low": ("layer",),
     "share_high": ("layer",),
     "share_saturated": ("layer",),
@@ -31,6 +33,8 @@ DIMENSIONS = {
     "activation_count": ("layer", "bin"),
     "activation_edge": ("layer", "bin"),
     "gradient_variance": ("layer",),
+    "gradient_median": ("layer",),
+    "share_vanished": ("layer",),
     "weight_gradient_variance": ("layer",),
     "output_variance": ("layer",),
     "weight_sd": ("layer",),

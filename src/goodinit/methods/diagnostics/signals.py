@@ -29,7 +29,9 @@ def activations(model, batch, generator, *, bins: int = 30, end: float = 0.01):
         end: share of the range that counts as "at the end".
 
     Yields:
-        A function of the step that gives, for L layers: `activation_mean`, `activation_sd`; `share_low`,
+        A function of the step that gives, for L layers: `activation_mean`, `activation_sd`, over inputs and units
+        together; `activation_sd_over_inputs`, each unit's standard deviation over the inputs, averaged over the units;
+        `activation_entropy`, that of the histogram, as a share of the entropy of equal bins; `share_low`,
         `share_high`, `share_saturated`, the outputs at the lower, upper, either end of a bounded
         activation (NaN where it has no bounds); `share_zero`, the outputs that are exactly 0;
         `share_dead`, the units (of a convolution: channels) whose output is 0 for every input, all (L,); the histogram
@@ -66,6 +68,8 @@ def _describe(output, bounds, widest, bins, end):
     return {
         "activation_mean": float(output.mean()),
         "activation_sd": float(output.std(correction=0)),
+        "activation_sd_over_inputs": float(output.std(0, correction=0).mean()),
+        "activation_entropy": _entropy(counts),
         "share_low": _share(below) if bounds else math.nan,
         "share_high": _share(above) if bounds else math.nan,
         "share_saturated": _share(below | above) if bounds else math.nan,
@@ -76,15 +80,27 @@ def _describe(output, bounds, widest, bins, end):
     }
 
 
+def _entropy(counts):
+    """Return the entropy of a histogram, between 0, one bin, and 1, all bins alike."""
+    shares = counts[counts > 0] / counts.sum()
+    return float(-(shares * shares.log()).sum() / math.log(max(len(counts), 2)))
+
+
 def _share(mask):
     return float(mask.float().mean())
 
 
 @contextlib.contextmanager
 def gradients(
-    model, batch, generator, *, source: Literal["normal", "cross_entropy"] = "normal", examples: int | None = None
+    model,
+    batch,
+    generator,
+    *,
+    source: Literal["normal", "cross_entropy"] = "normal",
+    examples: int | None = None,
+    vanished_below: float = 1.0e-6,
 ):
-    r"""Variance of what is propagated back, per linear or convolutional layer, on `batch`.
+    r"""Scale of what is propagated back, per linear or convolutional layer, on `batch`.
 
     With `normal` the model's outputs receive gradients drawn once from N(0, 1), so that a variance of 1 at
     a layer means that the gradient came through unchanged.
@@ -98,11 +114,14 @@ def gradients(
         generator: draws the outputs' gradients.
         source: of what is propagated back: drawn, or the gradient of the mean cross-entropy.
         examples: the first so many of `batch` are looked at, or all.
+        vanished_below: magnitude below which a gradient counts as vanished.
 
     Yields:
         A function of the step that gives, for L layers, `gradient_variance` (L,), the mean square of
         :math:`\partial C / \partial s_l` over inputs and units, where s is the layer's output before
-        the non-linearity, and `weight_gradient_variance` (L,), that of :math:`\partial C / \partial W_l`.
+        the non-linearity, `gradient_median` (L,), the median of its magnitude, `share_vanished` (L,), the share of
+        it that has vanished, and `weight_gradient_variance` (L,), the mean square of
+        :math:`\partial C / \partial W_l`.  A few large gradients decide a mean square; the median is that of most.
 
     Raises:
         ValueError: `examples` is less than 1, or the model has auxiliary classifiers.
@@ -132,6 +151,8 @@ def gradients(
         return stacked(
             {
                 "gradient_variance": float(output.grad.square().mean()),
+                "gradient_median": float(output.grad.abs().flatten().median()),
+                "share_vanished": _share(output.grad.abs() < vanished_below),
                 "weight_gradient_variance": float(weight.grad.to_dense().square().mean()),
             }
             for output, weight in zip(before, weights, strict=True)
