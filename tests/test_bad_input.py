@@ -137,6 +137,8 @@ WRITTEN = [
      "claims.low.start: unknown axis 'layr'; did you mean layer?"),
     ("claim-at", "below: 3", "at: {lats: 3}",
      "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, {last: how many steps}"),
+    ("deviation-twice", "pack: 4", "pack: 4\ndeviations: [One., Two., One.]",
+     "deviations.2: the same as deviations.0: remove one of the two"),
     ("claim-twice", "id: low", "id: first", "claims: the id 'first' stands twice"),
     ("claim-id", "id: low", "id: Low!", "claims.1.id: 'Low!' is not small letters, digits and hyphens"),
     ("predicate", " beats:", " beat:", "claims.first: test: unknown name 'beat'; did you mean beats?"),

@@ -38,7 +38,8 @@ def outputs(study):
     """Check what a study says of tables, figures, reported numbers and claims against its axes.
 
     Raises:
-        InputError: there is no such axis, label, figure, predicate or option.
+        InputError: there is no such axis, label, figure, predicate or option, or a claim's id or a deviation stands
+            twice.
     """
     axes = study.axes
     dimensions = [
@@ -69,6 +70,10 @@ def outputs(study):
         for key in {"hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
             if options[key] != "metric":
                 where(f"figures.{name}.{key}", {options[key]: []})
+    deviations = study.body.get("deviations", [])
+    for index, sentence in enumerate(deviations):
+        if (first := deviations.index(sentence)) < index:
+            raise InputError(f"deviations.{index}: the same as deviations.{first}: remove one of the two")
     seen = set()
     for claim in study.body.get("claims", []):
         if claim["id"] in seen:
