@@ -348,6 +348,18 @@ def test_rank_is_a_trial_s_place_among_those_of_its_seed(house, choose, expected
     assert found["rank"].notna().all()
 
 
+def test_trials_are_ranked_within_each_of_what_is_compared(house):
+    study, _ = house.trials({"accuracy": ACCURACY}, HIGHEST, compare={"training.batch_size": [10, 20]})
+
+    def numbers(run):
+        sign = 1 if run.labels["training.batch_size"] == 10 else -1
+        return {"accuracy": record.Series(np.array([1]), np.array([1.0 * sign * run.labels["trial"]]))}
+
+    found = house.frame(study, numbers)[["training.batch_size", "trial", "rank"]].drop_duplicates()
+    for size, places in ((10, [4, 3, 2, 1]), (20, [1, 2, 3, 4])):
+        assert found.loc[found["training.batch_size"] == size].sort_values("trial")["rank"].tolist() == places
+
+
 def test_there_is_no_rank_unless_the_search_says_how_to_choose(house):
     assert "rank" not in house.trials({"accuracy": ACCURACY})[1]
 

@@ -70,15 +70,8 @@ def outputs(study):
         for key in {"hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
             if options[key] != "metric":
                 where(f"figures.{name}.{key}", {options[key]: []})
-    deviations = study.body.get("deviations", [])
-    for index, sentence in enumerate(deviations):
-        if (first := deviations.index(sentence)) < index:
-            raise InputError(f"deviations.{index}: the same as deviations.{first}: remove one of the two")
-    seen = set()
+    _unique(study.body)
     for claim in study.body.get("claims", []):
-        if claim["id"] in seen:
-            raise InputError(f"claims: the id {claim['id']!r} stands twice")
-        seen.add(claim["id"])
         ((predicate, options),) = claim["test"].items()
         place = f"claims.{claim['id']}"
         with at(place):
@@ -88,6 +81,16 @@ def outputs(study):
         for item in options.get("order", []):
             for condition in item if isinstance(item, list) else [item]:
                 where(f"{place}.order", condition)
+
+
+def _unique(body):
+    deviations, ids = body.get("deviations", []), [claim["id"] for claim in body.get("claims", [])]
+    for index, sentence in enumerate(deviations):
+        if (first := deviations.index(sentence)) < index:
+            raise InputError(f"deviations.{index}: the same as deviations.{first}: remove one of the two")
+    for index, name in enumerate(ids):
+        if name in ids[:index]:
+            raise InputError(f"claims: the id {name!r} stands twice")
 
 
 def _complete(parts):

@@ -24,6 +24,9 @@ def lines(study, scale):
             found.append(f"{part}: {_part(shared)}, and what is compared")
     for axis in runs[0].labels:
         labels = list(dict.fromkeys(str(run.labels[axis]) for run in runs))
+        if axis == "trial":
+            found.append(f"random search: {len(labels)} trials, drawn anew at each seed")
+            continue
         many = f"{len(labels)} from {labels[0]} to {labels[-1]}" if len(labels) > 12 else "; ".join(labels)
         found.append(f"compared: {axis.removesuffix('.name')}: {many}")
     seeds = len({run.seed for run in runs})

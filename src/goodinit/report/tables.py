@@ -93,7 +93,7 @@ def frame(study, scale, results):
         tidy[name] = pd.Categorical.from_codes(tidy[name], categories=list(known)).reorder_categories(sorted(known))
     tidy.attrs["complete"] = all(record.path(results, scale, study, job).exists() for job in study.jobs(scale))
     if "choose" in study.body.get("tune", {}):
-        tidy["rank"] = rank(tidy, **study.body["tune"]["choose"])
+        tidy["rank"] = rank(tidy, study.axes, **study.body["tune"]["choose"])
     return tidy
 
 
@@ -118,18 +118,20 @@ def pictures(study, scale, results, metric):
     return pd.DataFrame(rows)
 
 
-def rank(tidy, *, metric, best, at="last"):
-    """Return each row's place, 1 for the best, by its trial's metric among the trials of its seed; ties by trial.
+def rank(tidy, axes, *, metric, best, at="last"):
+    """Return each row's place, 1 for the best, by its trial's metric among the trials of its search; ties by trial.
 
-    Each seed is a random search of its own.  A trial that has no number at that step, because it diverged, stands last.
+    Each seed, and each label of the other axes, is a random search of its own.  A trial that has no number at that
+    step, because it diverged, stands last.
 
     Raises:
         InputError: as in `measure`.
     """
-    runs = tidy[["seed", "trial", "run"]].drop_duplicates().set_index("run").sort_values(["seed", "trial"])
+    search = ["seed", *(axis for axis in axes if axis != "trial")]
+    runs = tidy[[*search, "trial", "run"]].drop_duplicates().set_index("run").sort_values("trial", kind="stable")
     runs["value"] = measure(tidy, metric, at).set_index("run")["value"]
     ordered = runs.sort_values("value", ascending=best == "lowest", kind="stable")  # not a number: last
-    places = ordered.groupby("seed").cumcount() + 1
+    places = ordered.groupby(search, observed=True).cumcount() + 1
     return tidy["run"].astype(str).map(places.rename(index=str)).astype(int).astype("category")
 
 
