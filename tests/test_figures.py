@@ -427,6 +427,12 @@ def test_paths_of_some_labels(frame):
     assert [axis.get_title() for axis in drawn.axes if axis.get_visible()] == ["zeta, 5 points", "Mu, 5 points"]
 
 
+def test_what_is_0_throughout_is_drawn_on_a_logarithmic_axis_without_a_warning(house):
+    _, frame = house.arms({"loss": {"A": np.zeros((3, 4)), "B": np.ones((3, 4))}})
+    drawn = figures.curves(frame, y="loss", hue="condition", log_y=True)
+    assert len(figures.render(drawn, "png")) > 0
+
+
 def test_points_are_runs(house):
     values = np.random.default_rng(0).random((5, 3, 2))
     study, frame = house.trials({"accuracy": values})

@@ -23,7 +23,7 @@ SPREAD = {
     "histogram": "the first is shown",
     "images": "the first is shown",
     "path": "the first is shown",
-    "scatter": "mean, line: one standard deviation",
+    "scatter": "a point for each run",
 }
 
 
@@ -238,7 +238,8 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last"):
     plane.set_yscale("log")
     plane.set_ylabel(_words(x[1]))
     for scale in (first.xaxis, second.xaxis, plane.xaxis, plane.yaxis):
-        scale.set_major_locator(LogLocator(subs=(1, 3)))
+        low, high = scale.get_view_interval()
+        scale.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3)))  # labels side by side
         scale.set_major_formatter("{x:.0e}")
         scale.set_minor_formatter("")
     return figure

@@ -49,7 +49,8 @@ def _line(axis, x, values, log_y, *, label, color, linestyle):
         if log_y:
             low, middle, high = 10**low, 10**middle, 10**high
     axis.plot(x, middle, label=label, linewidth=1.4, color=color, linestyle=linestyle, **marker)
-    axis.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+    if not log_y or (high > 0).any():  # what is 0 throughout has no place on a logarithmic axis
+        axis.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
     return middle
 
 
