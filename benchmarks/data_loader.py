@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from goodinit.methods import curricula, data, initializers, models, objectives, optimizers
+from goodinit.datasets.tensors import Examples, Preprocessing
+from goodinit.methods import curricula, initializers, models, objectives, optimizers
 
 BATCH, COUNT = 128, 5120
 IMAGES = torch.randint(256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -35,8 +36,8 @@ class Pictures(Dataset):
 
 
 def ours(steps):
-    train, generator = data.Examples(IMAGES, LABELS), torch.Generator().manual_seed(2)
-    preprocessing = data.Preprocessing(contrast=55.0, pad=8)
+    train, generator = Examples(IMAGES, LABELS), torch.Generator().manual_seed(2)
+    preprocessing = Preprocessing(contrast=55.0, pad=8)
     for batch in curricula.full(train, batch_size=BATCH, steps=steps, generator=generator):
         yield preprocessing.augment(batch, generator)
 
@@ -44,7 +45,7 @@ def ours(steps):
 def theirs(steps):
     loader = DataLoader(Pictures(), BATCH, shuffle=True, drop_last=True)
     for images, labels in itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), steps):
-        yield data.Examples(images, labels)
+        yield Examples(images, labels)
 
 
 def images_a_second(batches, steps, net=None):

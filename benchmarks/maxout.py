@@ -10,7 +10,8 @@ import time
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from goodinit.methods import data, initialize, models, objectives
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import initializers, models, objectives
 from goodinit.methods.models import fitnet
 
 BATCH = 32
@@ -36,10 +37,10 @@ def main(repeats=15):
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     net = models.fitnet4((3, 32, 32), 10)
-    initialize.he_normal(net, None, generator)
+    initializers.he_normal(net, None, generator)
     net = net.to(memory_format=torch.channels_last)
     images = torch.randn(BATCH, 3, 32, 32, generator=generator)
-    batch = data.Examples(images, torch.randint(10, (BATCH,), generator=generator))
+    batch = Examples(images, torch.randint(10, (BATCH,), generator=generator))
     before, after = (operations(net, batch, way) for way in WAYS)
     ratios = []
     for _ in range(repeats):

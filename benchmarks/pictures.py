@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from goodinit import prepared
+from goodinit.datasets import cache
 
 BATCH, DRAWN = 128, 50
 
@@ -43,12 +43,14 @@ def draw(tree, count):
 def read(root):
     import torch
 
-    from goodinit.methods import curricula, data
+    from goodinit.datasets import sets
+    from goodinit.datasets.tensors import Examples
+    from goodinit.methods import curricula
 
     torch.set_num_threads(1)
-    splits = data.folder(root, None, path="drawn", crop=128, mirror=True)
+    splits = sets.folder(root, None, path="drawn", crop=128, mirror=True)
     steps = 2 * len(splits.train.labels) // BATCH
-    held = data.Examples(*(one.clone() for one in splits.train))
+    held = Examples(*(one.clone() for one in splits.train))
     found = {}
     for (place, train), order in itertools.product(
         {"mapped": splits.train, "in memory": held}.items(), (curricula.full, curricula.streamed)
@@ -76,7 +78,7 @@ def main(arguments=None):
         found = []
         for processes in (1, 2):
             start, before = time.perf_counter(), sum(os.times()[:4])
-            folder = prepared.prepare("folder-drawn-144", root, processes=processes).parent
+            folder = cache.prepare("folder-drawn-144", root, processes=processes).parent
             found.append((count / (time.perf_counter() - start), count / (sum(os.times()[:4]) - before)))
             print("preparing, {} processes: {:,.0f} pictures/s, {:,.0f} a second of a processor's time".format(
                 processes, *found[-1]), flush=True)  # fmt: skip

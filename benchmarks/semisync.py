@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 import goodinit
-from goodinit.methods import data, initializers, models, objectives, optimizers, updates
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import initializers, models, objectives, optimizers, updates
 
 BATCH = 32
 
@@ -77,7 +78,7 @@ def build(part, kind):
     }[kind]()
     # What comes from the convolutions takes part in the backward pass.
     images = torch.randn(BATCH, *shape, generator=generator).requires_grad_(part == "fully-connected")
-    return model, data.Examples(images, torch.randint(10, (BATCH,), generator=generator)), update
+    return model, Examples(images, torch.randint(10, (BATCH,), generator=generator)), update
 
 
 def step(model, batch, update):

@@ -5,7 +5,8 @@ import time
 
 import torch
 
-from goodinit import settings, spec
+from goodinit import studies
+from goodinit.studies import settings
 from goodinit.training import trainer
 
 
@@ -19,8 +20,8 @@ def seconds(runs, together):
 
 def main(repeats=5):
     torch.set_num_threads(1)
-    runs = spec.find("configs", "xavier_he/mnist").runs("demo")
-    runs = [spec.Run(runs[0].parts, seed, {}) for seed in range(5)]
+    runs = studies.find("configs", "xavier_he/mnist").runs("demo")
+    runs = [studies.Run(runs[0].parts, seed, {}) for seed in range(5)]
     seconds(runs, 5)  # the data are prepared, the caches warm
     ratios = [seconds(runs, 1) / seconds(runs, 5) for _ in range(repeats)]
     print(f"five in turn / five together: {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")

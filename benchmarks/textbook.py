@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 
-from goodinit import record, settings, spec
+from goodinit import records, studies
+from goodinit.studies import settings
 
 
 def measure(study, scale, results):
@@ -18,7 +19,7 @@ def measure(study, scale, results):
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "goodinit", *command], check=True, stderr=subprocess.DEVNULL)
     seconds = {"starting": time.perf_counter() - start}
-    runs = record.read(record.path(results, scale, study, job))
+    runs = records.read(records.path(results, scale, study, job))
     for what in ("training", "evaluating", "diagnosing"):
         seconds[what] = sum(run.seconds[what] for run in runs)
         seconds["starting"] -= seconds[what]
@@ -29,7 +30,7 @@ def main():
     scale = "laptop" if (settings.data_root() / "MNIST").is_dir() else "demo"
     print(f"{scale} scale{'':20}  updates/s  starting  training  evaluating  diagnosing")
     with tempfile.TemporaryDirectory() as results:
-        for study in spec.studies("configs", ["textbook"]):
+        for study in studies.load_all("configs", ["textbook"]):
             updates, seconds = measure(study, scale, results)
             whole = sum(seconds.values())
             shares = "  ".join(f"{seconds[what] / whole:8.0%}" for what in seconds)

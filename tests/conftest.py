@@ -14,7 +14,7 @@ import pytest
 import torch
 import yaml
 
-from goodinit import record, spec
+from goodinit import records, studies
 from goodinit.report import tables
 
 # What `make test` runs is the same every time: only the examples that are written down.  `make test-all` draws others:
@@ -61,17 +61,17 @@ class House:
         file.parent.mkdir(parents=True, exist_ok=True)
         body = {key: value for key, value in (STUDY | changes).items() if value is not None}
         file.write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
-        return spec.load(file)
+        return studies.load(file)
 
     def files(self, study, scale="laptop"):
         """Return where the records of the study's jobs are."""
-        return [record.path(self.results, scale, study, job) for job in study.jobs(scale)]
+        return [records.path(self.results, scale, study, job) for job in study.jobs(scale)]
 
     def fill(self, study, numbers, scale="laptop", jobs=slice(None), **changes):
         """Write the records of some jobs; `numbers(run)` gives a run's {metric: Series}."""
         for job in study.jobs(scale)[jobs]:
             made = [self.run_record(run, numbers(run), **changes) for run in job.runs]
-            record.write(record.path(self.results, scale, study, job), made)
+            records.write(records.path(self.results, scale, study, job), made)
 
     def frame(self, study, numbers, scale="laptop"):
         """Return the frame of a study whose runs all have these numbers."""
@@ -95,7 +95,7 @@ class House:
         def numbers(run):
             found = {name: arms[run.labels["condition"]][run.seed] for name, arms in metrics.items()}
             return {
-                name: record.Series(np.arange(1, len(own) + 1), own, ("layer",)[: own.ndim - 1])
+                name: records.Series(np.arange(1, len(own) + 1), own, ("layer",)[: own.ndim - 1])
                 for name, own in found.items()
             }
 
@@ -114,7 +114,7 @@ class House:
 
         def numbers(run):
             place = run.labels["trial"] - 1, run.seed
-            return {name: record.Series(np.array([1, 2]), np.asarray(own)[place]) for name, own in metrics.items()}
+            return {name: records.Series(np.array([1, 2]), np.asarray(own)[place]) for name, own in metrics.items()}
 
         return study, self.frame(study, numbers, scale)
 
@@ -122,14 +122,16 @@ class House:
     def run_record(run, series, **changes):
         """Return a run's record with these numbers."""
         words = {
-            "filled": spec.fill(run.parts),
+            "filled": studies.fill(run.parts),
             "status": "finished",
             "diverged_at": None,
             "steps": 4,
             "seconds": {"training": 0.5},
             "provenance": {"device": "cpu", "commit": None},
         }
-        return record.RunRecord(**{"id": run.id, "seed": run.seed, "parts": run.parts} | words | changes, series=series)
+        return records.RunRecord(
+            **{"id": run.id, "seed": run.seed, "parts": run.parts} | words | changes, series=series
+        )
 
 
 def _copy_project(folder, study):
@@ -211,7 +213,7 @@ def read_only():
 
 
 @pytest.fixture
-def cache(tmp_path_factory, monkeypatch):
+def user_cache(tmp_path_factory, monkeypatch):
     """Return the package's folder in a user's cache; it does not exist yet."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))

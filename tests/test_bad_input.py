@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import record, settings
-from goodinit.cli import main
+from goodinit.cli.main import main
 from goodinit.errors import InputError
+from goodinit.records import storage
+from goodinit.studies import settings
 
 STUDY = """\
 title: A title
@@ -278,7 +279,7 @@ def sealed(change):
 
     def changed(content):
         text = json.loads(change(content))
-        return json.dumps(text | {"sha256": record._checksum(text)}).encode()
+        return json.dumps(text | {"sha256": storage._checksum(text)}).encode()
 
     return changed
 

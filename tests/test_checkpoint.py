@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from goodinit import record, spec
+from goodinit import records, studies
 from goodinit.training import checkpoint, trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
@@ -73,7 +73,7 @@ CASES = {
 
 def _runs(changes, seeds=2):
     parts = copy.deepcopy(MLP) | changes
-    return [spec.Run(parts, seed, {}) for seed in range(seeds)]
+    return [studies.Run(parts, seed, {}) for seed in range(seeds)]
 
 
 class _Patience:
@@ -90,7 +90,7 @@ class _Patience:
 def _interrupted(runs, data_root, file, times):
     """Return the records of runs that were stopped every so many updates, and how often they were."""
     for stops in itertools.count():
-        found = record.known(file)
+        found = records.known(file)
         missing = [run for run in runs if run.id not in found]
         try:
             with Checkpoint(file, minutes=1e9, asked=_Patience(times)) as kept:
@@ -139,7 +139,7 @@ def test_what_ended_is_kept_when_something_goes_wrong(data_root, tmp_path):
     with contextlib.suppress(MemoryError), Checkpoint(tmp_path / "job.json", 1e9) as kept:
         list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=kept))
         raise MemoryError
-    assert record.known(tmp_path / "job.json").keys() == {runs[0].id}
+    assert records.known(tmp_path / "job.json").keys() == {runs[0].id}
 
 
 def _stopped(runs, data_root, file, times=5):
@@ -156,7 +156,7 @@ def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkey
 
 
 def _other_id(runs):
-    return [spec.Run(runs[0].parts, 7, {})]
+    return [studies.Run(runs[0].parts, 7, {})]
 
 
 @pytest.mark.parametrize(

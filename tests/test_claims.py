@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from goodinit import cli
+from goodinit.cli.main import main
 from goodinit.errors import InputError
 from goodinit.report import claims, pages, tables
 
@@ -226,9 +226,9 @@ def test_trend_is_the_mean_of_ratios_paired_by_seed(house):
 
 
 def test_agrees_predicts_one_more_value(house):
-    found = claims.agrees(_frame(house, {"A": [1, 2, 3, 4, 5]}), **LOSS, **ONE_RUN, reported=3)
+    found = claims.agrees(_frame(house, {"A": [1, 2, 3, 4, 5]}), 3, **LOSS, **ONE_RUN)
     assert (found.estimate, found.low, found.high, found.n) == pytest.approx((3, 3 - HALF, 3 + HALF, 5))
-    few = claims.agrees(_frame(house, {"A": [1, 2]}), **LOSS, **ONE_RUN, reported=3)
+    few = claims.agrees(_frame(house, {"A": [1, 2]}), 3, **LOSS, **ONE_RUN)
     assert few.estimate == 1.5
     assert math.isnan(few.low)
 
@@ -236,21 +236,21 @@ def test_agrees_predicts_one_more_value(house):
 def test_agrees_looks_back_as_far_as_its_window(house):
     steps = [[90.0, 1.0, 4.0, -70.0], [-80.0, 2.0, 5.0, 60.0], [70.0, 3.0, 6.0, 50.0]]
     frame = _frame(house, {"A": steps})
-    found = claims.agrees(frame, **LOSS, where={"condition": "A"}, at=3, window=2, reported=9)
+    found = claims.agrees(frame, 9, **LOSS, where={"condition": "A"}, at=3, window=2)
     half = 2.5705818366147395 * math.sqrt(3.5) * math.sqrt(1 + 1 / 6)  # t with 5 degrees of freedom; of 1 to 6
     assert (found.estimate, found.low, found.high) == pytest.approx((3.5, 3.5 - half, 3.5 + half))
     assert (found.n, found.verdict) == (3, "contradicted")
-    narrow = claims.agrees(frame, **LOSS, where={"condition": "A"}, at=3, reported=5)
+    narrow = claims.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3)
     half = 4.302652729911275 * math.sqrt(1 + 1 / 3)  # t with 2 degrees of freedom; of 4 to 6
     assert (narrow.estimate, narrow.low, narrow.high, narrow.n) == pytest.approx((5, 5 - half, 5 + half, 3))
     with pytest.raises(tables.NotRun):
-        claims.agrees(frame, **LOSS, where={"condition": "A"}, at=3, window=4, reported=5)
+        claims.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3, window=4)
 
 
 def test_agrees_counts_the_seeds_that_came_so_far(house):
     frame = _frame(house, {"A": [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]})
     early = frame[(frame["seed"] == 0) | (frame["step"] == 1)]
-    found = claims.agrees(early, **LOSS, where={"condition": "A"}, at=2, reported=99)
+    found = claims.agrees(early, 99, **LOSS, where={"condition": "A"}, at=2)
     assert (found.n, found.verdict) == (1, "inconclusive")
 
 
@@ -416,7 +416,7 @@ def test_command_writes_the_same_verdicts_twice(house, capsys):
     arguments += ["--figures", str(house.figures)]
     written = []
     for _ in range(2):
-        cli.main(["claims", *arguments])
+        main(["claims", *arguments])
         assert "2 replicated" in capsys.readouterr().out
         files = [house.results / "laptop" / name for name in ("claims.csv", "claims.md")]
         written.append([file.read_bytes() for file in files])

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from goodinit import catalog, cli, commands, prepared, spec
+from goodinit import studies
+from goodinit.cli import commands
+from goodinit.cli.main import main
+from goodinit.datasets import cache, catalog
 from goodinit.errors import InputError
 from goodinit.report import costs
 from goodinit.training import cost
@@ -25,7 +28,7 @@ BACKWARD = 2 * (784 * 100 + 2 * 100 * 10)
 
 
 def _of(**changes):
-    return cost.of([spec.Run(PARTS | changes, seed, {}) for seed in range(2)])
+    return cost.of([studies.Run(PARTS | changes, seed, {}) for seed in range(2)])
 
 
 def test_operations_and_memory_are_those_counted_by_hand():
@@ -40,9 +43,9 @@ def test_operations_and_memory_are_those_counted_by_hand():
 
 def test_memory_grows_with_the_batch_but_for_weights_and_images():
     parts = PARTS | {"training": PARTS["training"] | {"evaluate_on": []}}
-    small, large, larger = (cost.of([spec.Run(parts, 0, {})], size).memory for size in (100, 200, 300))
+    small, large, larger = (cost.of([studies.Run(parts, 0, {})], size).memory for size in (100, 200, 300))
     assert larger - large == large - small >= 100 * 4 * 100
-    assert cost.of([spec.Run(PARTS, 0, {})], 50) == cost.of([spec.Run(PARTS, 0, {})])
+    assert cost.of([studies.Run(PARTS, 0, {})], 50) == cost.of([studies.Run(PARTS, 0, {})])
 
 
 def test_dropout_costs_nothing():
@@ -76,12 +79,12 @@ def test_fitnet4_costs_what_its_layers_say():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("scale", spec.SCALES[1:])
+@pytest.mark.parametrize("scale", studies.SCALES[1:])
 def test_the_committed_estimates_are_today_s(scale):
     committed = Path("results", scale, "costs.csv").read_text().splitlines()[1:]
-    studies = spec.studies("configs")
-    assert len(committed) == len(studies)
-    for study, row in zip(studies, committed, strict=True):
+    every = studies.load_all("configs")
+    assert len(committed) == len(every)
+    for study, row in zip(every, committed, strict=True):
         runs = study.runs(scale)
         found = cost.of(runs)
         assert row == ",".join(map(str, costs.Estimate.of(study, runs, found.operations, found.memory)))
@@ -89,14 +92,14 @@ def test_the_committed_estimates_are_today_s(scale):
 
 @pytest.mark.slow
 def test_smaller_batches_take_less_memory():
-    for study in spec.studies("configs"):
+    for study in studies.load_all("configs"):
         runs = study.runs("demo")[:2]
         assert cost.of(runs, 2).memory <= cost.of(runs).memory
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
 def test_sizes_are_those_of_the_prepared_sets(name, data_root):
-    arrays, _ = prepared.load(name, str(data_root))
+    arrays, _ = cache.load(name, str(data_root))
     shape, classes, train_examples, test_examples = catalog.SIZES[name]
     assert [array.shape for array in arrays[::2]] == [(train_examples, *shape), (test_examples, *shape)]
     assert set(arrays[1]) == set(range(classes))
@@ -107,7 +110,7 @@ def test_parameters_are_counted_once(capsys):
     parts = PARTS | {"model": model, "training": {"steps": 0}, "data": {"name": "mnist", "train_examples": 1,
                                                                         "test_examples": 1}}  # fmt: skip
     weights = 4 * (784 * 2000 + 2000 + 2000 * 10 + 10)
-    assert weights < cost.of([spec.Run(parts, 0, {})], 1).memory < 1.01 * weights
+    assert weights < cost.of([studies.Run(parts, 0, {})], 1).memory < 1.01 * weights
 
 
 def test_memory_does_not_depend_on_when_garbage_is_collected():
@@ -115,7 +118,7 @@ def test_memory_does_not_depend_on_when_garbage_is_collected():
     model = {"name": "resnet_vae", "blocks": 6, "width": 8, "latent": 8, "checkpointing": True}
     data = {"name": "cifar10", "size": 64}
     parts = PARTS | {"model": model, "objective": {"name": "elbo"}, "data": data}
-    run = spec.Run(parts | {"training": {"steps": 1, "batch_size": 50, "evaluate_on": []}}, 0, {})
+    run = studies.Run(parts | {"training": {"steps": 1, "batch_size": 50, "evaluate_on": []}}, 0, {})
     found = []
     for threshold in (0, 50, 2000):
         before = gc.get_threshold()
@@ -132,16 +135,16 @@ def test_seconds_grow_with_updates_and_evaluations(monkeypatch):
     """What is timed is one update and one evaluation of a model; a run's time follows from its numbers of both."""
     monkeypatch.setattr(cost, "_timed", lambda *_: (2.0, 0.5))
     training = {"steps": 30, "batch_size": 100, "evaluate_every": 10, "evaluate_on": ["test"]}
-    run = spec.Run(PARTS | {"data": {"name": "mnist", "test_examples": 7}, "training": training}, 0, {})
+    run = studies.Run(PARTS | {"data": {"name": "mnist", "test_examples": 7}, "training": training}, 0, {})
     assert cost.seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 5 * 0.5
     assert cost.seconds([run, run], torch.device("cpu")) == 2 * cost.seconds([run], torch.device("cpu"))
-    untrained = spec.Run(run.parts | {"training": {"steps": 0, "evaluate_on": []}}, 0, {})
+    untrained = studies.Run(run.parts | {"training": {"steps": 0, "evaluate_on": []}}, 0, {})
     assert cost.seconds([untrained], torch.device("cpu")) == 0
 
 
 @pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
 def test_every_kind_of_model_can_be_timed(study):
-    runs = spec.find("configs", study).runs("demo")[:1]
+    runs = studies.find("configs", study).runs("demo")[:1]
     cost._timed.cache_clear()
     assert cost.seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
 
@@ -155,34 +158,34 @@ def test_a_time_has_the_unit_that_fits(seconds, expected):
 
 
 def test_a_timed_estimate_says_so(capsys):
-    cli.main(["estimate", "xavier_he/mnist", "--timed"])
+    main(["estimate", "xavier_he/mnist", "--timed"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "demo scale, a few updates of each model timed on cpu, one thread"
     assert float(re.search(r"([\d.]+) seconds", lines[2])[1]) > 0
     with pytest.raises(SystemExit):
-        cli.main(["estimate", "xavier_he/mnist", "--timed", "--rate", "2"])
+        main(["estimate", "xavier_he/mnist", "--timed", "--rate", "2"])
     assert "give one of them" in capsys.readouterr().err
 
 
 def test_runs_that_studies_share_are_counted_once(capsys):
-    cli.main(["estimate", "lsuv/cifar10_fitnet4", "lsuv/batch_norm", "--scale", "paper", "--rate", "20"])
+    main(["estimate", "lsuv/cifar10_fitnet4", "lsuv/batch_norm", "--scale", "paper", "--rate", "20"])
     grid, normalized, both = (line.split() for line in capsys.readouterr().out.splitlines()[2:])
-    ids = [{run.id for run in spec.find("configs", line[0]).runs("paper")} for line in (grid, normalized)]
+    ids = [{run.id for run in studies.find("configs", line[0]).runs("paper")} for line in (grid, normalized)]
     assert int(both[4]) == len(ids[0] | ids[1])
     assert float(both[5]) <= float(grid[2]) + float(normalized[2])
 
 
 def test_a_batch_too_small_for_a_net_is_a_dash(capsys):
-    cli.main(["estimate", "semisync/table1", "--scale", "laptop", "--rate", "20"])
+    main(["estimate", "semisync/table1", "--scale", "laptop", "--rate", "20"])
     assert re.search(r"MiB, -, \d+, \d+$", capsys.readouterr().out.splitlines()[2])
 
 
 def test_the_command_prints_a_line_for_each_study(capsys):
-    cli.main(["estimate", "textbook", "--scale", "paper", "--rate", "20"])
+    main(["estimate", "textbook", "--scale", "paper", "--rate", "20"])
     lines = capsys.readouterr().out.splitlines()
     assert "20 TFLOP/s (as given)" in lines[0]
     assert [line.split()[0] for line in lines[2:-1]] == [
-        f"textbook/{study.name}" for study in spec.studies("configs", ["textbook"])
+        f"textbook/{study.name}" for study in studies.load_all("configs", ["textbook"])
     ]
     assert lines[-1].startswith("all")
 
@@ -192,7 +195,7 @@ def test_a_cluster_is_asked_for_what_the_published_scale_needs():
     """Memory, were there no GPU to hold it, and time on a device that reaches a tenth of a large one's rate."""
     rule = (Path("workflow") / "train.smk").read_text()
     defaults = {name: int(amount) for name, amount in re.findall(r'requested\("(\w+)", (\d+)\)', rule)}
-    for study in spec.studies("configs"):
+    for study in studies.load_all("configs"):
         requested = defaults | study.scaled("resources", "paper", {})
         for job in study.jobs("paper"):
             if job.runs[0].seed > 0:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from goodinit import spec
-from goodinit.methods import curricula, data
+from goodinit import studies
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import curricula
 from goodinit.training import trainer
 
 SELECTIONS = list(curricula.SELECTIONS)
@@ -20,7 +21,7 @@ def _generator(seed=0):
 def _examples(count=200, classes=4, size=8, seed=0):
     images = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=_generator(seed))
     images[:, :, 0, 0] = torch.arange(count)[:, None]  # tells the examples apart
-    return data.Examples(images, torch.randint(classes, (count,), generator=_generator(seed + 1)))
+    return Examples(images, torch.randint(classes, (count,), generator=_generator(seed + 1)))
 
 
 def _progressive(train, seed=0, **options):
@@ -66,7 +67,7 @@ def test_on_everything_the_batches_are_those_of_training_without_a_subset(select
 
 def test_balanced_subsets_have_as_many_of_each_class_as_there_are():
     labels = torch.tensor([0] * 150 + [1] * 40 + [2] * 10)
-    train = data.Examples(_examples().images, labels)
+    train = Examples(_examples().images, labels)
     subset = _progressive(train, selection="class_balanced").subset
     assert labels[subset[:21]].bincount().tolist() == [7, 7, 7]
     assert labels[subset].bincount().tolist() == [50, 40, 10]
@@ -100,7 +101,7 @@ def test_herding_is_the_nearest_mean_by_brute_force():
 
 
 def test_images_alike_are_not_taken_twice():
-    train = data.Examples(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
+    train = Examples(torch.zeros(20, 3, 8, 8, dtype=torch.uint8), torch.zeros(20, dtype=torch.int64))
     for selection in SELECTIONS:
         subset = _progressive(train, selection=selection, fractions=[0.5], stage_steps=[1]).subset
         assert len(subset.unique()) == 10
@@ -144,7 +145,7 @@ PARTS = {
 
 
 def _run(data_root, seed=0, training=PARTS["training"], **course):
-    run = spec.Run(PARTS | {"curriculum": course, "training": training}, seed, {})
+    run = studies.Run(PARTS | {"curriculum": course, "training": training}, seed, {})
     (found,) = trainer.execute([run], data_root=str(data_root), device=torch.device("cpu"))
     return found
 

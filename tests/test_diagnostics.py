@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from goodinit.methods import data, diagnostics, initializers, models, objectives, optimizers, updates
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import diagnostics, initializers, models, objectives, optimizers, updates
 
 
 def _generator(seed=0):
@@ -14,7 +15,7 @@ def _generator(seed=0):
 
 
 def _batch(inputs):
-    return data.Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64))
+    return Examples(inputs, torch.zeros(len(inputs), dtype=torch.int64))
 
 
 def _net(activation, std, layers=3, units=50):
@@ -111,7 +112,7 @@ def test_gradients_are_those_of_backpropagation_by_hand():
 
 def test_gradients_of_the_loss_are_those_of_the_parameters():
     net, labels = _net("tanh", 0.2), torch.arange(40) % 50
-    batch = data.Examples(torch.randn(40, 50, generator=_generator(1)), labels)
+    batch = Examples(torch.randn(40, 50, generator=_generator(1)), labels)
     with diagnostics.gradients(net, batch, _generator(), source="cross_entropy", examples=30) as observe:
         found = observe(0)
     functional.cross_entropy(net(batch.images[:30]), labels[:30]).backward()
@@ -120,7 +121,7 @@ def test_gradients_of_the_loss_are_those_of_the_parameters():
 
 
 def test_gradients_are_those_before_a_non_linearity_that_works_in_place():
-    batch = data.Examples(torch.randn(20, 3, 8, 8, generator=_generator(1)), torch.arange(20) % 10)
+    batch = Examples(torch.randn(20, 3, 8, 8, generator=_generator(1)), torch.arange(20) % 10)
     nets = [models.convnet3((3, 8, 8), 10, channels=[4, 5, 6]) for _ in range(2)]
     nets[1].load_state_dict(nets[0].state_dict())
     for layer in nets[1]:
@@ -135,7 +136,7 @@ def test_gradients_are_those_before_a_non_linearity_that_works_in_place():
 
 def test_a_look_at_neurons_that_take_turns_sees_all_of_them():
     net = _net("tanh", 0.2, units=49)
-    batch = data.Examples(torch.randn(40, 49, generator=_generator(1)), torch.arange(40))
+    batch = Examples(torch.randn(40, 49, generator=_generator(1)), torch.arange(40))
     with diagnostics.gradients(net, batch, _generator()) as observe:
         expected = observe(0)["weight_gradient_variance"]
     optimizer = optimizers.momentum(net.named_parameters(), lr=0.1)
@@ -174,7 +175,7 @@ def _classifier(dtype=torch.float64, **options):
 
 def _labelled(count):
     images = torch.randn(count, 6, generator=_generator(2), dtype=torch.float64)
-    return data.Examples(images, torch.arange(count) % 3)
+    return Examples(images, torch.arange(count) % 3)
 
 
 def _check(net, batch, **options):
@@ -230,7 +231,7 @@ def test_a_check_leaves_everything_as_it_was(training):
     before = {name: value.clone() for name, value in net.state_dict().items()}
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    _check(net, data.Examples(_labelled(20).images.float(), _labelled(20).labels))
+    _check(net, Examples(_labelled(20).images.float(), _labelled(20).labels))
     after = net.state_dict()
     assert all(torch.equal(value, after[name]) and value.dtype == after[name].dtype for name, value in before.items())
     assert net.training == training
@@ -267,7 +268,7 @@ def _convolutional():
 
 
 def _pictures(count=12):
-    return data.Examples(torch.randn(count, 2, 6, 6, generator=_generator(3)), torch.arange(count) % 5)
+    return Examples(torch.randn(count, 2, 6, 6, generator=_generator(3)), torch.arange(count) % 5)
 
 
 def _outputs(net, batch, **options):
@@ -298,7 +299,7 @@ def test_layer_outputs_by_hand_with_dropout_off(examples):
 def test_layer_outputs_of_a_maxout_net_are_those_of_every_piece():
     net = models.fitnet_mnist((1, 28, 28), 10)
     initializers.lecun_normal(net, None, _generator())
-    batch = data.Examples(torch.randn(8, 1, 28, 28, generator=_generator(1)), torch.arange(8))
+    batch = Examples(torch.randn(8, 1, 28, 28, generator=_generator(1)), torch.arange(8))
     found = _outputs(net, batch)
     with torch.no_grad():
         pieces = [piece(batch.images) for piece in net[0].pieces]

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torchvision import datasets
 
-from goodinit import catalog, prepared
+from goodinit.datasets import cache, catalog
 
 
 def _jpeg():
@@ -82,7 +82,7 @@ ARCHIVES = {  # what puts an archive, the shape of the images, and what unpackin
 @pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewhere(
-    tmp_path, cache, place_of, read_only, monkeypatch, name, unpacked
+    tmp_path, user_cache, place_of, read_only, monkeypatch, name, unpacked
 ):
     def no_network(*arguments, **more):
         raise AssertionError("nothing is to be downloaded")
@@ -94,12 +94,12 @@ def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewh
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     options = {"processes": 1} if name.startswith("imagenette") else {}
     if unpacked:
-        prepared.prepare(name, tmp_path, **options)
+        cache.prepare(name, tmp_path, **options)
         shutil.rmtree(tmp_path / "prepared")
     with read_only(tmp_path):
-        manifest = prepared.prepare(name, tmp_path, **options)
-        (images, *_), _ = prepared.load(name, str(tmp_path))
-    place = place_of(cache, tmp_path)
+        manifest = cache.prepare(name, tmp_path, **options)
+        (images, *_), _ = cache.load(name, str(tmp_path))
+    place = place_of(user_cache, tmp_path)
     assert images.shape == shape
     assert manifest == place / "prepared" / name / "manifest.json"
     assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *(left if not unpacked else [])])

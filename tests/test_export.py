@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from rocrate.rocrate import ROCrate
 
-from goodinit import cli, record
+from goodinit import records
+from goodinit.cli.main import main
 from goodinit.report import build
 
 PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, "device": "cpu", "threads": 1}
@@ -16,7 +17,7 @@ PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, 
 def crate(house, tmp_path):
     """Return the arguments of the command, and the study whose records are exported."""
     study = house.study(figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
-    numbers = {"loss": record.Series(np.arange(1, 5), np.arange(4.0))}
+    numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
     house.fill(study, lambda run: numbers, provenance=PACKAGES)
     (house.configs / "works.yaml").write_text(
         "work: {title: On Works, kind: paper, author: 'A. One, B. Two', year: 2020, where: here}"
@@ -30,7 +31,7 @@ def test_everything_is_in_it_and_can_be_read(crate, house, tmp_path, capsys):
     words, study = crate
     hidden = house.files(study)[0].with_name(".unfinished.json")
     hidden.write_text("not a record")
-    cli.main(words)
+    main(words)
     said = capsys.readouterr().out
     found = ROCrate(tmp_path / "out" / "it.zip")
     names = {entity.id for entity in found.data_entities}
@@ -49,7 +50,7 @@ def test_everything_is_in_it_and_can_be_read(crate, house, tmp_path, capsys):
 
 def test_each_record_names_what_made_it(crate, house, tmp_path):
     words, study = crate
-    cli.main(words)
+    main(words)
     found = ROCrate(tmp_path / "out" / "it.zip")
     actions = found.get_by_type("CreateAction")
     assert len(actions) == len(study.jobs("laptop"))
@@ -65,10 +66,10 @@ def test_each_record_names_what_made_it(crate, house, tmp_path):
 def test_nothing_is_written_where_a_record_is_damaged_or_there_is_none(crate, house, tmp_path, capsys):
     words, study = crate
     with pytest.raises(SystemExit):
-        cli.main([*words, "--scale", "paper"])
+        main([*words, "--scale", "paper"])
     assert "nothing was run at paper scale" in capsys.readouterr().err
     house.files(study)[0].with_suffix(".npz").write_bytes(b"")
     with pytest.raises(SystemExit):
-        cli.main(words)
+        main(words)
     assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -21,8 +21,10 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import cli, record
+from goodinit import records
+from goodinit.cli.main import main
 from goodinit.errors import InputError
+from goodinit.records import storage
 
 pytestmark = pytest.mark.slow
 
@@ -101,7 +103,7 @@ def _do(folder, lines, prelude):
     os.environ.pop("GOODINIT_DATA", None)
     prelude()
     for line in lines:
-        cli.main(line)
+        main(line)
 
 
 def _nothing():
@@ -162,7 +164,7 @@ def _assert_whole(folder, undisturbed):
     """What can be seen is what there is in the end: records can be read, everything else has its last byte."""
     for name, file in _visible(folder).items():
         if "/runs/" in name and file.suffix == ".json":
-            record.read(file)
+            records.read(file)
         else:
             assert file.read_bytes() == (undisturbed[0] / name).read_bytes(), name
 
@@ -381,7 +383,7 @@ def test_records_truncated_or_edited(folder, undisturbed, tally):
             with tally(fault):
                 file.write_bytes(content)
                 with pytest.raises(InputError, match=r"delete .* and train again") as refused:
-                    record.read(text)
+                    records.read(text)
                 assert "\n" not in str(refused.value)
                 file.write_bytes(before)
     _assert_the_same(folder, undisturbed)
@@ -397,7 +399,7 @@ def test_a_record_of_other_code(folder, undisturbed, tally):
             assert parts
             for part in parts:
                 part[option] = value
-            file.write_text(json.dumps(text | {"sha256": record._checksum(text)}))
+            file.write_text(json.dumps(text | {"sha256": storage._checksum(text)}))
             status, said = _finish(folder, [TRAIN])
             assert status == 2
             _assert_one_line(said, f".{option} was {value}", "delete the record and train again")

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from goodinit import cli, record
+from goodinit import records
+from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import claims, figures, glance, marks, style, tables
+from goodinit.report import claims, figures, marks, style, tables, verdict_chart
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
@@ -49,14 +50,14 @@ def _numbers(run):
     spread[:, 1] *= run.labels["init"] != "zeta"
     counts = np.stack([np.ones((3, 6)), np.roll(LAST, place + run.seed, axis=1)])
     return {
-        "loss": record.Series(np.arange(1, 41), place + noise.random(40)),
-        "test_loss": record.Series(np.array([1, 20, 40]), 3 * place + noise.random(3)),
-        "rate": record.Series(np.array([0]), np.array([10.0**-place])),
-        "decay": record.Series(np.array([0]), np.array([2.0**-place])),
-        "position": record.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
-        "spread": record.Series(np.array([0, 4]), spread, ("layer",)),
-        "count": record.Series(np.array([0, 4]), counts, ("layer", "bin")),
-        "edge": record.Series(np.array([0, 4]), np.broadcast_to(np.arange(6) / 6, (2, 3, 6)), ("layer", "bin")),
+        "loss": records.Series(np.arange(1, 41), place + noise.random(40)),
+        "test_loss": records.Series(np.array([1, 20, 40]), 3 * place + noise.random(3)),
+        "rate": records.Series(np.array([0]), np.array([10.0**-place])),
+        "decay": records.Series(np.array([0]), np.array([2.0**-place])),
+        "position": records.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
+        "spread": records.Series(np.array([0, 4]), spread, ("layer",)),
+        "count": records.Series(np.array([0, 4]), counts, ("layer", "bin")),
+        "edge": records.Series(np.array([0, 4]), np.broadcast_to(np.arange(6) / 6, (2, 3, 6)), ("layer", "bin")),
     }
 
 
@@ -236,7 +237,7 @@ def test_a_figure_of_nothing_finite_is_drawn(house, lost, log_y):
 def test_what_diverged_in_one_panel_is_named_there(house):
     def numbers(run):
         lost = run.labels == {"model.activation": "relu", "init": "zeta"}
-        return {"loss": record.Series(np.arange(4), np.full(4, np.nan if lost else 1.0))}
+        return {"loss": records.Series(np.arange(4), np.full(4, np.nan if lost else 1.0))}
 
     drawn = figures.curves(house.frame(house.study(), numbers), y="loss", hue="init", col="model.activation")
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == INITS
@@ -249,14 +250,14 @@ def test_a_run_that_stopped_at_a_bound_ends_at_a_cross_on_the_edge(house):
     def numbers(run):
         diverged = run.labels["init"] == "he_normal" and run.seed == 1
         steps = np.arange(1, 4 if diverged else 7)
-        return {"loss": record.Series(steps, 10.0 ** (steps * diverged))}
+        return {"loss": records.Series(steps, 10.0 ** (steps * diverged))}
 
     made = [
         house.run_record(run, numbers(run), status="finished" if len(numbers(run)["loss"].steps) == 6 else "diverged")
         for run in study.runs("laptop")
     ]
     (file,) = house.files(study)
-    record.write(file, made)
+    records.write(file, made)
     drawn = figures.curves(tables.frame(study, "laptop", house.results), y="loss", hue="init", y_limits=[0, 9])
     (axis,) = drawn.axes
     (cross,) = _crosses(axis)
@@ -277,7 +278,7 @@ def test_a_histogram_of_what_is_not_finite_says_so(house, study):
         series = _numbers(run)
         count, edge = series["count"].values, series["edge"].values.copy()
         count[1, 0], edge[1, 1] = np.nan, np.inf
-        return series | {"edge": record.Series(series["edge"].steps, edge, ("layer", "bin"))}
+        return series | {"edge": records.Series(series["edge"].steps, edge, ("layer", "bin"))}
 
     for status, word in (("finished", "not finite"), ("diverged", "diverged")):
         house.fill(study, numbers, status=status)
@@ -293,7 +294,7 @@ def test_a_path_ends_at_a_cross_where_it_left_the_numbers(house, study):
     ways = {"zeta": [[1, 2], [3, 99], [np.nan, 4]], "alpha": [[np.inf, 0]] * 3, "Mu": [[1, 1], [1e30, -1e30], [0, 0]]}
 
     def numbers(run):
-        return {"position": record.Series(np.arange(3), np.array(ways[run.labels["init"]], float), ("coordinate",))}
+        return {"position": records.Series(np.arange(3), np.array(ways[run.labels["init"]], float), ("coordinate",))}
 
     house.fill(study, numbers)
     drawn = figures.draw(study, "laptop", "way", tables.frame(study, "laptop", house.results))
@@ -336,17 +337,17 @@ def test_pictures_of_a_run_that_diverged_say_so(house):
     options = {"kind": "images", "metric": "seen", "row": "init", "kinds": ["before"]}
     study = house.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal", "orthonormal"]})
     axes = ("kind", "image", "channel", "row", "column")
-    seen = record.Series(np.array([4]), np.zeros((1, 1, 2, 1, 4, 4), np.uint8), axes)
+    seen = records.Series(np.array([4]), np.zeros((1, 1, 2, 1, 4, 4), np.uint8), axes)
     series = {"he_normal": {"seen": seen}, "glorot_normal": {}, "orthonormal": {"seen": seen}}
     made = [
         house.run_record(
             run,
-            series[run.labels["init"]] | {"loss": record.Series(np.arange(4), np.ones(4))},
+            series[run.labels["init"]] | {"loss": records.Series(np.arange(4), np.ones(4))},
             status="finished" if run.labels["init"] == "he_normal" else "diverged",
         )
         for run in study.runs("laptop")
     ]
-    record.write(house.files(study)[0], made)
+    records.write(house.files(study)[0], made)
     drawn = figures.draw(study, "laptop", "seen", tables.pictures(study, "laptop", house.results, "seen"))
     figures.render(drawn, "png")
     names = ["he_normal", "glorot_normal (diverged)", "orthonormal (diverged)"]
@@ -364,9 +365,9 @@ def test_a_verdict_on_what_is_not_finite_says_so(house, estimate):
     reported[0]["verified"] = True
     claim = {"id": "near", "says": "It is near.", "source": "here", "test": test}
     study = house.study(claims=[claim], reported=reported)
-    frame = house.frame(study, lambda run: {"loss": record.Series(np.array([4]), np.array([1.0]))})
+    frame = house.frame(study, lambda run: {"loss": records.Series(np.array([4]), np.array([1.0]))})
     found = claims.judge(study, "laptop", frame).assign(estimate=estimate, low=math.nan, high=math.nan)
-    drawn = glance.verdicts(found, "laptop")
+    drawn = verdict_chart.verdicts(found, "laptop")
     figures.render(drawn, "png")
     names, axis = drawn.axes
     assert "not finite (n=3)" in " ".join(text.get_text() for text in names.texts)
@@ -502,7 +503,7 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
     def numbers(run):
         own = pixels[["he_normal", "glorot_normal"].index(run.labels["init"]), run.seed]
         axes = ("kind", "image", "channel", "row", "column")
-        return {"seen": record.Series(np.array([0, 4]), own, axes), "loss": record.Series(np.arange(4), np.ones(4))}
+        return {"seen": records.Series(np.array([0, 4]), own, axes), "loss": records.Series(np.arange(4), np.ones(4))}
 
     tidy = house.frame(study, numbers)
     assert "seen" not in set(tidy["metric"])
@@ -525,7 +526,7 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
     with pytest.raises(tables.NotRun, match="no records with pictures"):
         tables.pictures(study, "laptop", house.results, "pictures")
     places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
-    cli.main(["figure", "work/study", *places, "--figures", str(house.figures)])
+    main(["figure", "work/study", *places, "--figures", str(house.figures)])
     assert (house.figures / "laptop" / "work" / "study-seen.svg").read_bytes() == svg
 
 

@@ -15,9 +15,10 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from goodinit import record, spec
-from goodinit import settings as config
+from goodinit import records, studies
 from goodinit.errors import InputError
+from goodinit.records import storage
+from goodinit.studies import settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]
@@ -92,16 +93,16 @@ def _assert_one_line(error):
 def _plan(file):
     """Do with a study's file what Snakemake does when it parses, and what a run begins with."""
     try:
-        study = spec.load(file)
+        study = studies.load(file)
     except InputError as error:
         _assert_one_line(error)
         return
-    for scale in spec.SCALES:
+    for scale in studies.SCALES:
         for job in study.jobs(scale)[:3]:
-            place = record.path("results", scale, study, job)
+            place = records.path("results", scale, study, job)
             assert place.parent == Path("results", scale, "runs", study.work, study.name)
             assert ".." not in place.parts
-            assert json.dumps([spec.fill(run.parts) for run in job.runs], allow_nan=False)
+            assert json.dumps([studies.fill(run.parts) for run in job.runs], allow_nan=False)
     for name in study.figures():
         assert Path(name).name == name
 
@@ -169,7 +170,7 @@ def test_documents_that_mean_harm_are_refused(text, tmp_path, monkeypatch):
     file.parent.mkdir()
     file.write_text(text)
     with pytest.raises(InputError) as refused:
-        spec.load(file)
+        studies.load(file)
     _assert_one_line(refused.value)
     assert not (tmp_path / "harm").exists()
 
@@ -181,20 +182,23 @@ def test_documents_that_mean_harm_are_refused(text, tmp_path, monkeypatch):
 @given(settings_=st.dictionaries(st.one_of(st.sampled_from(["scale", "works", "results", "device"]), WORDS), VALUES))
 def test_settings_are_taken_or_refused(settings_):
     try:
-        found = config.check(settings_)
+        found = settings.check(settings_)
     except InputError as error:
         _assert_one_line(error)
     else:
-        assert found["scale"] in spec.SCALES
+        assert found["scale"] in studies.SCALES
 
 
 def test_a_record_that_is_nested_too_deeply_is_refused(tmp_path):
     (tmp_path / "job.json").write_text('{"format": ' + "[" * 100_000)
     with pytest.raises(InputError, match="damaged record"):
-        record.read(tmp_path / "job.json")
+        records.read(tmp_path / "job.json")
 
 
-SERIES = {"loss": record.Series(np.arange(1, 4), np.arange(3.0)), "seen": record.Series(np.array([0]), np.ones((1, 2)))}
+SERIES = {
+    "loss": records.Series(np.arange(1, 4), np.arange(3.0)),
+    "seen": records.Series(np.array([0]), np.ones((1, 2))),
+}
 RUN = {
     "seed": 1, "parts": {"a": {"name": "b"}}, "filled": {"a": {"name": "b", "c": 1}}, "status": "finished",
     "diverged_at": None, "steps": 3, "seconds": {"training": 1.0}, "provenance": {"device": "cpu"},
@@ -205,7 +209,7 @@ def _record_text():
     """Return what a record's two files hold: its text, parsed, and its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "job.json"
-        record.write(file, [record.RunRecord(id=name, series=SERIES, **RUN) for name in ("0a", "0b")])
+        records.write(file, [records.RunRecord(id=name, series=SERIES, **RUN) for name in ("0a", "0b")])
         return json.loads(file.read_text()), file.with_suffix(".npz").read_bytes()
 
 
@@ -220,7 +224,7 @@ TEXT, ARRAYS = _record_text()
 def test_a_record_is_read_or_refused(body, tmp_path):
     """Also one whose checksum was made to fit."""
     try:
-        body = body | {"sha256": record._checksum(body)}
+        body = body | {"sha256": storage._checksum(body)}
         content = json.dumps(body)
     except (TypeError, ValueError, AttributeError):
         content = repr(body)
@@ -228,8 +232,8 @@ def test_a_record_is_read_or_refused(body, tmp_path):
     file.with_suffix(".npz").write_bytes(ARRAYS)
     file.write_text(content, encoding="utf-8", errors="backslashreplace")
     try:
-        runs = record.read(file)
+        runs = records.read(file)
     except InputError as error:
         _assert_one_line(error)
     else:
-        assert all(isinstance(run, record.RunRecord) for run in runs)
+        assert all(isinstance(run, records.RunRecord) for run in runs)

@@ -8,8 +8,9 @@ import threading
 import pytest
 from PIL import Image
 
-from goodinit import cli, decode, prepared
-from goodinit.image_folder import list_pictures
+from goodinit.cli.main import main
+from goodinit.datasets import cache, decode
+from goodinit.datasets.image_folder import list_pictures
 
 LINKS_OUT = {  # a link in train/a, and where it leads; {outside} is a folder beside the image folder
     "up to the part": ("up", ".."),
@@ -112,7 +113,7 @@ def test_folders_that_are_one_or_hold_each_other_are_refused_in_one_line(tree, t
     with pytest.raises(ValueError, match=r"pets.* a picture must not be"):
         list_pictures(tree)
     with pytest.raises(SystemExit):
-        cli.main(["prepare", "folder-pets-8", "--data-root", str(tmp_path), "--processes", "1"])
+        main(["prepare", "folder-pets-8", "--data-root", str(tmp_path), "--processes", "1"])
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert len(error) <= 301
@@ -175,8 +176,8 @@ def test_a_broken_link_counts_as_a_picture_that_cannot_be_read(tree, tmp_path, t
     (tree / "train/a/x").symlink_to("nowhere")
     (tree / "train/b/y.jpg").symlink_to("../a/nowhere")
     assert _listed(tree) == _with("train/a", "x.jpg") | {"train/b": WHOLE["train/b"] | {"y.jpg"}}
-    prepared.prepare("folder-pets-8", tmp_path, processes=1, allowed_bad=0.5)
-    _, facts = prepared.load("folder-pets-8", str(tmp_path))
+    cache.prepare("folder-pets-8", tmp_path, processes=1, allowed_bad=0.5)
+    _, facts = cache.load("folder-pets-8", str(tmp_path))
     assert {one["file"] for one in facts["unreadable"]} == {"train/a/x.jpg", "train/b/y.jpg"}
 
 
@@ -211,11 +212,11 @@ def test_what_is_not_a_regular_file_is_passed_over_and_counted_once(tree, tmp_pa
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("socket.jpg")
         listing = _within(20, list_pictures, tree)
-        _within(20, lambda: prepared.prepare("folder-pets-8", tmp_path, processes=1))
+        _within(20, lambda: cache.prepare("folder-pets-8", tmp_path, processes=1))
     names = ("device.jpg", "fifo", "fifo-link.jpg", "fifo.jpg", "folder-link.jpg", "folder.jpg", "socket.jpg")
     assert listing.irregular == [f"train/a/{name}" for name in names]
     assert _listed(tree) == WHOLE
-    _, facts = prepared.load("folder-pets-8", str(tmp_path))
+    _, facts = cache.load("folder-pets-8", str(tmp_path))
     assert facts["passed_over"] == {"links": 1, "irregular": 7}
     assert facts["train_examples"] == 4
     said = [line for line in capfd.readouterr().err.splitlines() if "passed over" in line]

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import data, diagnostics, initializers, models, objectives
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import diagnostics, initializers, models, objectives
 from goodinit.methods.models import caffe
 
 CAFFENET = {  # weights, as Caffe has them, and the published bias and standard deviation
@@ -60,7 +61,7 @@ def _small(name, width=0.125, **options):
     more = {"units": 24} if name == "caffenet" else {}
     net = getattr(models, name)((3, size, size), 10, width=width, **more, **options)
     images = torch.randn(16, 3, size, size, generator=_generator(1))
-    return net, data.Examples(images, torch.arange(16) % 10)
+    return net, Examples(images, torch.arange(16) % 10)
 
 
 def _outputs(net, images):
@@ -217,7 +218,7 @@ def test_published_weights_and_biases_are_those_the_layers_name(name):
 
 def test_a_model_without_a_published_start_is_refused():
     net, images = models.mlp((6,), 3), torch.randn(4, 6)
-    batch = data.Examples(images, torch.zeros(4, dtype=torch.int64))
+    batch = Examples(images, torch.zeros(4, dtype=torch.int64))
     for start in (
         lambda: initializers.published(net, None, _generator()),
         lambda: initializers.orthonormal(net, None, _generator(), biases="published"),
@@ -256,7 +257,7 @@ def test_measuring_after_a_sum_or_no_non_linearity_is_measuring_the_layer():
     for build, after in ((models.fitresnet4, 10), (models.fitnet_mnist, 0)):
         options = {"activation": "relu"} if after else {}
         net = build((3, 16, 16), 10, dropout=0.0, **options)
-        batch = data.Examples(torch.randn(8, 3, 16, 16, generator=_generator(1)), torch.zeros(8, dtype=torch.int64))
+        batch = Examples(torch.randn(8, 3, 16, 16, generator=_generator(1)), torch.zeros(8, dtype=torch.int64))
         initializers.lsuv(net, batch, _generator(), batches=1, tolerance=0.02, measure="after")
         own = [abs(float(output.var(correction=0)) - 1) <= 0.0201 for _, output, _ in _outputs(net, batch.images)]
         assert own.count(False) == after

@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import curricula, data, diagnostics, initializers, models, objectives, optimizers, updates
+from goodinit.datasets import tensors
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import curricula, diagnostics, initializers, models, objectives, optimizers, updates
 from goodinit.training import loop, stacking
 from goodinit.training.callbacks import Observation, evaluations
 
@@ -22,7 +24,7 @@ def _generator(seed=0):
 
 def _examples(count=200, features=12, seed=0):
     images = torch.randn(count, features, generator=_generator(seed))
-    return data.Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
+    return Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
 
 
 def _net(seed=0, **options):
@@ -42,14 +44,14 @@ def _fit(net, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostic
 
 def test_cross_entropy_by_hand():
     logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    loss, metrics = objectives.cross_entropy(lambda images: images, data.Examples(logits, torch.tensor([0, 1])))
+    loss, metrics = objectives.cross_entropy(lambda images: images, Examples(logits, torch.tensor([0, 1])))
     expected = (np.log(1 + np.exp(-2)) + np.log(2)) / 2
     assert abs(loss - expected) < 1e-6
     assert metrics["accuracy"] == 0.5
 
 
 def _hinge(scores, labels):
-    return objectives.hinge(lambda images: images, data.Examples(scores, labels))
+    return objectives.hinge(lambda images: images, Examples(scores, labels))
 
 
 def test_hinge_by_hand():
@@ -90,7 +92,7 @@ def test_sgd_is_torch_s_bit_by_bit():
 
 
 def test_an_epoch_without_replacement_is_a_permutation():
-    train_set = data.Examples(torch.arange(10.0)[:, None], torch.arange(10))
+    train_set = Examples(torch.arange(10.0)[:, None], torch.arange(10))
     batches = list(curricula.full(train_set, batch_size=3, steps=6, generator=_generator()))
     for epoch in (batches[:3], batches[3:]):
         assert len(torch.cat([batch.labels for batch in epoch]).unique()) == 9
@@ -98,7 +100,7 @@ def test_an_epoch_without_replacement_is_a_permutation():
 
 
 def test_with_replacement_every_draw_is_independent():
-    train_set = data.Examples(torch.zeros(5, 1), torch.arange(5))
+    train_set = Examples(torch.zeros(5, 1), torch.arange(5))
     drawn = torch.stack([batch.labels for batch in curricula.full(
         train_set, batch_size=8, steps=500, generator=_generator(), replacement=True)])  # fmt: skip
     assert drawn.shape == (500, 8)  # more than there are examples
@@ -119,8 +121,8 @@ def test_loss_after_the_update_is_that_of_the_updated_net():
 
 def test_evaluation_is_the_mean_over_all_examples_whatever_the_batches():
     net, examples = _net(), _examples(101)
-    whole = loop.evaluate(net, objectives.cross_entropy, data.batches(examples, 101))
-    parts = loop.evaluate(net, objectives.cross_entropy, data.batches(examples, 7))
+    whole = loop.evaluate(net, objectives.cross_entropy, tensors.batches(examples, 101))
+    parts = loop.evaluate(net, objectives.cross_entropy, tensors.batches(examples, 7))
     assert whole.keys() == {"loss", "accuracy"}
     assert all(abs(whole[name] - parts[name]) < 1e-6 for name in whole)
 
@@ -209,9 +211,9 @@ def test_a_stack_trains_each_net_as_if_alone(activation):
     stacked = stacking.stack(nets)
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curricula.full(_examples(), batch_size=20, steps=40, generator=_generator(seed)) for seed in range(4)]
-    joined = map(data.stack, zip(*orders, strict=True))
+    joined = map(tensors.stack, zip(*orders, strict=True))
     training = loop.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
-    test = [data.stack([batch] * 4) for batch in data.batches(_examples(seed=9), 50)]
+    test = [tensors.stack([batch] * 4) for batch in tensors.batches(_examples(seed=9), 50)]
 
     def evaluate(parts):
         return {f"{part}_loss": loop.evaluate(stacked, objectives.cross_entropy, test)["loss"] for part in parts}
@@ -238,7 +240,7 @@ def test_the_size_of_a_stack_changes_no_bit():
         loop.fit(
             stacked,
             objectives.cross_entropy,
-            map(data.stack, zip(*orders, strict=True)),
+            map(tensors.stack, zip(*orders, strict=True)),
             update,
             loop.Training(steps=20),
         )
@@ -252,7 +254,7 @@ def test_one_diverging_net_does_not_end_the_stack():
     with torch.no_grad():
         stacked[1].weight[0] = float("nan")
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
-    batches = itertools.repeat(data.stack([_examples(), _examples()]), 250)
+    batches = itertools.repeat(tensors.stack([_examples(), _examples()]), 250)
     history = loop.fit(stacked, objectives.cross_entropy, batches, update, loop.Training(steps=250))
     assert history.diverged_at.tolist() == [1, 0]
     assert history.steps == 250

@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import data, initializers, models
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import initializers, models
 
 NETS = {
     "fitnet_mnist": (models.fitnet_mnist, (1, 28, 28), {}, 21426, 13),
@@ -26,7 +27,7 @@ def _generator(seed=0):
 
 def _batch(count=32, shape=(3, 32, 32), seed=0):
     images = torch.randn(count, *shape, generator=_generator(seed))
-    return data.Examples(images, torch.zeros(count, dtype=torch.int64))
+    return Examples(images, torch.zeros(count, dtype=torch.int64))
 
 
 def _small():

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, IterableDataset, RandomSampler, TensorD
 
 import goodinit
 from goodinit import lsuv
-from goodinit.methods import data as data_sets
+from goodinit.datasets.tensors import Examples
 from goodinit.methods import initializers
 from goodinit.methods.initializers import public
 
@@ -77,7 +77,7 @@ def _forms():
         "list": [images],
         "inputs and labels": (images, labels),
         "inputs and labels of any kind": [images, ["a"] * 40],
-        "the project's batch": data_sets.Examples(images, labels),
+        "the project's batch": Examples(images, labels),
         "keywords": {"input": images},
         "double": images.double(),
         "DataLoader": loader,
@@ -371,7 +371,7 @@ def test_an_output_that_is_divided_is_the_one_that_would_be_computed(tolerance):
     for model in (ours, theirs):
         model[3].p = 0.0
     report = lsuv(ours, images, seed=7, tolerance=tolerance)
-    batch = data_sets.Examples(images, torch.zeros(40))
+    batch = Examples(images, torch.zeros(40))
     generator = torch.Generator().manual_seed(7)
     other = initializers.lsuv(theirs, batch, generator, batches=1, tolerance=tolerance)
     torch.testing.assert_close(_weights(ours), _weights(theirs), rtol=1e-5, atol=1e-7)

@@ -6,7 +6,9 @@ import torch
 import torchvision
 from torch import nn
 
-from goodinit.methods import curricula, data, initializers, models, objectives, optimizers, updates
+from goodinit.datasets import tensors
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
 from goodinit.methods.models import fitnet
 from goodinit.training import loop, stacking
 
@@ -19,7 +21,7 @@ def _generator(seed=0):
 
 def _examples(count=200, features=12, seed=0):
     images = torch.randn(count, features, generator=_generator(seed))
-    return data.Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
+    return Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
 
 
 def _net(seed=0, **options):
@@ -92,7 +94,7 @@ def test_batch_norm_stands_before_every_activation_and_does_not_decay():
 def test_a_stack_with_batch_norm_trains_and_evaluates_each_net_as_if_alone():
     nets = [_net(seed, batch_norm=True) for seed in range(3)]
     stacked = stacking.stack(nets)
-    batch = data.stack([_examples(seed=seed) for seed in range(3)])
+    batch = tensors.stack([_examples(seed=seed) for seed in range(3)])
     for _ in range(3):
         together = stacked(batch.images)
         for seed, net in enumerate(nets):
@@ -180,7 +182,7 @@ def _trained(seeds, steps=30):
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
     training = loop.Training(steps=steps, loss_after_update=True)
-    batches = map(data.stack, zip(*orders, strict=True))
+    batches = map(tensors.stack, zip(*orders, strict=True))
     losses = loop.fit(stacked, objectives.cross_entropy, batches, update, training).series["loss"][1]
     return [[torch.from_numpy(np.array(losses))[:, place], *(parameter[place] for parameter in stacked.parameters())]
             for place in range(len(seeds))]  # fmt: skip
@@ -195,7 +197,7 @@ def test_nets_with_dropout_are_trained_together_as_alone():
 def test_quadratic_is_the_book_s():
     model = models.quadratic((0,), 0)
     assert model(torch.empty(1, 0)).item() == pytest.approx((-7) ** 2 / 20 + 2**2)
-    loss, metrics = objectives.value(model, data.Examples(torch.empty(1, 0), torch.zeros(1)))
+    loss, metrics = objectives.value(model, Examples(torch.empty(1, 0), torch.zeros(1)))
     loss.backward()
     assert model.position.grad.tolist() == pytest.approx([-7 / 10, 2 * 2])
     assert metrics == {}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit import spec
+from goodinit import studies
 from goodinit.methods import models, optimizers, schedules
 from goodinit.training import stacking, trainer
 
@@ -171,7 +171,7 @@ def test_the_book_s_thirty_points_are_those_of_a_slow_transcription(name):
 
 @pytest.mark.parametrize("scale", ["demo", "laptop", "paper"])
 def test_the_study_of_paths_records_the_book_s_thirty_points(tmp_path, scale):
-    runs = spec.find(CONFIGS, "textbook/optimizer_paths").runs(scale)
+    runs = studies.find(CONFIGS, "textbook/optimizer_paths").runs(scale)
     assert {run.parts["optimizer"]["name"]: run.parts["optimizer"] for run in runs} == {
         name: {"name": name, **options} for name, (options, _) in BOOK.items()
     }

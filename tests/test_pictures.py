@@ -14,9 +14,12 @@ import pytest
 import torch
 from PIL import Image
 
-from goodinit import catalog, cli, decode, image_folder, pictures, prepared, spec
+from goodinit import studies
+from goodinit.cli.main import main
+from goodinit.datasets import cache, catalog, decode, image_arrays, image_folder, sets, tensors
+from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError
-from goodinit.methods import curricula, data
+from goodinit.methods import curricula
 from goodinit.training import build, cost, trainer
 
 COLORS = {"gato": (200, 30, 30), "кошка": (30, 200, 30), "猫": (30, 30, 200)}  # sorted by name
@@ -47,8 +50,8 @@ def _tree(root, name="cats", train=8, val=3, seed=0):
 
 
 def _load(root, name="folder-cats-16", **options):
-    prepared.prepare(name, root, **{"processes": 1} | options)
-    return prepared.load(name, str(root))
+    cache.prepare(name, root, **{"processes": 1} | options)
+    return cache.load(name, str(root))
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +59,12 @@ def cats(tmp_path_factory):
     """A data folder with prepared pictures: 60 and 9 of 24 x 24, of three classes."""
     root = tmp_path_factory.mktemp("cats")
     _tree(root, train=20)
-    prepared.prepare("folder-cats-24", root, processes=1)
+    cache.prepare("folder-cats-24", root, processes=1)
     return root
 
 
 def _cats(root, **options):
-    return data.folder(root, _generator(), path="cats", size=24, **options)
+    return sets.folder(root, _generator(), path="cats", size=24, **options)
 
 
 def test_a_folder_becomes_arrays_of_its_classes_in_the_order_of_their_names(tmp_path):
@@ -139,7 +142,7 @@ def test_unreadable_pictures_are_left_out_and_listed(tmp_path, capsys):
         file = tree / "train" / f"{name}.JPEG"
         file.write_bytes(file.read_bytes()[:-100] if content is None else content)
     shutil.rmtree(tmp_path / "prepared")
-    prepared.load.cache_clear()
+    cache.load.cache_clear()
     (fewer, numbers, *_), facts = _load(tmp_path, allowed_bad=0.02)
     listed = {one["file"]: one["reason"] for one in facts["unreadable"]}
     assert set(listed) == {f"train/{name}.JPEG" for name in damaged}
@@ -205,11 +208,11 @@ def test_who_waits_for_one_that_breaks_off_prepares_in_its_place(tmp_path):
     order = []
 
     def second():
-        with pictures.locked(folder):
-            order.append((folder / pictures.PROGRESS).exists())
+        with image_arrays.locked(folder):
+            order.append((folder / image_arrays.PROGRESS).exists())
 
     waiting = threading.Thread(target=second)
-    with contextlib.suppress(KeyboardInterrupt), pictures.locked(folder):
+    with contextlib.suppress(KeyboardInterrupt), image_arrays.locked(folder):
         waiting.start()
         time.sleep(0.2)
         assert not order
@@ -273,17 +276,17 @@ def _broken_off(monkeypatch, after):
 
 @pytest.mark.parametrize("torn", [b"", b'{"part": "train", "st'])
 def test_interrupted_and_resumed_it_gives_the_same_arrays(tmp_path, monkeypatch, torn):
-    monkeypatch.setattr(pictures, "CHUNK", 5)
+    monkeypatch.setattr(image_arrays, "CHUNK", 5)
     tree = _tree(tmp_path, train=20)
     (tree / "train" / "猫" / "7.JPEG").write_bytes(b"")
-    once = prepared.prepare("folder-cats-16", tmp_path, processes=1, allowed_bad=0.1).parent.rename(tmp_path / "once")
+    once = cache.prepare("folder-cats-16", tmp_path, processes=1, allowed_bad=0.1).parent.rename(tmp_path / "once")
     with monkeypatch.context() as patch:
         _broken_off(patch, 6)
         with pytest.raises(KeyboardInterrupt):
             _load(tmp_path, allowed_bad=0.1)
     folder = tmp_path / "prepared" / "folder-cats-16"
     assert not (folder / "manifest.json").exists()
-    with (folder / pictures.PROGRESS).open("ab") as progress:
+    with (folder / image_arrays.PROGRESS).open("ab") as progress:
         progress.write(torn)
     with (folder / "train_images.npy").open("r+b") as images:  # the first chunk's numbers did not reach the disk
         images.seek(decode.HEADER + 10)
@@ -296,7 +299,7 @@ def test_interrupted_and_resumed_it_gives_the_same_arrays(tmp_path, monkeypatch,
 
 
 def test_what_was_finished_is_forgotten_where_pictures_changed(tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "CHUNK", 5)
+    monkeypatch.setattr(image_arrays, "CHUNK", 5)
     tree = _tree(tmp_path)
     with monkeypatch.context() as patch:
         _broken_off(patch, 3)
@@ -312,7 +315,7 @@ def test_several_processes_give_the_arrays_of_one(tmp_path):
     _tree(tmp_path, train=30)
     folders = []
     for processes in (1, 2):
-        folder = prepared.prepare("folder-cats-16", tmp_path, processes=processes).parent
+        folder = cache.prepare("folder-cats-16", tmp_path, processes=processes).parent
         folders.append(folder.rename(tmp_path / str(processes)))
     for file in folders[0].iterdir():
         assert (folders[1] / file.name).read_bytes() == file.read_bytes()
@@ -355,7 +358,7 @@ def _emptied(place):
 def test_a_folder_that_is_no_set_is_one_line_and_leaves_nothing(tmp_path, change, words, capsys):
     change(_tree(tmp_path))
     with pytest.raises(SystemExit) as ended:
-        cli.main(["prepare", "folder-cats-16", "--data-root", str(tmp_path)])
+        main(["prepare", "folder-cats-16", "--data-root", str(tmp_path)])
     error = capsys.readouterr().err
     assert ended.value.code == 2
     assert error.count("\n") == 1
@@ -368,7 +371,7 @@ def test_a_folder_that_is_no_set_is_one_line_and_leaves_nothing(tmp_path, change
 )
 def test_a_path_that_may_leave_the_data_folder_is_refused(house, tmp_path, path):
     with pytest.raises(ValueError, match="is not the name of one folder in the data folder's `folders`"):
-        data.folder(tmp_path, _generator(), path=path)
+        sets.folder(tmp_path, _generator(), path=path)
     with pytest.raises(InputError, match=r"study.yaml: .*data.folder: path: .* is not the name of one folder"):
         house.study(**{"fixed.data": None, "fixed": _fixed({"name": "folder", "path": path})})
     assert not list(tmp_path.glob("prepared"))
@@ -388,7 +391,7 @@ def test_a_path_that_may_leave_the_data_folder_is_refused(house, tmp_path, path)
 )
 def test_options_out_of_range_are_refused(cats, options, words):
     with pytest.raises(ValueError, match=words):
-        data.folder(cats, _generator(), **{"path": "cats", "size": 24} | options)
+        sets.folder(cats, _generator(), **{"path": "cats", "size": 24} | options)
 
 
 def test_imagenette_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
@@ -412,7 +415,7 @@ def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_pre
     with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
         build.prepare("imagenette-16", tmp_path)
     monkeypatch.setitem(catalog.PICTURES, "imagenette", (3, 24, 9))
-    splits = data.imagenette(tmp_path, _generator(), size=16)
+    splits = sets.imagenette(tmp_path, _generator(), size=16)
     assert splits.train.images.shape == (24, 3, 16, 16)
 
 
@@ -426,7 +429,7 @@ def test_splits_are_mapped_and_held_out_from_the_end(cats):
 
 def test_a_part_larger_than_is_held_stays_where_it_is(cats, monkeypatch):
     splits = _cats(cats, standardize=True)
-    monkeypatch.setattr(data.examples, "HELD", splits.test.images.nbytes)
+    monkeypatch.setattr(tensors, "HELD", splits.test.images.nbytes)
     moved = splits.to("meta")
     assert [part.images.device.type for part in (moved.train, moved.test)] == ["cpu", "meta"]
     assert moved.preprocessing.mean.device.type == "meta"
@@ -434,23 +437,23 @@ def test_a_part_larger_than_is_held_stays_where_it_is(cats, monkeypatch):
 
 def test_a_set_too_large_to_read_is_checked_by_its_lengths(tmp_path, monkeypatch):
     _tree(tmp_path)
-    folder = prepared.prepare("folder-cats-16", tmp_path, processes=1).parent
-    monkeypatch.setattr(prepared, "CHECKED", 0)
+    folder = cache.prepare("folder-cats-16", tmp_path, processes=1).parent
+    monkeypatch.setattr(cache, "CHECKED", 0)
     with (folder / "train_images.npy").open("r+b") as file:
         file.truncate(5000)
     with pytest.raises(ValueError, match="damaged or incomplete"):
-        prepared.load("folder-cats-16", str(tmp_path))
+        cache.load("folder-cats-16", str(tmp_path))
     facts = json.loads((folder / "manifest.json").read_text())
     np.save(folder / "train_images.npy", np.zeros((7, 3, 16, 16), np.uint8))
     with pytest.raises(ValueError, match="do not match"):
-        prepared.load("folder-cats-16", str(tmp_path))
+        cache.load("folder-cats-16", str(tmp_path))
     assert facts["train_examples"] == 24
 
 
 def _numbered(count):
     """Return examples that their pixels and labels tell apart."""
     images = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 2, 2).to(torch.int32).contiguous()
-    return data.Examples(images, torch.arange(count))
+    return Examples(images, torch.arange(count))
 
 
 def _seen(count, steps, seed=0, batch_size=16, **options):
@@ -508,7 +511,7 @@ def test_streaming_that_cannot_be_is_refused(options, words):
 def test_training_images_are_windows_and_others_their_centers(cats):
     splits = _cats(cats, crop=21, mirror=True)
     assert splits.preprocessing.shape(splits.train.images) == (3, 21, 21)
-    few = data.Examples(splits.train.images[:40].repeat(10, 1, 1, 1), splits.train.labels[:40].repeat(10))
+    few = Examples(splits.train.images[:40].repeat(10, 1, 1, 1), splits.train.labels[:40].repeat(10))
     center = splits.preprocessing.normalize(few).images
     assert torch.equal(center, few.images[:, :, 1:22, 1:22] / 255)
     cut = splits.preprocessing.augment(few, _generator())
@@ -576,7 +579,7 @@ def _executed(house, root, **more):
 def test_a_folder_is_trained_on_end_to_end(house, cats, monkeypatch, name):
     course = {"curriculum": {"name": "streamed", "chunk": 4, "buffer": 3}} if name == "streamed" else {}
     records = _executed(house, cats, **course)
-    monkeypatch.setattr(data.examples, "HELD", 0)  # nothing is held on the device
+    monkeypatch.setattr(tensors, "HELD", 0)  # nothing is held on the device
     again = _executed(house, cats, **course)
     for one, other in zip(records, again, strict=True):
         assert one.status == "finished"
@@ -603,11 +606,11 @@ def test_jobs_name_what_is_prepared(house):
 
 def test_the_cost_is_known_of_published_and_prepared_sets_alone(cats, monkeypatch):
     monkeypatch.setenv("GOODINIT_DATA", str(cats))
-    base = {"model": {"name": "mlp", "hidden": [10]}, "init": {"name": "he_normal"}} | spec.DEFAULTS
+    base = {"model": {"name": "mlp", "hidden": [10]}, "init": {"name": "he_normal"}} | studies.DEFAULTS
     base |= {"optimizer": {"name": "sgd", "lr": 0.1}, "training": {"epochs": 1, "batch_size": 20}}
 
     def of(**part):
-        return cost.of([spec.Run(base | {"data": part}, 0, {})])
+        return cost.of([studies.Run(base | {"data": part}, 0, {})])
 
     small = of(name="folder", path="cats", size=24, crop=20)
     forward = 2 * (1200 * 10 + 10 * 3)
@@ -622,7 +625,7 @@ def test_the_cost_is_known_of_published_and_prepared_sets_alone(cats, monkeypatc
 
 
 def test_drawn_pictures_are_a_set_of_jpeg_files(tmp_path):
-    splits = data.pictures(tmp_path, _generator(), size=32)
+    splits = sets.pictures(tmp_path, _generator(), size=32)
     assert [len(part.labels) for part in (splits.train, splits.test)] == [400, 100]
     assert splits.test.labels.bincount().tolist() == [10] * 10
     files = list((tmp_path / "pictures").rglob("*.jpg"))

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from goodinit import catalog, cli, image_folder, prepared
-from goodinit.methods import data
+from goodinit.cli.main import main
+from goodinit.datasets import cache, catalog, image_folder, sets
 
 
 def _jpeg(color=(200, 30, 30)):
@@ -57,19 +57,19 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_preparing_and_loading_say_that_a_folder_has_changed_since_and_delete_nothing(tree, tmp_path, change, capsys):
-    manifest = prepared.prepare("folder-pets-8", tmp_path, processes=1)
+    manifest = cache.prepare("folder-pets-8", tmp_path, processes=1)
     capsys.readouterr()
-    prepared.prepare("folder-pets-8", tmp_path)
-    prepared.load("folder-pets-8", str(tmp_path))
+    cache.prepare("folder-pets-8", tmp_path)
+    cache.load("folder-pets-8", str(tmp_path))
     (tree / "train/a/notes.txt").write_text("no picture")
-    assert prepared.prepare("folder-pets-8", tmp_path) == manifest
+    assert cache.prepare("folder-pets-8", tmp_path) == manifest
     assert capsys.readouterr().err == ""
     files = {file: file.read_bytes() for file in manifest.parent.iterdir()}
     CHANGES[change](tree)
-    prepared.load.cache_clear()
+    cache.load.cache_clear()
     for use in (
-        lambda: prepared.prepare("folder-pets-8", tmp_path),
-        lambda: prepared.load("folder-pets-8", str(tmp_path)),
+        lambda: cache.prepare("folder-pets-8", tmp_path),
+        lambda: cache.load("folder-pets-8", str(tmp_path)),
     ):
         use()
         said = capsys.readouterr().err
@@ -81,70 +81,70 @@ def test_preparing_and_loading_say_that_a_folder_has_changed_since_and_delete_no
 
 
 def test_manifests_without_a_fingerprint_and_folders_that_are_gone_are_taken_as_they_are(tree, tmp_path, capsys):
-    manifest = prepared.prepare("folder-pets-8", tmp_path, processes=1)
+    manifest = cache.prepare("folder-pets-8", tmp_path, processes=1)
     fingerprint = image_folder.fingerprint(image_folder.list_pictures(tree).parts)
     capsys.readouterr()
     text = manifest.read_text()
     assert fingerprint in text
     _removed(tree)
     manifest.write_text(text.replace(f'"fingerprint": "{fingerprint}",', ""))
-    prepared.prepare("folder-pets-8", tmp_path)
+    cache.prepare("folder-pets-8", tmp_path)
     manifest.write_text(text)
     tree.rename(tmp_path / "gone")
-    prepared.prepare("folder-pets-8", tmp_path)
+    cache.prepare("folder-pets-8", tmp_path)
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("name", ["shapes", "folder-pets-8", "pictures-8"])
 def test_a_data_folder_that_cannot_be_written_to_is_prepared_elsewhere(
-    tree, tmp_path, cache, place_of, read_only, name, capsys
+    tree, tmp_path, user_cache, place_of, read_only, name, capsys
 ):
-    place = place_of(cache, tmp_path) / "prepared" / name
+    place = place_of(user_cache, tmp_path) / "prepared" / name
     with read_only(tmp_path):
         assert catalog.manifest_path(name, tmp_path) == place / "manifest.json"
-        assert not cache.exists()
-        cli.main(["prepare", name, "--data-root", str(tmp_path), "--processes", "1"])
+        assert not user_cache.exists()
+        main(["prepare", name, "--data-root", str(tmp_path), "--processes", "1"])
         said = capsys.readouterr()
         assert said.out == f"{place / 'manifest.json'}\n"
         (line,) = [line for line in said.err.splitlines() if "written to" in line]
         assert f"{name}: the prepared arrays are written to {place}: {tmp_path} cannot be written to"[:150] in line
-        arrays, facts = prepared.load(name, str(tmp_path))
+        arrays, facts = cache.load(name, str(tmp_path))
         assert len(arrays[0]) == facts["train_examples"]
         assert catalog.size_of(name, tmp_path)[2] == facts["train_examples"]
-        assert prepared.prepare(name, tmp_path) == place / "manifest.json"
+        assert cache.prepare(name, tmp_path) == place / "manifest.json"
         assert capsys.readouterr().err == ""
 
 
-def test_arrays_in_a_data_folder_that_cannot_be_written_to_are_used(tree, tmp_path, cache, read_only, capsys):
+def test_arrays_in_a_data_folder_that_cannot_be_written_to_are_used(tree, tmp_path, user_cache, read_only, capsys):
     names = ("shapes", "folder-pets-8")
-    manifests = [prepared.prepare(name, tmp_path, processes=1) for name in names]
+    manifests = [cache.prepare(name, tmp_path, processes=1) for name in names]
     capsys.readouterr()
     with read_only(tmp_path):
-        assert [prepared.prepare(name, tmp_path) for name in names] == manifests
-        assert data.shapes(tmp_path, torch.Generator()).train.images.shape == (5000, 3, 32, 32)
+        assert [cache.prepare(name, tmp_path) for name in names] == manifests
+        assert sets.shapes(tmp_path, torch.Generator()).train.images.shape == (5000, 3, 32, 32)
     assert manifests[0] == tmp_path / "prepared" / "shapes" / "manifest.json"
-    assert not cache.exists()
+    assert not user_cache.exists()
     assert capsys.readouterr().err == ""
 
 
-def test_a_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_path, cache, read_only):
-    scratch = cache.parent / "scratch"
+def test_a_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_path, user_cache, read_only):
+    scratch = user_cache.parent / "scratch"
     scratch.mkdir()
     (tmp_path / "prepared").symlink_to(scratch)
     with read_only(tmp_path):
-        prepared.prepare("folder-pets-8", tmp_path, processes=1)
+        cache.prepare("folder-pets-8", tmp_path, processes=1)
     assert (scratch / "folder-pets-8" / "manifest.json").exists()
-    assert not cache.exists()
+    assert not user_cache.exists()
 
 
 def test_a_variable_names_the_place_and_data_folders_do_not_share_it(tmp_path, place_of, monkeypatch, capsys):
     monkeypatch.setenv("GOODINIT_PREPARED", str(tmp_path / "own"))
     for root, count in ((tmp_path / "one", 2), (tmp_path / "two", 3)):
         _image_folder(root / "folders" / "pets", count=count)
-        manifest = prepared.prepare("folder-pets-8", root, processes=1)
+        manifest = cache.prepare("folder-pets-8", root, processes=1)
         assert manifest == place_of(tmp_path / "own", root) / "prepared" / "folder-pets-8" / "manifest.json"
         assert "below GOODINIT_PREPARED" in capsys.readouterr().err
-        assert prepared.load("folder-pets-8", str(root))[1]["train_examples"] == 2 * count
+        assert cache.load("folder-pets-8", str(root))[1]["train_examples"] == 2 * count
         assert not (root / "prepared").exists()
         link = tmp_path / f"{root.name}-link"
         link.symlink_to(root)
@@ -157,7 +157,7 @@ def test_a_place_that_cannot_be_used_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GOODINIT_PREPARED", str(tmp_path / "file"))
     with pytest.raises(SystemExit):
-        cli.main(["prepare", "shapes", "--data-root", str(tmp_path)])
+        main(["prepare", "shapes", "--data-root", str(tmp_path)])
     where, error = capsys.readouterr().err.splitlines()
     assert "below GOODINIT_PREPARED" in where
     assert re.search(r"/file/.*: check space and permissions", error)

@@ -5,8 +5,11 @@ import pytest
 import torch
 from torch.nn import functional
 
-from goodinit import spec
-from goodinit.methods import curricula, data, initializers, models
+from goodinit.datasets import sets, tensors
+from goodinit.datasets.augmentation import Augmentation
+from goodinit.datasets.tensors import Examples, Preprocessing
+from goodinit.methods import curricula, initializers, models
+from goodinit.seeds import stream_seed
 from goodinit.training import trainer
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -22,7 +25,7 @@ def _generator(seed=0):
 def _random_images(count, shape, seed=1):
     """Return images without a 0, of which no two windows are alike."""
     images = torch.randint(1, 256, (count, *shape), generator=_generator(seed), dtype=torch.uint8)
-    return data.Examples(images, torch.arange(count))
+    return Examples(images, torch.arange(count))
 
 
 def _windows(images, pad):
@@ -46,7 +49,7 @@ def _found(images, cut, pad):
 
 @pytest.mark.parametrize("contrast", [55.0, 3.0])
 def test_contrast_and_the_mean_image_are_those_of_a_slow_transcription(data_root, contrast):
-    splits = data.shapes(data_root, _generator(), contrast=contrast)
+    splits = sets.shapes(data_root, _generator(), contrast=contrast)
     before = splits.train.images.clone()
 
     def normalized(image):
@@ -57,7 +60,7 @@ def test_contrast_and_the_mean_image_are_those_of_a_slow_transcription(data_root
     mean = sum(normalized(image) for image in splits.train.images) / 5000
     np.testing.assert_allclose(splits.preprocessing.mean, mean, atol=1e-6 * contrast)
     for part in (splits.train, splits.test):
-        found = splits.preprocessing.normalize(data.Examples(part.images[:300], part.labels[:300]))
+        found = splits.preprocessing.normalize(Examples(part.images[:300], part.labels[:300]))
         expected = np.stack([normalized(image) for image in part.images[:300]]) - mean
         assert found.images.dtype == torch.float32
         assert torch.equal(found.labels, part.labels[:300])
@@ -66,33 +69,33 @@ def test_contrast_and_the_mean_image_are_those_of_a_slow_transcription(data_root
 
 
 def test_before_the_mean_is_subtracted_every_image_has_the_contrast_as_its_norm(data_root):
-    train = data.shapes(data_root, _generator()).train
-    images = data.Preprocessing(contrast=55.0).normalize(train).images.double()
+    train = sets.shapes(data_root, _generator()).train
+    images = Preprocessing(contrast=55.0).normalize(train).images.double()
     torch.testing.assert_close(images.flatten(1).norm(dim=1), torch.full((5000,), 55.0).double(), rtol=1e-5, atol=0)
     torch.testing.assert_close(images.mean((1, 2, 3)), torch.zeros(5000).double(), atol=1e-6, rtol=0)
     assert float(images.var(correction=0)) == pytest.approx(55**2 / 3072, rel=1e-6)
 
 
 def test_after_the_mean_is_subtracted_no_pixel_has_one(data_root):
-    splits = data.shapes(data_root, _generator(), contrast=55.0)
+    splits = sets.shapes(data_root, _generator(), contrast=55.0)
     images = splits.preprocessing.normalize(splits.train).images
     torch.testing.assert_close(images.mean(0, dtype=torch.float64), torch.zeros(3, 32, 32).double(), atol=1e-5, rtol=0)
     assert images.var() < 55**2 / 3072
 
 
 def test_the_mean_is_that_of_all_training_images_however_few_are_kept(data_root):
-    whole = data.shapes(data_root, _generator(), contrast=55.0)
-    few = data.shapes(data_root, _generator(), contrast=55.0, train_examples=20, validation_examples=5)
+    whole = sets.shapes(data_root, _generator(), contrast=55.0)
+    few = sets.shapes(data_root, _generator(), contrast=55.0, train_examples=20, validation_examples=5)
     assert torch.equal(few.preprocessing.mean, whole.preprocessing.mean)
 
 
 def test_an_image_of_one_color_becomes_0():
-    gray = data.Examples(torch.full((2, 3, 4, 4), 77, dtype=torch.uint8), torch.zeros(2).long())
-    assert not data.Preprocessing(contrast=55.0).normalize(gray).images.any()
+    gray = Examples(torch.full((2, 3, 4, 4), 77, dtype=torch.uint8), torch.zeros(2).long())
+    assert not Preprocessing(contrast=55.0).normalize(gray).images.any()
 
 
 def test_scale_multiplies_raw_pixels(data_root):
-    scaled, plain = data.digits(data_root, _generator(), scale=0.004), data.digits(data_root, _generator())
+    scaled, plain = sets.digits(data_root, _generator(), scale=0.004), sets.digits(data_root, _generator())
     raw = plain.test.images
     assert torch.equal(scaled.preprocessing.normalize(scaled.test).images, raw.float() * 0.004)
     assert torch.equal(plain.preprocessing.normalize(plain.test).images, raw.float() / 255)
@@ -100,7 +103,7 @@ def test_scale_multiplies_raw_pixels(data_root):
 
 
 def test_standardized_training_images_have_mean_0_and_deviation_1_in_each_channel(data_root):
-    splits = data.shapes(data_root, _generator(), standardize=True)
+    splits = sets.shapes(data_root, _generator(), standardize=True)
     images = splits.preprocessing.normalize(splits.train).images
     assert images.mean((0, 2, 3)).abs().max() < 1e-4
     assert (images.std((0, 2, 3), correction=0) - 1).abs().max() < 1e-4
@@ -109,7 +112,7 @@ def test_standardized_training_images_have_mean_0_and_deviation_1_in_each_channe
 
 @pytest.mark.parametrize("scale", [None, 1.0, 0.5])
 def test_centered_training_images_have_mean_0_in_each_channel_and_keep_their_scale(data_root, scale):
-    splits = data.shapes(data_root, _generator(), scale=scale, center=True)
+    splits = sets.shapes(data_root, _generator(), scale=scale, center=True)
     images = splits.preprocessing.normalize(splits.train).images
     factor = 1 / 255 if scale is None else scale
     assert images.mean((0, 2, 3)).abs().max() < 255 * factor * 1e-4
@@ -118,30 +121,30 @@ def test_centered_training_images_have_mean_0_in_each_channel_and_keep_their_sca
 
 
 def test_enlarged_images_are_smooth_keep_what_is_even_and_hold_the_net_s_shape(data_root):
-    splits = data.shapes(data_root, _generator(), standardize=True, size=70)
-    small = data.shapes(data_root, _generator(), standardize=True).preprocessing
+    splits = sets.shapes(data_root, _generator(), standardize=True, size=70)
+    small = sets.shapes(data_root, _generator(), standardize=True).preprocessing
     assert splits.preprocessing.shape(splits.train.images) == (3, 70, 70)
     assert small.shape(splits.train.images) == (3, 32, 32)
-    few = data.Examples(splits.train.images[:20], splits.train.labels[:20])
+    few = Examples(splits.train.images[:20], splits.train.labels[:20])
     found = splits.preprocessing.normalize(few).images
     expected = functional.interpolate(small.normalize(few).images, size=(70, 70), mode="bicubic", align_corners=False)
     assert torch.equal(found, expected)
-    even = data.Preprocessing(size=64).normalize(data.Examples(torch.full((1, 3, 32, 32), 51, dtype=torch.uint8), None))
+    even = Preprocessing(size=64).normalize(Examples(torch.full((1, 3, 32, 32), 51, dtype=torch.uint8), None))
     torch.testing.assert_close(even.images, torch.full((1, 3, 64, 64), 0.2))
 
 
 def test_training_images_are_cut_before_they_are_enlarged():
     examples = _random_images(50, (1, 8, 8))
-    large = data.Preprocessing(pad=2, size=16).augment(examples, _generator(5)).images
-    cut = data.Preprocessing(pad=2).augment(examples, _generator(5)).images
+    large = Preprocessing(pad=2, size=16).augment(examples, _generator(5)).images
+    cut = Preprocessing(pad=2).augment(examples, _generator(5)).images
     assert torch.equal(large, functional.interpolate(cut, size=16, mode="bicubic"))
 
 
 def test_a_stack_is_enlarged_as_each_alone():
     parts = [_random_images(6, (3, 8, 8), seed) for seed in (1, 2)]
-    preprocessing = data.Preprocessing(size=16)
+    preprocessing = Preprocessing(size=16)
     for chosen in (parts, [parts[0]] * 2):
-        together = preprocessing.normalize(data.stack(chosen)).images
+        together = preprocessing.normalize(tensors.stack(chosen)).images
         assert together.shape == (2, 6, 3, 16, 16)
         for found, part in zip(together, chosen, strict=True):
             assert torch.equal(found, preprocessing.normalize(part).images)
@@ -149,17 +152,17 @@ def test_a_stack_is_enlarged_as_each_alone():
 
 def test_two_ways_of_normalizing_are_refused(data_root):
     with pytest.raises(ValueError, match="in three ways: give one"):
-        data.shapes(data_root, _generator(), contrast=55.0, standardize=True)
+        sets.shapes(data_root, _generator(), contrast=55.0, standardize=True)
     for options in ({"contrast": 55.0, "scale": 1.0}, {"standardize": True, "center": True}):
         with pytest.raises(ValueError, match="in three ways: give one"):
-            data.shapes(data_root, _generator(), **options)
+            sets.shapes(data_root, _generator(), **options)
 
 
 def test_a_stack_is_normalized_as_each_alone(data_root):
-    splits = data.shapes(data_root, _generator(), contrast=55.0)
-    parts = [part for part, _ in zip(data.batches(splits.test, 20), range(3), strict=False)]
+    splits = sets.shapes(data_root, _generator(), contrast=55.0)
+    parts = [part for part, _ in zip(tensors.batches(splits.test, 20), range(3), strict=False)]
     for stacked in (parts, parts[:1] * 3):
-        found = splits.preprocessing.normalize(data.stack(stacked)).images
+        found = splits.preprocessing.normalize(tensors.stack(stacked)).images
         for one, part in zip(found, stacked, strict=True):
             assert torch.equal(one, splits.preprocessing.normalize(part).images)
 
@@ -168,12 +171,12 @@ def test_a_stack_is_normalized_as_each_alone(data_root):
 @pytest.mark.parametrize("value", [0, -1])
 def test_options_of_0_and_less_are_refused(tmp_path, name, option, value):
     with pytest.raises(ValueError, match=f"{name}: {option}: {value} is not more than 0"):
-        getattr(data, name)(tmp_path, _generator(), **{option: value})
+        getattr(sets, name)(tmp_path, _generator(), **{option: value})
 
 
 def test_every_augmented_image_is_a_window_of_itself_and_all_are_as_likely():
     examples, pad = _random_images(5000, (2, 5, 4)), 2
-    cut = data.Preprocessing(pad=pad).augment(examples, _generator())
+    cut = Preprocessing(pad=pad).augment(examples, _generator())
     assert cut.images.shape == examples.images.shape
     assert torch.equal(cut.labels, examples.labels)
     mirrored, top, left = _found((examples.images / 255).numpy(), cut.images.numpy(), pad)
@@ -186,15 +189,15 @@ def test_every_augmented_image_is_a_window_of_itself_and_all_are_as_likely():
 
 def test_each_image_is_cut_independently_of_its_neighbor():
     examples, pad = _random_images(5000, (1, 4, 4)), 2
-    cut = data.Preprocessing(pad=pad).augment(examples, _generator())
+    cut = Preprocessing(pad=pad).augment(examples, _generator())
     places = _found((examples.images / 255).numpy(), cut.images.numpy(), pad)
     for place, share in zip(places, (0.5, 0.2, 0.2), strict=True):
         assert abs((place[1:] == place[:-1]).mean() - share) < 4 * (share * (1 - share) / 4999) ** 0.5
 
 
 def test_the_zeros_around_an_image_come_after_normalization(data_root):
-    splits = data.shapes(data_root, _generator(), contrast=55.0, pad=8)
-    examples = data.Examples(splits.train.images[:40], splits.train.labels[:40])
+    splits = sets.shapes(data_root, _generator(), contrast=55.0, pad=8)
+    examples = Examples(splits.train.images[:40], splits.train.labels[:40])
     normalized = splits.preprocessing.normalize(examples).images.numpy()
     assert (normalized != 0).all()
     cut = splits.preprocessing.augment(examples, _generator()).images.numpy()
@@ -205,7 +208,7 @@ def test_the_zeros_around_an_image_come_after_normalization(data_root):
 
 
 def test_windows_follow_from_the_generator():
-    examples, preprocessing = _random_images(50, (3, 8, 8)), data.Preprocessing(pad=4)
+    examples, preprocessing = _random_images(50, (3, 8, 8)), Preprocessing(pad=4)
     generator = _generator()
     first, second = (preprocessing.augment(examples, generator).images for _ in range(2))
     assert torch.equal(first, preprocessing.augment(examples, _generator()).images)
@@ -215,9 +218,9 @@ def test_windows_follow_from_the_generator():
 
 @pytest.mark.parametrize("mirror", [True, False])
 def test_numbers_drawn_ahead_are_those_of_batch_after_batch(mirror):
-    preprocessing, sizes = data.Preprocessing(pad=4, mirror=mirror), [7] * 3 + [12] * 230 + [5, 12, 12]
+    preprocessing, sizes = Preprocessing(pad=4, mirror=mirror), [7] * 3 + [12] * 230 + [5, 12, 12]
     generator, reference = _generator(3), _generator(3)
-    ahead = data.Augmentation(preprocessing, generator)
+    ahead = Augmentation(preprocessing, generator)
     for step, size in enumerate(sizes):
         examples = _random_images(size, (3, 8, 8))
         images = preprocessing.augment(examples, reference).images
@@ -225,7 +228,7 @@ def test_numbers_drawn_ahead_are_those_of_batch_after_batch(mirror):
         if step % 10 in (2, 9):
             assert torch.equal(ahead.get_state(), reference.get_state())  # and not what was drawn ahead
         if step == 150:  # goes on from a checkpoint
-            resumed = data.Augmentation(preprocessing, _generator())
+            resumed = Augmentation(preprocessing, _generator())
             resumed.set_state(ahead.get_state())
             ahead = resumed
 
@@ -271,9 +274,9 @@ def test_training_images_are_augmented_and_evaluated_ones_never(house, data_root
 def test_losses_are_those_of_windows_in_training_and_of_whole_images_in_evaluation(house, data_root, seed):
     run = _runs(house, contrast=55.0, pad=4)[seed]
     assert run.seed == seed
-    streams = {purpose: _generator(spec.stream(seed, purpose)) for purpose in ("split", "init", "order", "augment")}
+    streams = {purpose: _generator(stream_seed(seed, purpose)) for purpose in ("split", "init", "order", "augment")}
     options = {key: value for key, value in run.parts["data"].items() if key != "name"}
-    splits = data.shapes(data_root, streams["split"], **options)
+    splits = sets.shapes(data_root, streams["split"], **options)
     model = models.mlp((3, 32, 32), 10, hidden=[16])
     initializers.he_normal(model, None, streams["init"])
     batch = next(curricula.full(splits.train, batch_size=20, steps=1, generator=streams["order"]))
@@ -289,10 +292,10 @@ def test_losses_are_those_of_windows_in_training_and_of_whole_images_in_evaluati
 
 @pytest.mark.real_data
 def test_cifar10_of_contrast_55_has_a_variance_a_little_below_1(real_data):
-    splits = data.cifar10(real_data, _generator(), contrast=55.0)
+    splits = sets.cifar10(real_data, _generator(), contrast=55.0)
     total = sum(
         float(splits.preprocessing.normalize(batch).images.double().square().sum())
-        for batch in data.batches(splits.train, 5000)
+        for batch in tensors.batches(splits.train, 5000)
     )
     mean_image = float(splits.preprocessing.mean.double().square().mean())
     assert mean_image == pytest.approx(0.0265, abs=1e-4)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import export, provenance
+from goodinit.records import provenance
+from goodinit.report import ro_crate
 
 UNKNOWN = {"commit": None, "modified": None}
-CODE = "import json; from goodinit import provenance; print(json.dumps(provenance.code()))"
+CODE = "import json; from goodinit.records import provenance; print(json.dumps(provenance.code()))"
 
 
 def _environment(**changes):
@@ -35,9 +36,10 @@ def _commit(folder):
 def _copy(folder):
     """Copy what is asked into a folder, as src/goodinit there; return the folder."""
     package = folder / "src" / "goodinit"
-    package.mkdir(parents=True)
-    for name in ("__init__.py", "provenance.py"):
-        shutil.copy(Path(provenance.__file__).with_name(name), package)
+    (package / "records").mkdir(parents=True)
+    names = ("__init__.py", "__main__.py", "errors.py", "files.py", "records/__init__.py", "records/storage.py")
+    for name in (*names, "records/provenance.py"):
+        shutil.copy(Path(provenance.__file__).parents[1] / name, package / name)
     (folder / ".gitignore").write_text("__pycache__\n")
     (folder / "configs").mkdir()
     (folder / "configs" / "study.yaml").write_text("title: A\n")
@@ -141,7 +143,10 @@ def test_without_git_without_a_repository_or_without_trust_nothing_is_known(tmp_
 
 def test_a_checkout_that_is_gone_is_not_known(tmp_path):
     root, _ = _checkout(tmp_path / "checkout")
-    gone = f"import shutil; from goodinit import provenance; shutil.rmtree({str(root)!r}); print(provenance.code())"
+    gone = (
+        "import shutil; from goodinit.records import provenance; "
+        f"shutil.rmtree({str(root)!r}); print(provenance.code())"
+    )
     environment = _environment(PYTHONPATH=str(root / "src"))
     done = subprocess.run([sys.executable, "-c", gone], check=True, capture_output=True, text=True, env=environment)
     assert done.stdout.strip() == str(UNKNOWN)
@@ -159,4 +164,4 @@ def test_a_checkout_that_is_gone_is_not_known(tmp_path):
     ],
 )
 def test_an_exported_record_says_what_is_known_of_its_code(made, words):
-    assert export._code(made) == words
+    assert ro_crate._code(made) == words

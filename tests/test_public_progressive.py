@@ -8,8 +8,9 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 import goodinit
-from goodinit.methods import curricula, data
-from goodinit.streams import stream
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import curricula
+from goodinit.seeds import stream_seed
 
 COUNT, CLASSES = 120, 4
 OPTIONS = {"batch_size": 16, "steps": 30, "fractions": [0.1, 0.5], "stage_steps": [7, 9]}
@@ -18,7 +19,7 @@ OPTIONS = {"batch_size": 16, "steps": 30, "fractions": [0.1, 0.5], "stage_steps"
 def _examples():
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (COUNT, 3, 8, 8), dtype=torch.uint8, generator=generator)
-    return data.Examples(images, torch.randint(CLASSES, (COUNT,), generator=generator))
+    return Examples(images, torch.randint(CLASSES, (COUNT,), generator=generator))
 
 
 def _sampler(train, **changes):
@@ -29,7 +30,7 @@ def _sampler(train, **changes):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_same_seed_gives_the_batches_of_a_study(selection, seed):
     train = _examples()
-    streams = [torch.Generator().manual_seed(stream(seed, purpose)) for purpose in ("order", "subset")]
+    streams = [torch.Generator().manual_seed(stream_seed(seed, purpose)) for purpose in ("order", "subset")]
     schedule = curricula.progressive(
         train, **OPTIONS, selection=selection, generator=streams[0], subset_generator=streams[1]
     )

@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from goodinit import record
+from goodinit import records
 from goodinit.errors import InputError
+from goodinit.files import replace_file
+from goodinit.records import storage
 
 FILLED = {
     "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0},
@@ -20,7 +22,7 @@ FILLED = {
 
 def _series(steps, *shape, start=0.0, dimensions=()):
     values = start + np.arange(len(steps) * int(np.prod(shape)), dtype=np.float64).reshape(len(steps), *shape) / 8
-    return record.Series(np.array(steps), values, dimensions)
+    return records.Series(np.array(steps), values, dimensions)
 
 
 def _run(name="aaaa", series=None, **changes):
@@ -36,7 +38,7 @@ def _run(name="aaaa", series=None, **changes):
         "provenance": {"device": "cpu", "packages": {"numpy": "2"}},
         "series": {"loss": _series([1, 2, 3])} if series is None else series,
     }
-    return record.RunRecord(**words | changes)
+    return records.RunRecord(**words | changes)
 
 
 def _runs():
@@ -52,7 +54,7 @@ def _runs():
 
 def _written(folder, runs=None):
     file = folder / "work" / "job.json"
-    record.write(file, _runs() if runs is None else runs)
+    records.write(file, _runs() if runs is None else runs)
     return file
 
 
@@ -61,7 +63,7 @@ def _list(folder):
 
 
 def test_round_trip(tmp_path):
-    found = record.read(_written(tmp_path))
+    found = records.read(_written(tmp_path))
     assert [run.id for run in found] == ["aaaa", "bbbb", "cccc", "dddd"]
     for was, run in zip(_runs(), found, strict=True):
         expected, words = vars(was), vars(run)
@@ -77,8 +79,8 @@ def test_round_trip(tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_stay(tmp_path, value):
-    series = {"loss": record.Series(np.array([1, 2]), np.array([1.5, value], dtype=np.float32))}
-    (run,) = record.read(_written(tmp_path, [_run(series=series)]))
+    series = {"loss": records.Series(np.array([1, 2]), np.array([1.5, value], dtype=np.float32))}
+    (run,) = records.read(_written(tmp_path, [_run(series=series)]))
     np.testing.assert_array_equal(run.series["loss"].values, series["loss"].values)
 
 
@@ -114,7 +116,7 @@ def test_both_files_are_needed(tmp_path, suffix):
     lost = file.with_suffix(suffix)
     lost.unlink()
     with pytest.raises(InputError, match="missing") as caught:
-        record.read(file)
+        records.read(file)
     assert str(lost) in str(caught.value)
     assert "train again" in str(caught.value)
 
@@ -142,7 +144,7 @@ def _edit(old, new, seal=True):
         before = file.read_text()
         assert old in before
         text = json.loads(before.replace(old, new))
-        file.write_text(json.dumps(text | {"sha256": record._checksum(text)} if seal else text))
+        file.write_text(json.dumps(text | {"sha256": storage._checksum(text)} if seal else text))
 
     return damage
 
@@ -171,7 +173,7 @@ def test_damage_is_refused(tmp_path, damage, suffix, words):
     file = _written(tmp_path)
     damage(file)
     with pytest.raises(InputError, match=words) as caught:
-        record.read(file)
+        records.read(file)
     message = str(caught.value)
     assert message.startswith(f"{file.with_suffix(suffix)}: ")
     assert "train again" in message
@@ -193,25 +195,25 @@ def _changed(part, **options):
 )
 def test_stale_record_names_the_option(filled, words):
     with pytest.raises(InputError, match=f"^file.json: stale: {words}"):
-        record.verify("file.json", _run(), filled)
+        records.verify("file.json", _run(), filled)
 
 
 def test_another_layout_of_the_same_text_is_the_same_record(tmp_path):
     file = _written(tmp_path)
-    whole = record.read(file)
+    whole = records.read(file)
     file.write_text(json.dumps(json.loads(file.read_text()), indent=4))
-    assert [run.parts for run in record.read(file)] == [run.parts for run in whole]
+    assert [run.parts for run in records.read(file)] == [run.parts for run in whole]
 
 
 def test_equal_options_are_not_stale(tmp_path):
-    (run,) = record.read(_written(tmp_path, [_run()]))
-    record.verify("file.json", run, FILLED)
-    record.verify("file.json", run, _changed("optimizer", lr=0.1, momentum=0))
+    (run,) = records.read(_written(tmp_path, [_run()]))
+    records.verify("file.json", run, FILLED)
+    records.verify("file.json", run, _changed("optimizer", lr=0.1, momentum=0))
 
 
 def test_an_option_that_is_newer_than_the_record_does_not_make_it_stale():
-    record.verify("file.json", _run(), _changed("optimizer", nesterov=False))
-    record.verify("file.json", _run(), FILLED | {"update": {"name": "synchronous"}})
+    records.verify("file.json", _run(), _changed("optimizer", nesterov=False))
+    records.verify("file.json", _run(), FILLED | {"update": {"name": "synchronous"}})
 
 
 @pytest.mark.parametrize("failing", [1, 2])
@@ -232,14 +234,14 @@ def test_failed_write_leaves_nothing(tmp_path, monkeypatch, failing):
 
 def test_failed_replacement_keeps_the_old_file(tmp_path, monkeypatch):
     file = tmp_path / "table.csv"
-    record.replace(file, b"old")
+    replace_file(file, b"old")
 
     def full(path, content):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space"):
-        record.replace(file, b"new")
+        replace_file(file, b"new")
     assert file.read_bytes() == b"old"
     assert _list(tmp_path) == ["table.csv"]
 
@@ -247,13 +249,13 @@ def test_failed_replacement_keeps_the_old_file(tmp_path, monkeypatch):
 def test_known_are_those_beside_and_the_same_job_s_elsewhere_but_for_damaged_ones(tmp_path):
     study = tmp_path / "runs" / "work" / "study"
     for name in ("first-0a", "second-0b", "third-0c"):
-        record.write(study / f"{name}.json", [_run(f"{name}_a", seed=1), _run(f"{name}_b", seed=2)])
+        records.write(study / f"{name}.json", [_run(f"{name}_a", seed=1), _run(f"{name}_b", seed=2)])
     _flip(study / "second-0b.json")
     for place in ("work/other/other-0d", "other/study/same-0d", "other/study/different-0e"):
-        record.write(tmp_path / "runs" / f"{place}.json", [_run(f"{place}_a", seed=1)])
-    found = record.known(study / "mine-0d.json")
+        records.write(tmp_path / "runs" / f"{place}.json", [_run(f"{place}_a", seed=1)])
+    found = records.known(study / "mine-0d.json")
     assert sorted(found) == sorted(
         ["first-0a_a", "first-0a_b", "third-0c_a", "third-0c_b", "other/study/same-0d_a", "work/other/other-0d_a"]
     )
     assert all(run.id == name for name, run in found.items())
-    assert record.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json") == {}
+    assert records.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json") == {}

@@ -5,9 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from goodinit import cli, record, spec
+from goodinit import records, studies
+from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import build, claims, compare, costs, glance, pages
+from goodinit.report import build, claims, compare, costs, pages, verdict_chart
 from goodinit.training import cost as estimated
 
 CLAIMS = [
@@ -25,7 +26,7 @@ FIGURES = {"loss": {"kind": "curves", "y": "loss", "hue": "init", "col": "model.
 
 def _numbers(run, factor=1.0):
     place = ["zeta", "alpha", "Mu"].index(run.labels["init"])
-    return {"loss": record.Series(np.arange(1, 5), factor * (2.0 + place + 0.02 * run.seed + np.arange(4.0)[::-1]))}
+    return {"loss": records.Series(np.arange(1, 5), factor * (2.0 + place + 0.02 * run.seed + np.arange(4.0)[::-1]))}
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def study(house):
 
 
 def _command(house, *words):
-    cli.main([*words, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
+    main([*words, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
 
 
 def _files(folder):
@@ -66,7 +67,7 @@ def test_everything_is_what_the_single_commands_write_and_the_same_twice(house, 
 
 def test_the_page_of_a_scale_shows_every_figure_that_there_is(house, study):
     house.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
-    build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
+    build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
     page = (house.results / "laptop" / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert [link for link in links if link.endswith("png")] == ["../../figures/laptop/work/study-loss.png"]
@@ -88,14 +89,14 @@ def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
     house.study("other", figures=other, pack=3)
     house.fill(study, _numbers, jobs=slice(1))
     house.fill(house.study("other", figures=other, pack=3), _numbers, jobs=slice(1))
-    build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
+    build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
     drawn = sorted(file.stem for file in (house.figures / "laptop" / "work").glob("*.png"))
     assert drawn == ["study-loss", "verdicts"]
     assert "rescalings" not in (house.results / "laptop" / "tables" / "work" / "study.csv").read_text()
     assert "study-rescalings" not in (house.results / "laptop" / "README.md").read_text()
     house.fill(study, _numbers)
     with pytest.raises(InputError, match="'rescalings' is not in the records"):
-        build.everything(spec.studies(house.configs), ["laptop"], house.results, house.figures, processes=1)
+        build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
 
 
 def test_a_demonstration_says_so_on_every_page(house, study):
@@ -121,7 +122,7 @@ def _judged(house, study, scale="laptop"):
 
 def test_the_glance_has_a_row_for_each_claim_and_a_multiple_for_each_reported_number(house, study):
     found = _judged(house, study)
-    drawn = glance.verdicts(found, "laptop")
+    drawn = verdict_chart.verdicts(found, "laptop")
     words = [text.get_text() for text in drawn.axes[0].texts]
     for claim in CLAIMS:
         assert f"study: {claim['id']}" in words
@@ -130,23 +131,23 @@ def test_the_glance_has_a_row_for_each_claim_and_a_multiple_for_each_reported_nu
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels[:2] == ["2 replicated", "1 contradicted"]
     assert "1 indicative: for" in labels
-    assert "DEMONSTRATION" in glance.verdicts(found, "demo").texts[0].get_text()
+    assert "DEMONSTRATION" in verdict_chart.verdicts(found, "demo").texts[0].get_text()
 
 
 def test_the_summary_takes_each_claim_at_the_largest_scale_that_was_run(house, study):
     laptop, paper = _judged(house, study), claims.judge(study, "paper", None)
-    rows = pages.summary({"laptop": laptop, "paper": paper}).splitlines()
+    rows = pages.verdict_counts({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 2 ", " 1 ", "  ", " 1 ", "  ", "  "]
     paper = _judged(house, study, "paper")
-    rows = pages.summary({"laptop": laptop, "paper": paper}).splitlines()
+    rows = pages.verdict_counts({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 3 ", " 1 ", "  ", "  ", "  ", "  "]
     assert rows[-1] == rows[2].replace("`work`", "all")
 
 
 def _estimate(house):
-    for scale in spec.SCALES[1:]:
+    for scale in studies.SCALES[1:]:
         folders = ["--configs", str(house.configs), "--csv", str(house.results / scale / "costs.csv")]
-        cli.main(["estimate", "--scale", scale, "--rate", "20", *folders])
+        main(["estimate", "--scale", scale, "--rate", "20", *folders])
 
 
 def test_costs_are_of_the_runs_that_there_are(house, study):
@@ -178,9 +179,9 @@ def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path,
     words = ["readme", "--results", str(house.results), "--configs", str(house.configs), "--file", str(page)]
     _estimate(house)
     with pytest.raises(SystemExit):
-        cli.main([*words, "--check"])
+        main([*words, "--check"])
     assert "it is stale: make figures" in capsys.readouterr().err
-    cli.main(words)
+    main(words)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
@@ -191,10 +192,10 @@ def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path,
     assert "*Why?* Of its claims: 2 replicated, 1 contradicted, 1 indicative: for." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
-    cli.main([*words, "--check"])
+    main([*words, "--check"])
     page.write_text("nothing")
     with pytest.raises(SystemExit):
-        cli.main(words)
+        main(words)
     assert "must stand in it once each" in capsys.readouterr().err
 
 
@@ -202,13 +203,13 @@ def _other(house, study, numbers):
     elsewhere = house.results.parent / "other"
     for job in study.jobs("laptop"):
         made = [house.run_record(run, numbers(run)) for run in job.runs]
-        record.write(record.path(elsewhere, "laptop", study, job), made)
+        records.write(records.path(elsewhere, "laptop", study, job), made)
     return elsewhere
 
 
 def _compare(house, other, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.main(["compare", str(house.results), str(other), "--configs", str(house.configs)])
+        main(["compare", str(house.results), str(other), "--configs", str(house.configs)])
     return ended.value.code, capsys.readouterr().out
 
 
@@ -247,7 +248,7 @@ def test_rounding_alone_is_no_difference_also_with_one_seed(house):
 
 def test_runs_that_diverged_on_both_machines_are_the_same(house, study):
     def numbers(run):
-        return {"loss": record.Series(np.arange(1, 3), np.array([2.0, np.nan]))}
+        return {"loss": records.Series(np.arange(1, 3), np.array([2.0, np.nan]))}
 
     house.fill(study, numbers)
     assert set(compare.compare(study, "laptop", house.results, _other(house, study, numbers))["found"]) == {"same"}
@@ -255,6 +256,6 @@ def test_runs_that_diverged_on_both_machines_are_the_same(house, study):
 
 def test_nothing_to_compare_is_one_line(house, study, capsys):
     with pytest.raises(SystemExit) as ended:
-        cli.main(["compare", str(house.results), str(house.results.parent / "no"), "--configs", str(house.configs)])
+        main(["compare", str(house.results), str(house.results.parent / "no"), "--configs", str(house.configs)])
     assert ended.value.code == 2
     assert "no study has records at laptop scale in both" in capsys.readouterr().err

@@ -8,20 +8,13 @@ import pytest
 import torch
 import yaml
 
-from goodinit import signatures, spec
+from goodinit import studies
+from goodinit.datasets import sets
 from goodinit.errors import InputError
-from goodinit.methods import (
-    curricula,
-    data,
-    diagnostics,
-    initializers,
-    models,
-    objectives,
-    optimizers,
-    schedules,
-    updates,
-)
+from goodinit.methods import curricula, diagnostics, initializers, models, objectives, optimizers, schedules, updates
 from goodinit.report import claims, figures
+from goodinit.seeds import stream_seed
+from goodinit.studies import components
 from goodinit.training import trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -62,7 +55,7 @@ def _study(tmp_path, **changes):
     file = tmp_path / "work" / "study.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
-    return spec.load(file)
+    return studies.load(file)
 
 
 def test_product_of_axes_with_labels_first_axis_outermost(tmp_path):
@@ -103,7 +96,7 @@ def test_conditions_are_a_list_of_overrides(tmp_path):
     del body["compare"], body["scales"]
     (tmp_path / "work").mkdir(exist_ok=True)
     (tmp_path / "work" / "study.yaml").write_text(yaml.safe_dump(body))
-    study = spec.load(tmp_path / "work" / "study.yaml")
+    study = studies.load(tmp_path / "work" / "study.yaml")
     one, _, two, _ = study.runs("paper")
     assert one.labels == {"condition": "one"}
     assert (two.parts["init"]["name"], two.parts["optimizer"]["lr"]) == ("lecun_normal", 1)
@@ -134,7 +127,7 @@ def test_ids_are_golden():
     ids = {
         name: (runs[0].id, runs[-1].id)
         for name in ("xavier_he/activations", "xavier_he/mnist")
-        for runs in [spec.find(CONFIGS, name).runs("laptop")]
+        for runs in [studies.find(CONFIGS, name).runs("laptop")]
     }
     assert ids == GOLDEN
 
@@ -155,9 +148,9 @@ def test_an_id_depends_on_what_a_run_is_and_on_nothing_else(tmp_path):
 
 
 def test_one_and_one_point_zero_are_the_same_run():
-    one, other = (spec.Run({"optimizer": {"lr": value}}, 0, {}) for value in (1, 1.0))
+    one, other = (studies.Run({"optimizer": {"lr": value}}, 0, {}) for value in (1, 1.0))
     assert one.id == other.id
-    assert one.id != spec.Run({"optimizer": {"lr": 1.5}}, 0, {}).id
+    assert one.id != studies.Run({"optimizer": {"lr": 1.5}}, 0, {}).id
 
 
 def test_one_more_value_adds_just_those_runs(tmp_path):
@@ -170,10 +163,10 @@ def test_one_more_value_adds_just_those_runs(tmp_path):
 
 
 def test_streams_are_apart_and_stay():
-    seeds = {spec.stream(seed, purpose) for seed in range(100) for purpose in ("init", "order", "split", "dropout")}
+    seeds = {stream_seed(seed, purpose) for seed in range(100) for purpose in ("init", "order", "split", "dropout")}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**63 for seed in seeds)
-    assert spec.stream(0, "init") == 1519069808562059438
+    assert stream_seed(0, "init") == 1519069808562059438
 
 
 def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
@@ -198,17 +191,17 @@ def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
     assert all(map(torch.equal, *seen))
 
 
-@pytest.mark.parametrize("study", spec.studies(CONFIGS), ids=lambda study: f"{study.work}/{study.name}")
-@pytest.mark.parametrize("scale", spec.SCALES)
+@pytest.mark.parametrize("study", studies.load_all(CONFIGS), ids=lambda study: f"{study.work}/{study.name}")
+@pytest.mark.parametrize("scale", studies.SCALES)
 def test_every_study_binds_to_real_functions(study, scale):
-    modules = {"data": data, "model": models, "init": initializers, "objective": objectives, "optimizer": optimizers,
+    modules = {"data": sets, "model": models, "init": initializers, "objective": objectives, "optimizer": optimizers,
                "schedule": schedules, "update": updates, "curriculum": curricula,
                "diagnostics": diagnostics}  # fmt: skip
     runs = study.runs(scale)
     assert len({run.id for run in runs}) == len(runs)
     assert sum(len(job.runs) for job in study.jobs(scale)) == len(runs)
     for run in runs:
-        for part, filled in spec.fill(run.parts).items():
+        for part, filled in studies.fill(run.parts).items():
             for one in filled if isinstance(filled, list) else [filled]:
                 assert part == "training" or callable(getattr(modules[part], one["name"]))
     assert {options["kind"] for options in study.figures().values()} <= set(figures.__all__)
@@ -222,13 +215,13 @@ def _tuned(tmp_path, **changes):
     file.parent.mkdir(exist_ok=True)
     body = {key: value for key, value in STUDY.items() if key not in ("compare", "scales")}
     file.write_text(yaml.safe_dump(body | {"fixed": fixed, "tune": TUNE} | changes, sort_keys=False))
-    return spec.load(file)
+    return studies.load(file)
 
 
 def _draws(how, trials=2000):
     """Return what each trial draws for one hyper-parameter."""
     tune = {"trials": trials, "draw": {"optimizer.lr": how}}
-    draws = spec.Study("work", "study", Path("study.yaml"), {"tune": tune}).draws("paper", 0)
+    draws = studies.Study("work", "study", Path("study.yaml"), {"tune": tune}).draws("paper", 0)
     assert list(draws) == list(range(1, trials + 1))
     return [drawn["optimizer.lr"] for drawn in draws.values()]
 
@@ -290,9 +283,9 @@ def test_a_scale_may_have_fewer_trials(tmp_path):
     assert {run.id for run in study.runs("demo")} < {run.id for run in study.runs("paper")}
 
 
-@pytest.mark.parametrize("scale", spec.SCALES)
+@pytest.mark.parametrize("scale", studies.SCALES)
 def test_draws_of_the_textbook_s_search_are_golden(scale):
-    runs = spec.find(CONFIGS, "textbook/random_search").runs(scale)
+    runs = studies.find(CONFIGS, "textbook/random_search").runs(scale)
     for trial, drawn in enumerate(SEARCH, 1):
         options = [run.parts["optimizer"] for run in runs if (run.labels["trial"], run.seed) == (trial, 0)]
         named = {path.removeprefix("optimizer."): value for path, value in drawn.items()}
@@ -307,7 +300,7 @@ def test_draws_of_the_textbook_s_search_are_golden(scale):
     [("weight_decay", 601, 3), ("dropout", 903, 3), ("batch_norm_scales", 191, 10), ("random_search", 200, 4)],
 )
 def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, every):
-    for run in spec.find(CONFIGS, f"textbook/{name}").runs("paper"):
+    for run in studies.find(CONFIGS, f"textbook/{name}").runs("paper"):
         training = run.parts["training"]
         assert {key: training[key] for key in ("steps", "evaluate_every", "evaluate_from", "batch_size")} == {
             "steps": updates, "evaluate_every": every, "evaluate_from": 1, "batch_size": 100
@@ -318,7 +311,7 @@ def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 @pytest.mark.parametrize("name", ["weight_decay", "dropout", "batch_norm_scales", "random_search"])
 def test_every_evaluation_that_is_asked_for_is_made(name, scale):
-    study = spec.find(CONFIGS, f"textbook/{name}")
+    study = studies.find(CONFIGS, f"textbook/{name}")
     asked = [*study.body["table"], *study.body.get("reported", []), study.body.get("tune", {}).get("choose", {})]
     asked += [options for claim in study.body["claims"] for options in claim["test"].values()]
     training = study.runs(scale)[0].parts["training"]
@@ -327,7 +320,7 @@ def test_every_evaluation_that_is_asked_for_is_made(name, scale):
 
 
 def test_defaults_read_from_the_source_are_those_in_force():
-    assert signatures.fill("model", {"name": "mlp"}) == {
+    assert components.fill("model", {"name": "mlp"}) == {
         "name": "mlp",
         "hidden": [100] * 4,
         "activation": "relu",
@@ -335,17 +328,17 @@ def test_defaults_read_from_the_source_are_those_in_force():
         "batch_norm": False,
         "dropout": 0.0,
     }
-    assert signatures.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
-    assert signatures.fill("training", {"steps": 1})["precision"] == "fp32"
+    assert components.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
+    assert components.fill("training", {"steps": 1})["precision"] == "fp32"
 
 
 def _ids(name, scale, **labels):
     """Return the ids of a study's runs with these labels, by seed."""
-    runs = spec.find(CONFIGS, name).runs(scale)
+    runs = studies.find(CONFIGS, name).runs(scale)
     return {run.seed: run.id for run in runs if labels.items() <= run.labels.items()}
 
 
-@pytest.mark.parametrize("scale", spec.SCALES)
+@pytest.mark.parametrize("scale", studies.SCALES)
 def test_what_several_studies_of_semi_synchronous_updates_share_is_one_run(scale):
     synchronous = [
         _ids("semisync/table1", scale, condition="BN (conv)"),
@@ -363,9 +356,9 @@ def test_what_several_studies_of_semi_synchronous_updates_share_is_one_run(scale
         assert all(ids and ids.items() <= longest.items() for ids in same)
 
 
-@pytest.mark.parametrize("scale", spec.SCALES)
+@pytest.mark.parametrize("scale", studies.SCALES)
 def test_the_control_slows_the_hidden_layers_by_the_number_of_groups_or_its_root(scale):
-    runs = spec.find(CONFIGS, "semisync/learning_rates").runs(scale)
+    runs = studies.find(CONFIGS, "semisync/learning_rates").runs(scale)
     controls = {"synchronous, fc rate / groups": 1, "synchronous, fc rate / root of groups": 0.5}
     if scale == "overnight":  # where the root is left out
         del controls["synchronous, fc rate / root of groups"]
@@ -382,7 +375,7 @@ def test_table_2_has_the_paper_s_dropout_and_table_1_the_usual_one_beside_it():
     for name, label, options in (
         ("table1", "Dropout", paper_s), ("table1", "Dropout (inverted)", usual), ("table2", "Dropout", paper_s)
     ):  # fmt: skip
-        models_of = [run.parts["model"] for run in spec.find(CONFIGS, f"semisync/{name}").runs("paper")
+        models_of = [run.parts["model"] for run in studies.find(CONFIGS, f"semisync/{name}").runs("paper")
                      if run.labels["condition"] == label]  # fmt: skip
         assert models_of
         for model in models_of:

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from goodinit import cli, record, standard_streams
+from goodinit import records, standard_streams
+from goodinit.cli.main import main
 
 TINY = {"fixed": {"data": "digits", "model": {"name": "mlp", "hidden": [4]}, "optimizer": {"name": "sgd", "lr": 0.1},
                   "init": "he_normal", "training": {"steps": 2}},
@@ -43,7 +44,7 @@ def test_a_training_ends_with_its_record(house, train, redirected):
     status, said = _shell(words, redirected)
     assert (status, said) == (0, "")
     (file,) = house.files(study)
-    assert len(record.read(file)) == 1
+    assert len(records.read(file)) == 1
 
 
 @pytest.mark.parametrize(
@@ -98,14 +99,14 @@ def test_a_training_does_without_any_stream_of_python(house, train, monkeypatch,
     own = stream()
     monkeypatch.setattr(sys, "stderr", own)
     monkeypatch.setattr(sys, "stdout", stream())
-    cli.main(words)
+    main(words)
     assert sys.stderr is own
     (file,) = house.files(study)
-    assert len(record.read(file)) == 1
+    assert len(records.read(file)) == 1
     assert not isinstance(own, _Plain) or f"{file} in" in own.said
     monkeypatch.setattr(sys, "stdout", _closed())
     with pytest.raises(SystemExit) as ended:
-        cli.main(["list", *places])
+        main(["list", *places])
     assert ended.value.code == 2
 
 

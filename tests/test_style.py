@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from goodinit import record
+from goodinit import records
 
 SETTINGS = """\
 axes.facecolor: black
@@ -63,12 +63,12 @@ CLAIM = {"id": "low", "says": "It is low.", "source": "here", "test": {"within":
 def _numbers(run):
     noise = np.random.default_rng([len(run.title), run.seed])
     return {
-        "loss": record.Series(np.arange(1, 31), noise.random(30)),
-        "rate": record.Series(np.array([0]), noise.random(1)),
-        "position": record.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
-        "count": record.Series(np.array([0]), noise.integers(1, 9, (1, 1, 6)), ("layer", "bin")),
-        "edge": record.Series(np.array([0]), np.arange(6.0)[None, None], ("layer", "bin")),
-        "seen": record.Series(
+        "loss": records.Series(np.arange(1, 31), noise.random(30)),
+        "rate": records.Series(np.array([0]), noise.random(1)),
+        "position": records.Series(np.arange(5), noise.normal(size=(5, 2)), ("coordinate",)),
+        "count": records.Series(np.array([0]), noise.integers(1, 9, (1, 1, 6)), ("layer", "bin")),
+        "edge": records.Series(np.array([0]), np.arange(6.0)[None, None], ("layer", "bin")),
+        "seen": records.Series(
             np.array([0]),
             noise.integers(0, 256, (1, 1, 2, 1, 4, 4), dtype=np.uint8),
             ("kind", "image", "channel", "row", "column"),
@@ -101,7 +101,9 @@ def _run(*words, folder=None, **environment):
     return done
 
 
-DRAW = "import sys; from goodinit.cli import main; main(['figure', *sys.argv[1:]]); main(['claims', *sys.argv[1:]])"
+DRAW = (
+    "import sys; from goodinit.cli.main import main; main(['figure', *sys.argv[1:]]); main(['claims', *sys.argv[1:]])"
+)
 
 
 def _places(house):
@@ -170,5 +172,5 @@ def test_the_user_s_settings_are_kept_for_the_user_s_own_figures(tmp_path, first
 
 
 def test_a_table_needs_no_matplotlib(house, tmp_path):
-    absent = "import sys; sys.modules['matplotlib'] = None; from goodinit.cli import main; main(sys.argv[1:])"
+    absent = "import sys; sys.modules['matplotlib'] = None; from goodinit.cli.main import main; main(sys.argv[1:])"
     _run("-c", absent, "table", *_places(house), folder=tmp_path)

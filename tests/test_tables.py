@@ -9,11 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from goodinit import cli, record
+from goodinit import records
+from goodinit.cli.main import main
 from goodinit.errors import InputError
 from goodinit.report import tables
 
-COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *record.AXES, "value"]
+COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *records.AXES, "value"]
 BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}
 REPORTED = [
     {"where": {"init": "alpha", "model.activation": "relu"}, "metric": "loss", "at": 2, "value": 7.5,
@@ -30,10 +31,10 @@ def _numbers(run):
     spread = base + np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
     counts = np.arange(2 * 3 * 4).reshape(2, 3, 4)
     return {
-        "loss": record.Series(steps, base + steps**2.0 + run.seed),
-        "accuracy": record.Series(np.array([0, 3, 4]), np.array([1.0, 2.0, 4.0]) + run.seed),
-        "spread": record.Series(np.array([0, 4]), spread + run.seed, ("layer",)),
-        "count": record.Series(np.array([0, 4]), counts, ("layer", "bin")),
+        "loss": records.Series(steps, base + steps**2.0 + run.seed),
+        "accuracy": records.Series(np.array([0, 3, 4]), np.array([1.0, 2.0, 4.0]) + run.seed),
+        "spread": records.Series(np.array([0, 4]), spread + run.seed, ("layer",)),
+        "count": records.Series(np.array([0, 4]), counts, ("layer", "bin")),
     }
 
 
@@ -119,9 +120,9 @@ def test_no_record_at_all(house, study):
 
 def test_stale_record_is_refused(house, study):
     house.fill(study, _numbers)
-    then = record.read(house.files(study)[1])
+    then = records.read(house.files(study)[1])
     then[3].filled["training"]["batch_size"] = 64
-    record.write(house.files(study)[1], then)
+    records.write(house.files(study)[1], then)
     with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 today") as caught:
         tables.frame(study, "laptop", house.results)
     assert str(house.files(study)[1]) in str(caught.value)
@@ -131,7 +132,7 @@ def test_stale_record_is_refused(house, study):
 def test_record_without_one_of_its_runs_is_refused(house, study):
     house.fill(study, _numbers)
     file = house.files(study)[0]
-    record.write(file, record.read(file)[1:])
+    records.write(file, records.read(file)[1:])
     with pytest.raises(InputError, match=f"run {study.runs('laptop')[0].id} is missing"):
         tables.frame(study, "laptop", house.results)
 
@@ -183,7 +184,7 @@ def test_measure_at_each_run_s_own_last_step(house):
 
     def numbers(run):
         length = 2 + run.seed
-        return {"loss": record.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
+        return {"loss": records.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
 
     found = house.frame(study, numbers)
     assert set(zip(*(tables.measure(found, "loss")[name] for name in ("seed", "value")), strict=True)) == {
@@ -204,11 +205,11 @@ def test_measure_from_a_step_on_takes_the_last_value_of_a_run_that_diverged_befo
 
     def numbers(run):
         values = np.array([1.0, 2.0, 3.0, 5.0]) if run.seed else np.array([1.0, np.nan])
-        return {"loss": record.Series(np.arange(1, len(values) + 1), values)}
+        return {"loss": records.Series(np.arange(1, len(values) + 1), values)}
 
     for job in study.jobs("laptop"):
         made = [house.run_record(run, numbers(run), status="finished" if run.seed else "diverged") for run in job.runs]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.measure(tables.frame(study, "laptop", house.results), "loss", {"from": 3, "to": 4})
     values = found.set_index("seed")["value"]
     assert np.isnan(values[0])
@@ -353,7 +354,7 @@ def test_trials_are_ranked_within_each_of_what_is_compared(house):
 
     def numbers(run):
         sign = 1 if run.labels["training.batch_size"] == 10 else -1
-        return {"accuracy": record.Series(np.array([1]), np.array([1.0 * sign * run.labels["trial"]]))}
+        return {"accuracy": records.Series(np.array([1]), np.array([1.0 * sign * run.labels["trial"]]))}
 
     found = house.frame(study, numbers)[["training.batch_size", "trial", "rank"]].drop_duplicates()
     for size, places in ((10, [4, 3, 2, 1]), (20, [1, 2, 3, 4])):
@@ -369,7 +370,7 @@ def test_a_trial_that_diverged_before_the_step_is_the_last(house):
 
     def numbers(run):
         length = 1 if run.labels["trial"] == 2 else 2
-        return {"accuracy": record.Series(np.arange(1, length + 1), np.ones(length))}
+        return {"accuracy": records.Series(np.arange(1, length + 1), np.ones(length))}
 
     found = house.frame(study, numbers)
     assert set(found[found["trial"] == 2]["rank"]) == {4}
@@ -397,13 +398,13 @@ def test_seconds_are_a_metric_at_each_run_s_own_last_step(house):
     seconds = {"initializing": 0.25, "training": 0.5}
     for job in study.jobs("laptop"):
         made = [house.run_record(run, _numbers(run), seconds=seconds, steps=steps[run.id]) for run in job.runs]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.frame(study, "laptop", house.results)
     for what, expected in seconds.items():
         rows = tables.of(found, f"{what}_seconds")
         assert dict(zip(rows["run"], rows["step"], strict=True)) == steps
         assert set(rows["value"]) == {expected}
-        assert (rows[list(record.AXES)] == -1).all(axis=None)
+        assert (rows[list(records.AXES)] == -1).all(axis=None)
 
 
 def test_whether_a_run_converged_and_its_epochs_are_metrics_at_its_last_step(house):
@@ -414,7 +415,7 @@ def test_whether_a_run_converged_and_its_epochs_are_metrics_at_its_last_step(hou
             house.run_record(run, _numbers(run), status=statuses[run.id], provenance={"train_examples": 1024})
             for run in job.runs
         ]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.frame(study, "laptop", house.results)
     converged = tables.measure(found, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
@@ -426,8 +427,8 @@ def test_the_spread_of_the_loss_is_that_of_its_last_fifth(house):
     loss = np.arange(20.0) ** 2
     study = house.study()
     for job in study.jobs("laptop"):
-        made = [house.run_record(run, {"loss": record.Series(np.arange(1, 21), loss)}, steps=20) for run in job.runs]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        made = [house.run_record(run, {"loss": records.Series(np.arange(1, 21), loss)}, steps=20) for run in job.runs]
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.of(tables.frame(study, "laptop", house.results), "loss_spread")
     assert set(found["step"]) == {20}
     np.testing.assert_allclose(found["value"], loss[16:].std())
@@ -445,11 +446,11 @@ def test_the_flat_phase_ends_where_the_mean_of_forty_losses_is_below_that_of_gue
     for job in study.jobs("laptop"):
         made = [
             house.run_record(
-                run, {"loss": record.Series(np.arange(1, 101), losses[run.seed])}, steps=100, provenance=made_of
+                run, {"loss": records.Series(np.arange(1, 101), losses[run.seed])}, steps=100, provenance=made_of
             )
             for run in job.runs
         ]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.measure(tables.frame(study, "laptop", house.results), "flat_epochs")
     assert (found.loc[found["seed"] == 0, "value"] == 5.3).all()  # 37 and three tenths of 40 are less than 95 %
     assert found.loc[found["seed"] > 0, "value"].isna().all()
@@ -462,7 +463,7 @@ def test_each_update_has_its_share_of_what_the_run_took(house):
             house.run_record(run, _numbers(run), seconds={"training": run.seed + len(run.labels["init"])})
             for run in job.runs
         ]
-        record.write(record.path(house.results, "laptop", study, job), made)
+        records.write(records.path(house.results, "laptop", study, job), made)
     found = tables.against(tables.frame(study, "laptop", house.results), "loss", "training_seconds")
     for init in ("zeta", "alpha"):  # the mean over the seeds 0, 1 and 2 of the seconds of 4 updates
         mine = found[found["init"] == init]
@@ -478,8 +479,8 @@ def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):
     assert gap["step"].tolist() == [1, 2, 1, 2]
     study = house.study()
     late = {
-        "train_accuracy": record.Series(np.array([0, 4]), np.ones(2)),
-        "test_accuracy": record.Series(np.array([4]), np.ones(1)),
+        "train_accuracy": records.Series(np.array([0, 4]), np.ones(2)),
+        "test_accuracy": records.Series(np.array([4]), np.ones(1)),
     }
     for numbers in (late, {"train_accuracy": late["train_accuracy"]}):
         with pytest.raises(InputError, match="'generalization_gap' is not in the records"):
@@ -528,12 +529,12 @@ def test_command_writes_the_same_table_twice(house, capsys):
     study = house.study(table=[{"metric": "loss", "at": 2}, {"metric": "spread"}], reported=REPORTED)
     house.fill(study, _numbers)
     arguments = ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
-    cli.main(["table", "work/study", *arguments])
+    main(["table", "work/study", *arguments])
     file = house.results / "laptop" / "tables" / "work" / "study.csv"
     assert capsys.readouterr().out == f"{file}\n"
     first = file.read_bytes()
     file.unlink()
-    cli.main(["table", "work/study", *arguments])
+    main(["table", "work/study", *arguments])
     assert file.read_bytes() == first
     assert b"\r" not in first
     read = pd.read_csv(io.BytesIO(first))
@@ -545,7 +546,7 @@ def test_command_writes_the_same_table_twice(house, capsys):
 def test_command_without_records_names_the_command_that_is_missing(house, capsys):
     house.study()
     with pytest.raises(SystemExit) as caught:
-        cli.main(["table", "work/study", "--configs", str(house.configs), "--results", str(house.results)])
+        main(["table", "work/study", "--configs", str(house.configs), "--results", str(house.results)])
     assert caught.value.code == 2
     assert "goodinit train work/study --scale demo" in capsys.readouterr().err
 
@@ -554,10 +555,10 @@ def test_a_study_that_is_not_run_at_a_scale_is_passed_over_unless_it_is_named(ho
     house.fill(house.study(), _numbers)
     house.study("never", scales={"laptop": {"seeds": 0}})
     places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
-    cli.main(["table", "work", *places])
+    main(["table", "work", *places])
     assert capsys.readouterr().out.split() == [f"{house.results}/laptop/tables/work/study.csv"]
     with pytest.raises(SystemExit):
-        cli.main(["table", "work/never", *places])
+        main(["table", "work/never", *places])
     error = capsys.readouterr().err
     assert "work/never: no records at scale laptop" in error
     assert "its file has `seeds: 0` there" in error

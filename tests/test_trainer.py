@@ -10,10 +10,13 @@ import pytest
 import torch
 import yaml
 
-from goodinit import cli, record, spec
+from goodinit import records, studies
+from goodinit.cli.main import main
+from goodinit.datasets import sets, tensors
 from goodinit.errors import InputError
-from goodinit.methods import data, initializers, models
+from goodinit.methods import initializers, models
 from goodinit.report import tables
+from goodinit.seeds import stream_seed
 from goodinit.training import build, precision, trainer
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -42,7 +45,7 @@ def study(tmp_path):
     file = tmp_path / "configs" / "work" / "study.yaml"
     file.parent.mkdir(parents=True)
     file.write_text(STUDY)
-    return spec.load(file)
+    return studies.load(file)
 
 
 def _execute(runs, data_root):
@@ -61,13 +64,13 @@ def _same(one, other):
 def test_what_looks_at_data_gets_as_many_large_images_as_it_names(init, seen, data_root, monkeypatch):
     found = []
     monkeypatch.setattr(initializers, init["name"], lambda model, batch, generator, **more: found.append(batch.images))
-    parts = spec.DEFAULTS | {
+    parts = studies.DEFAULTS | {
         "data": {"name": "shapes", "size": 256},
         "model": {"name": "convnet3", "channels": [1, 1, 1]},
         "init": init,
         "training": {"steps": 0, "evaluate_on": []},
     }
-    _execute([spec.Run(parts, 0, {})], data_root)
+    _execute([studies.Run(parts, 0, {})], data_root)
     assert [images.shape for images in found] == [(seen, 3, 256, 256)]
 
 
@@ -77,7 +80,7 @@ def test_what_a_run_leaves_behind(study, data_root):
     assert [one.id for one in found] == [run.id for run in runs]
     one = found[-1]
     assert (one.status, one.diverged_at, one.steps) == ("finished", None, 40)
-    assert one.filled == spec.fill(runs[-1].parts)
+    assert one.filled == studies.fill(runs[-1].parts)
     assert one.series["loss"].steps.tolist() == list(range(1, 41))
     assert {name: one.series[name].steps.tolist() for name in ("test_accuracy", "validation_loss")} == {
         "test_accuracy": [0, 20, 40],
@@ -99,7 +102,7 @@ def test_the_same_twice_and_whatever_stands_beside_it(study, data_root):
 
 def test_masks_of_dropout_are_the_same_together_and_in_turn(study, data_root, monkeypatch):
     runs = [
-        spec.Run(run.parts | {"model": run.parts["model"] | {"dropout": 0.2}}, run.seed, run.labels)
+        studies.Run(run.parts | {"model": run.parts["model"] | {"dropout": 0.2}}, run.seed, run.labels)
         for run in study.runs("paper")[3:]
     ]
     assert [run.seed for run in runs] == [0, 1, 2]
@@ -121,7 +124,7 @@ def test_seeds_differ(study, data_root):
 
 def test_diagnostics_change_no_number(study, data_root):
     run = study.runs("paper")[-1]
-    watched = spec.Run(run.parts | {"diagnostics": WATCH}, run.seed, {})
+    watched = studies.Run(run.parts | {"diagnostics": WATCH}, run.seed, {})
     plain, other = _execute([run], data_root)[0], _execute([watched], data_root)[0]
     for name in ("gradient_variance", "output_variance", "weight_sd", "update_size"):
         assert other.series[name].dimensions == ("layer",)
@@ -140,9 +143,9 @@ def test_rescalings_of_lsuv_are_recorded_before_the_first_update(house, data_roo
         if run.labels["init"] == "He":
             assert "rescalings" not in one.series
             continue
-        splits = data.digits(data_root, torch.Generator())
-        probe = splits.preprocessing.normalize(next(data.batches(splits.train, 1024)))
-        generator = torch.Generator().manual_seed(spec.stream(run.seed, "init"))
+        splits = sets.digits(data_root, torch.Generator())
+        probe = splits.preprocessing.normalize(next(tensors.batches(splits.train, 1024)))
+        generator = torch.Generator().manual_seed(stream_seed(run.seed, "init"))
         net = models.mlp((1, 28, 28), 10, hidden=[8])
         expected = initializers.lsuv(net, probe, generator, batch_size=512, batches=1).rescalings.tolist()
         series = one.series["rescalings"]
@@ -157,7 +160,7 @@ def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root
     study = house.study(compare={"init": ["lsuv", "he_normal"]}, seeds=2)
     (job,) = study.jobs("laptop")
     found = {one.id: one for one in _execute(job.runs, data_root)}
-    record.write(record.path(house.results, "laptop", study, job), list(found.values()))
+    records.write(records.path(house.results, "laptop", study, job), list(found.values()))
     tidy = tables.frame(study, "laptop", house.results)
     rows = tables.of(tidy, "rescalings")
     assert set(rows["init"]) == {"lsuv"}
@@ -176,11 +179,11 @@ def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root
 def test_runs_with_learning_rates_of_layers_are_trained_together_as_alone(study, data_root):
     """The last layer, `5`, moves a thousand times less than it would."""
     optimizer = {"name": "momentum", "lr": 0.05, "layer_factors": {"5": 0.001}}
-    runs = [spec.Run(run.parts | {"optimizer": optimizer}, run.seed, {}) for run in study.runs("paper")[3:]]
+    runs = [studies.Run(run.parts | {"optimizer": optimizer}, run.seed, {}) for run in study.runs("paper")[3:]]
     found, (alone,) = _execute(runs, data_root), _execute(runs[1:2], data_root)
     assert [one.provenance["trained_together"] for one in found] == [3] * 3
     assert np.array_equal(found[1].series["loss"].values, alone.series["loss"].values)
-    plain = spec.Run(runs[1].parts | {"optimizer": {"name": "momentum", "lr": 0.05}}, runs[1].seed, {})
+    plain = studies.Run(runs[1].parts | {"optimizer": {"name": "momentum", "lr": 0.05}}, runs[1].seed, {})
     assert not np.array_equal(_execute([plain], data_root)[0].series["loss"].values, alone.series["loss"].values)
 
 
@@ -188,10 +191,10 @@ def test_runs_with_learning_rates_of_layers_are_trained_together_as_alone(study,
 def test_runs_with_clipping_are_not_stacked(study, data_root, clip, together):
     """The norm is that of a net, and a stack has several."""
     optimizer = {"name": "momentum", "lr": 0.05}
-    runs = [spec.Run(run.parts | {"optimizer": optimizer | clip}, run.seed, {}) for run in study.runs("paper")[3:]]
+    runs = [studies.Run(run.parts | {"optimizer": optimizer | clip}, run.seed, {}) for run in study.runs("paper")[3:]]
     found = _execute(runs, data_root)
     assert [one.provenance["trained_together"] for one in found] == [together] * 3
-    plain = _execute([spec.Run(runs[0].parts | {"optimizer": optimizer}, 0, {})], data_root)[0]
+    plain = _execute([studies.Run(runs[0].parts | {"optimizer": optimizer}, 0, {})], data_root)[0]
     np.testing.assert_allclose(found[0].series["loss"].values, plain.series["loss"].values, rtol=1e-4)
 
 
@@ -199,7 +202,7 @@ def test_clipping_in_a_run_bounds_what_moves(study, data_root):
     run = study.runs("paper")[-1]
     optimizer = {"name": "momentum", "lr": 1.0, "momentum": 0.0, "clip_norm": 1e-3}
     parts = run.parts | {"optimizer": optimizer, "diagnostics": [{"name": "path"}]}
-    short = spec.Run(parts | {"training": run.parts["training"] | {"steps": 5, "diagnose_every": 1}}, run.seed, {})
+    short = studies.Run(parts | {"training": run.parts["training"] | {"steps": 5, "diagnose_every": 1}}, run.seed, {})
     length = _execute([short], data_root)[0].series["path_length"].values
     np.testing.assert_allclose(length, 1e-3 * np.arange(6), rtol=1e-2)
 
@@ -210,18 +213,18 @@ def test_semi_synchronous_runs_of_a_job_are_trained_one_by_one(study, data_root)
         "optimizer": {"name": "momentum", "lr": 0.01},
         "update": {"name": "semi_synchronous"},
     }
-    runs = [spec.Run(parts, seed, {}) for seed in range(3)]
+    runs = [studies.Run(parts, seed, {}) for seed in range(3)]
     together = _execute(runs, data_root)
     assert [found.provenance["trained_together"] for found in together] == [1, 1, 1]
     (alone,) = _execute(runs[2:], data_root)
     np.testing.assert_array_equal(alone.series["loss"].values, together[2].series["loss"].values)
-    plain = spec.Run(parts | {"update": {"name": "synchronous"}}, 2, {})
+    plain = studies.Run(parts | {"update": {"name": "synchronous"}}, 2, {})
     assert (_execute([plain], data_root)[0].series["loss"].values != alone.series["loss"].values)[1:].all()
 
 
 def test_divergence_is_a_result(study, data_root):
     run = study.runs("paper")[-1]
-    wild = spec.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e15}}, 0, {})
+    wild = studies.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e15}}, 0, {})
     found = _execute([wild], data_root)[0]
     assert found.status == "diverged"
     assert 0 < found.diverged_at <= 40
@@ -229,8 +232,8 @@ def test_divergence_is_a_result(study, data_root):
 
 def test_a_loss_that_never_comes_below_that_of_guessing_is_a_result(study, data_root):
     run = study.runs("paper")[-1]
-    still = spec.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e-12}}, 0, {})
-    none = spec.Run(run.parts | {"training": run.parts["training"] | {"steps": 0}}, 0, {})
+    still = studies.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e-12}}, 0, {})
+    none = studies.Run(run.parts | {"training": run.parts["training"] | {"steps": 0}}, 0, {})
     statuses = [_execute([one], data_root)[0].status for one in (still, run, none)]
     assert statuses == ["did not learn", "finished", "finished"]
 
@@ -242,7 +245,7 @@ def test_learning_is_judged_by_what_came_after_the_subset(study, data_root):
         "optimizer": {"name": "sgd", "lr": 0.1},
         "training": {"steps": 103, "batch_size": 50},
     }
-    (found,) = _execute([spec.Run(parts, 0, {})], data_root)
+    (found,) = _execute([studies.Run(parts, 0, {})], data_root)
     assert found.series["loss"].values[:100].min() < 0.1
     assert found.series["loss"].values[100:].min() > 2.2
     assert found.status == "did not learn"
@@ -258,7 +261,7 @@ def test_low_precision_learns(study, data_root, objective, update):
         "update": {"name": update},
     }
     training = {"steps": 200, "batch_size": 50, "evaluate_on": ["test"], "precision": "bf16"}
-    (found,) = _execute([spec.Run(parts | {"training": training}, 0, {})], data_root)
+    (found,) = _execute([studies.Run(parts | {"training": training}, 0, {})], data_root)
     losses = found.series["loss"].values
     assert losses[-10:].mean() < 0.6 * losses[:10].mean()
     assert found.series["test_accuracy"].values[-1] > 0.7
@@ -295,7 +298,7 @@ def test_large_images_are_looked_at_in_smaller_batches():
     ],
 )
 def test_what_does_not_fit_is_one_line_before_anything_is_trained(study, data_root, parts, message):
-    run = spec.Run(study.runs("paper")[-1].parts | parts, 0, {})
+    run = studies.Run(study.runs("paper")[-1].parts | parts, 0, {})
     with pytest.raises(InputError, match=message) as raised:
         _execute([run], data_root)
     assert "\n" not in str(raised.value)
@@ -304,7 +307,7 @@ def test_what_does_not_fit_is_one_line_before_anything_is_trained(study, data_ro
 def test_a_net_without_classes_may_be_trained(data_root):
     parts = {"data": {"name": "gaussian"}, "model": {"name": "mlp", "hidden": [10]}, "init": {"name": "he_normal"},
              "optimizer": {"name": "sgd", "lr": 0.1}, "training": {"steps": 3, "batch_size": 10}}  # fmt: skip
-    (found,) = _execute([spec.Run(spec.DEFAULTS | parts, 0, {})], data_root)
+    (found,) = _execute([studies.Run(studies.DEFAULTS | parts, 0, {})], data_root)
     assert found.status == "finished"
 
 
@@ -312,11 +315,11 @@ def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root,
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--scale", "laptop"]
 
     def train():
-        cli.main(["train", *command, "--data-root", str(data_root)])
+        main(["train", *command, "--data-root", str(data_root)])
 
     train()
     (first,) = (tmp_path / "results").rglob("*.json")
-    before = {run.id: run for run in record.read(first)}
+    before = {run.id: run for run in records.read(first)}
     train()
     assert "1 of them recorded already" in capsys.readouterr().err
 
@@ -330,21 +333,21 @@ def test_train_keeps_what_is_recorded_and_adds_what_is_missing(study, data_root,
     train()
     assert [run.labels["init"] for run in trained] == ["LeCun"] * 3
     (second,) = set((tmp_path / "results").rglob("*.json")) - {first}
-    after = {run.id: run for run in record.read(second)}
+    after = {run.id: run for run in records.read(second)}
     assert after.keys() > before.keys()
     for run_id, run in before.items():
         _same(run, after[run_id])
-    cli.main(["list", "--runs", *command])
+    main(["list", "--runs", *command])
     shown = capsys.readouterr().out
     assert "9 runs in 1 jobs; 9 recorded" in shown
-    cli.main(["show", trained[0].id[:8], "--results", f"{tmp_path}/results"])
+    main(["show", trained[0].id[:8], "--results", f"{tmp_path}/results"])
     assert "lecun_normal" in capsys.readouterr().out
 
 
 def test_training_again_keeps_the_old_record_until_the_new_one_is_whole(study, tmp_path, data_root):
     """Ended in the middle, by a request and then by a kill, and given again until it is done."""
     place = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
-    cli.main(["train", *place])
+    main(["train", *place])
     (file,) = (tmp_path / "results").rglob("*.json")
     before = [part.read_bytes() for part in (file, file.with_suffix(".npz"))]
     command = [sys.executable, "-m", "goodinit", "train", "--force", "--checkpoint-minutes", "0.0001", *place]
@@ -357,9 +360,9 @@ def test_training_again_keeps_the_old_record_until_the_new_one_is_whole(study, t
         assert process.returncode in (0, 128 + ending, -ending)
         if process.returncode:
             assert [part.read_bytes() for part in (file, file.with_suffix(".npz"))] == before
-    cli.main(["train", "--force", *place])
+    main(["train", "--force", *place])
     assert file.read_bytes() != before[0]  # the seconds are others
-    for one, other in zip(record.read(file), _read(before, tmp_path), strict=True):
+    for one, other in zip(records.read(file), _read(before, tmp_path), strict=True):
         _same(one, other)
     assert not list(file.parent.glob(".*"))
 
@@ -369,19 +372,19 @@ def _read(content, folder):
     file = folder / "before.json"
     for part, one in zip((file, file.with_suffix(".npz")), content, strict=True):
         part.write_bytes(one)
-    return record.read(file)
+    return records.read(file)
 
 
 @pytest.mark.real_data
 def test_the_first_updates_on_mnist_are_those_of_the_committed_records(real_data):
-    study = spec.find("configs", "xavier_he/mnist")
+    study = studies.find("configs", "xavier_he/mnist")
     job = study.jobs("laptop")[0]
-    file = record.path("results", "laptop", study, job)
+    file = records.path("results", "laptop", study, job)
     if not file.exists():
         pytest.skip("no committed records")
-    recorded = {run.id: run for run in record.read(file)}
+    recorded = {run.id: run for run in records.read(file)}
     run = job.runs[-1]
-    short = spec.Run(run.parts | {"training": run.parts["training"] | {"steps": 50}}, run.seed, {})
+    short = studies.Run(run.parts | {"training": run.parts["training"] | {"steps": 50}}, run.seed, {})
     found = _execute([short], real_data)[0].series["loss"].values
     np.testing.assert_allclose(found, recorded[run.id].series["loss"].values[:50], rtol=1e-4)
 
@@ -398,7 +401,7 @@ def test_precision_is_set_before_a_model_is_built(study, data_root, monkeypatch)
     monkeypatch.setattr(build, "build_model", look)
     for wanted in ("tf32", "fp32"):
         parts = study.runs("laptop")[0].parts
-        _execute([spec.Run(parts | {"training": parts["training"] | {"precision": wanted}}, 0, {})], data_root)
+        _execute([studies.Run(parts | {"training": parts["training"] | {"precision": wanted}}, 0, {})], data_root)
     assert flags == [(True, True), (False, False)]
 
 
@@ -423,8 +426,8 @@ def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(monkeypatc
 
 def test_a_record_has_the_precision_that_the_device_computed_in(study, data_root, monkeypatch):
     parts = study.runs("laptop")[0].parts
-    run = spec.Run(parts | {"training": parts["training"] | {"steps": 20, "precision": "bf16"}}, 0, {})
-    single = spec.Run(parts | {"training": parts["training"] | {"steps": 20}}, 0, {})
+    run = studies.Run(parts | {"training": parts["training"] | {"steps": 20, "precision": "bf16"}}, 0, {})
+    single = studies.Run(parts | {"training": parts["training"] | {"steps": 20}}, 0, {})
     losses = {}
     for native in (True, False):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda native=native: {"avx512_bf16": native})

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit import spec
-from goodinit.methods import data, diagnostics, initializers, models, objectives
+from goodinit import studies
+from goodinit.datasets.tensors import Examples
+from goodinit.methods import diagnostics, initializers, models, objectives
 from goodinit.methods.models.resnet_vae import Encoded
 from goodinit.training import cost, trainer
 
@@ -45,7 +46,7 @@ def test_the_published_net_has_162_layers_and_is_not_allocated():
         assert encoder == 81
         encoded = net(torch.zeros(1, 3, 1024, 1024))
     assert encoded.images.shape == (1, 3, 1024, 1024)
-    study = spec.find("configs", "pdi/vae")
+    study = studies.find("configs", "pdi/vae")
     found = cost.of(study.runs("paper")[:1])
     assert 1e9 < found.memory < 139 * 2**30
 
@@ -85,7 +86,7 @@ def test_checkpointing_changes_no_gradient():
     other = _net(checkpointing=True)
     for one in (net, other):
         torch.manual_seed(3)
-        objectives.elbo(one, data.Examples(_images(), None))[0].backward()
+        objectives.elbo(one, Examples(_images(), None))[0].backward()
     for mine, theirs in zip(net.parameters(), other.parameters(), strict=True):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-7)
 
@@ -105,7 +106,7 @@ class _Fixed(nn.Module):
 def test_loss_by_hand(beta):
     images = torch.tensor([[[[0.0, 0.5], [1.0, 0.25]]], [[[1.2, 1.0], [-0.1, 0.0]]]])
     encoded = Encoded(torch.full((2, 1, 2, 2), 0.5), torch.tensor([[1.0, 0.0], [0.0, 2.0]]), torch.zeros(2, 2))
-    loss, found = objectives.elbo(_Fixed(encoded), data.Examples(images, None), beta=beta)
+    loss, found = objectives.elbo(_Fixed(encoded), Examples(images, None), beta=beta)
     assert float(found["l1"]) == pytest.approx((0.5 + 0 + 0.5 + 0.25 + 4 * 0.5) / 8)  # pixels are cut to [0, 1]
     assert float(found["kl"]) == pytest.approx((1 / 2 + 4 / 2) / 2)
     assert float(loss) == pytest.approx(float(found["l1"]) + beta * 1.25 / 4)
@@ -114,7 +115,7 @@ def test_loss_by_hand(beta):
 def test_divergence_is_the_closed_form_and_what_sampling_gives():
     mean, log_variance = torch.tensor([[0.5, -1.0, 2.0]]).double(), torch.tensor([[0.3, -2.0, 1.0]]).double()
     images = torch.zeros(1, 1, 1, 1).double()
-    _, found = objectives.elbo(_Fixed(Encoded(images, mean, log_variance)), data.Examples(images, None))
+    _, found = objectives.elbo(_Fixed(Encoded(images, mean, log_variance)), Examples(images, None))
     mine = torch.distributions.Normal(mean, torch.exp(log_variance / 2))
     standard = torch.distributions.Normal(torch.zeros(1, 3).double(), 1)
     assert float(found["kl"]) == pytest.approx(float(torch.distributions.kl_divergence(mine, standard).sum()), rel=1e-6)
@@ -125,7 +126,7 @@ def test_divergence_is_the_closed_form_and_what_sampling_gives():
 
 def test_beta_below_0_is_refused():
     with pytest.raises(ValueError, match="beta must be at least 0"):
-        objectives.elbo(_net(), data.Examples(_images(), None), beta=-1.0)
+        objectives.elbo(_net(), Examples(_images(), None), beta=-1.0)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +147,7 @@ def test_what_it_cannot_be_is_refused(shape, options):
 
 
 def test_pictures_are_the_images_what_becomes_of_them_and_samples():
-    net, batch = _net(), data.Examples(_images(9), None)
+    net, batch = _net(), Examples(_images(9), None)
     with diagnostics.reconstructions(net, batch, _generator(), images=4, size=8) as observe:
         found, again = observe(0)["reconstructions"], observe(1)["reconstructions"]
     assert (found.shape, found.dtype) == ((3, 4, 3, 8, 8), np.uint8)
@@ -160,10 +161,10 @@ def test_pictures_are_the_images_what_becomes_of_them_and_samples():
 
 
 def test_pictures_change_nothing(data_root):
-    parts = next(run for run in spec.find("configs", "pdi/vae").runs("demo")).parts
+    parts = next(run for run in studies.find("configs", "pdi/vae").runs("demo")).parts
     found = []
     for watched in (parts["diagnostics"], []):
-        runs = [spec.Run(parts | {"diagnostics": watched}, 0, {})]
+        runs = [studies.Run(parts | {"diagnostics": watched}, 0, {})]
         found += trainer.execute(runs, data_root=str(data_root), device=torch.device("cpu"))
     for name in ("loss", "l1", "kl", "test_l1"):
         np.testing.assert_array_equal(found[0].series[name].values, found[1].series[name].values)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from goodinit import settings, spec
+from goodinit import studies
+from goodinit.studies import settings
 
 ROOT = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
@@ -228,7 +229,7 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
         assert "work/other: left out: there is no folder data/folders/cats" in output
         runs = project / "results" / "laptop" / "runs" / "work" / "other"
         runs.mkdir()
-        for job in spec.load(other).jobs("laptop"):
+        for job in studies.load(other).jobs("laptop"):
             for kind in ("json", "npz"):
                 (runs / f"{job.name}.{kind}").touch()
         assert "left out" not in _snakemake(project, "--dry-run")[1]  # what is recorded needs no pictures
@@ -241,8 +242,8 @@ def test_a_study_of_pictures_that_are_not_there_is_left_out(project):
 
 
 @pytest.mark.slow
-def test_a_data_folder_that_cannot_be_written_to_is_prepared_elsewhere(project, tmp_path, cache, place_of, read_only):
-    manifest = place_of(cache, tmp_path) / "prepared" / "digits" / "manifest.json"
+def test_a_read_only_data_folder_is_prepared_elsewhere(project, tmp_path, user_cache, place_of, read_only):
+    manifest = place_of(user_cache, tmp_path) / "prepared" / "digits" / "manifest.json"
     config = ["--config", f"data_root={tmp_path}"]
     with read_only(tmp_path):
         status, output = _snakemake(project, str(manifest), *config)

@@ -1,4 +1,4 @@
-# What the rules know of the studies, through goodinit.spec, and nothing else.
+# What the rules know of the studies, through goodinit.studies and datasets.catalog, and nothing else.
 
 import itertools
 import os
@@ -13,8 +13,10 @@ sys.path.insert(0, str(ROOT / "src"))
 from snakemake.exceptions import WorkflowError
 from snakemake.settings.types import DeploymentMethod
 
-from goodinit import catalog, protocol, settings, spec
+from goodinit import studies
+from goodinit.datasets import catalog
 from goodinit.errors import InputError
+from goodinit.studies import settings, summary
 
 # The package is imported from the checkout, also in the conda environments, which do not hold it; without
 # conda, `python` is the one that runs Snakemake, whether or not its environment was activated.
@@ -36,7 +38,7 @@ try:
     config = settings.check(config)
     CONFIGS = settings.configs(config["configs"], ROOT)
     DATA_ROOT = settings.data_root(config["data_root"])
-    STUDIES = {f"{study.work}/{study.name}": study for study in spec.studies(CONFIGS, config["works"])}
+    STUDIES = {f"{study.work}/{study.name}": study for study in studies.load_all(CONFIGS, config["works"])}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

@@ -31,7 +31,7 @@ for name, study in recorded_studies():
             place=untracked(PLACE),
             body=study.body,
             jobs=list(JOBS[name]),
-            protocol=protocol.lines(study, SCALE),
+            protocol=summary.lines(study, SCALE),
         shell:
             "python -m goodinit report {params.study} {params.place} --no-verdicts --processes {threads} > {log} 2>&1"
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from goodinit import record, spec
+from goodinit import studies
+from goodinit.files import replace_file
 from goodinit.processes import end_with_parent
 from goodinit.report import claims, pages, tables
 
@@ -63,7 +64,7 @@ def write_table(study, scale, results, frame):
     """Write a study's table as CSV; return the file."""
     file = Path(results) / scale / "tables" / study.work / f"{study.name}.csv"
     text = tables.table(study, frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    record.replace(file, text.encode())
+    replace_file(file, text.encode())
     return file
 
 
@@ -97,7 +98,7 @@ def write_verdicts(studies, judged, scale, results, drawings):
     Returns:
         The files written.
     """
-    from goodinit.report import glance
+    from goodinit.report import verdict_chart
 
     folder = Path(results) / scale
     every = [verdicts for _, verdicts in judged]
@@ -118,11 +119,11 @@ def write_verdicts(studies, judged, scale, results, drawings):
         "README.md": pages.gallery(ran, found, scale, figures_of, where),
     }
     for name, text in texts.items():
-        record.replace(folder / name, text.encode())
+        replace_file(folder / name, text.encode())
     written = [folder / name for name in texts]
     for work in dict.fromkeys(study.work for study in ran):
         if len(mine := found[found["work"] == work]):
-            written += _draw(glance.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
+            written += _draw(verdict_chart.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
     return written
 
 
@@ -143,7 +144,7 @@ def _frame(study, scale, results):
 def _one(task, results, drawings, verdicts):
     """Write a study's table and figures; return the files, and, where verdicts are asked for, what `judge` does."""
     scale, path = task
-    study, written = spec.load(path), []
+    study, written = studies.load(path), []
     frame = _frame(study, scale, results)
     if frame is not None:
         written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
@@ -161,5 +162,5 @@ def _draw(figure, stem):
 
     files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
     for file in files:
-        record.replace(file, figures.render(figure, file.suffix[1:]))
+        replace_file(file, figures.render(figure, file.suffix[1:]))
     return files

@@ -10,7 +10,7 @@ import pandas as pd
 
 from goodinit.errors import InputError
 from goodinit.report import tables
-from goodinit.spec import SCALES
+from goodinit.studies import SCALES, components
 
 __all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name
 
@@ -137,7 +137,7 @@ def trend(
     return _bounded((last / first).dropna(), above, below)
 
 
-def agrees(frame, *, where: dict, metric: str, at: int, window: int = 1, reported):
+def agrees(frame, reported, *, where: dict, metric: str, at: int, window: int = 1):
     """The reported value of one run at one step could be one of ours: it lies in the 95 % prediction interval.
 
     The interval (Student's t) is that in which one more value would lie, not that of the mean.  Its values
@@ -173,9 +173,9 @@ def judge(study, scale, frame):
             said = _reported(study, claim["id"], options)
         found = Verdict(math.nan, math.nan, math.nan, 0, "not run")
         if frame is not None and _was_run(frame, options):
-            more = {} if said is None else {"reported": said["value"]}
+            more = () if said is None else (said["value"],)
             try:
-                found = globals()[predicate](frame, **options, **more)
+                found = components.resolve("test", predicate)(frame, *more, **options)
             except tables.NotRun:
                 pass
             except InputError as error:

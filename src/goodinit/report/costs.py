@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from goodinit import record, spec
+from goodinit import records, studies
 from goodinit.errors import InputError
+from goodinit.files import replace_file
 
 __all__ = ["Estimate", "WorkCost", "of_works", "write"]
 
@@ -31,7 +32,7 @@ class Estimate(NamedTuple):
     memory: int
 
     @classmethod
-    def of(cls, study: spec.Study, runs: list[spec.Run], operations: int, memory: int) -> "Estimate":
+    def of(cls, study: studies.Study, runs: list[studies.Run], operations: int, memory: int) -> "Estimate":
         """Return the Estimate of a study's runs."""
         return cls(f"{study.work}/{study.name}", len(runs), _digest(runs), operations, memory)
 
@@ -53,10 +54,10 @@ def write(file: Path, estimates: Iterable[Estimate]) -> None:
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerows([Estimate._fields, *estimates])
-    record.replace(Path(file), text.getvalue().encode())
+    replace_file(Path(file), text.getvalue().encode())
 
 
-def of_works(studies: Iterable[spec.Study], scale: str, results: Path) -> list[WorkCost]:
+def of_works(studies: Iterable[studies.Study], scale: str, results: Path) -> list[WorkCost]:
     """Return the cost of each work at a scale, from the estimates in `<results>/<scale>/costs.csv` and the records.
 
     Raises:
@@ -74,8 +75,8 @@ def of_works(studies: Iterable[spec.Study], scale: str, results: Path) -> list[W
             if name not in estimates or estimates[name].runs_sha256 != _digest(runs):
                 raise InputError(f"{file}: no estimate of today's runs of {name}: make costs")
             costs.append(estimates[name])
-            files = [record.path(results, scale, study, job) for job in study.jobs(scale)]
-            recorded += [run for file in files if file.exists() for run in record.read(file)]
+            files = [records.path(results, scale, study, job) for job in study.jobs(scale)]
+            recorded += [run for file in files if file.exists() for run in records.read(file)]
         seconds = sum(sum(run.seconds.values()) for run in recorded)
         runs, operations = (sum(getattr(cost, column) for cost in costs) for column in ("runs", "operations"))
         found.append(
@@ -96,5 +97,5 @@ def _read(file: Path) -> dict[str, Estimate]:
         raise InputError(f"{file}: damaged ({error}): make costs") from None
 
 
-def _digest(runs: list[spec.Run]) -> str:
+def _digest(runs: list[studies.Run]) -> str:
     return hashlib.sha256(" ".join(run.id for run in runs).encode()).hexdigest()[:12]

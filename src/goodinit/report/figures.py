@@ -5,13 +5,14 @@ import itertools
 import math
 
 from goodinit.report import style  # first: it imports matplotlib without the user's settings
+from goodinit.studies import components
 
 # isort: split
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator
 
-from goodinit import record
+from goodinit import records
 from goodinit.errors import InputError
 from goodinit.report import marks, tables
 
@@ -75,7 +76,7 @@ def curves(
             crosses += [(axis, *end, look["color"], marks.word(own))] if end else []
         if panel is not None:
             axis.set_title(f"{_words(col)}: {panel}")
-        if x in ("step", *record.AXES):
+        if x in ("step", *records.AXES):
             axis.xaxis.set_major_locator(MaxNLocator(12 if x != "step" else "auto", integer=True))
         if y_limits:
             axis.set_ylim(*y_limits)
@@ -254,7 +255,7 @@ def draw(study, scale, name, frame):
         if shown.empty and not frame.attrs.get("complete", True):
             raise tables.NotRun(f"{study.path}: figures.{name}: nothing of what it shows is recorded yet")
         try:
-            figure = globals()[kind](shown, **options)
+            figure = components.resolve("figure", kind)(shown, **options)
         except InputError as error:
             raise type(error)(f"{study.path}: figures.{name}: {error}") from None
         single = {axis: label for axis, label in (where or {}).items() if not isinstance(label, list)}
@@ -291,7 +292,7 @@ def _rows(frame, x, y, hue):
     """Return what a figure of curves draws, or refuse several metrics that nothing would tell apart."""
     if isinstance(y, list) != (hue == "metric"):
         raise InputError(f"hue: {hue!r} with y: {y!r}: take metric where y is a list, and only there")
-    if x in record.AXES:
+    if x in records.AXES:
         return tables.measure(frame, y)
     return tables.of(frame, y) if x == "step" else tables.against(frame, y, x)
 

@@ -9,7 +9,7 @@ from goodinit.report import style  # first: it imports matplotlib without the us
 import numpy as np
 from matplotlib.figure import Figure
 
-from goodinit import record
+from goodinit import records
 from goodinit.errors import InputError
 
 __all__ = [
@@ -73,7 +73,7 @@ def condition(axis, rows, x, width, log_y, **look):
     middle = _line(axis, places, values, log_y, **look)
     finite = np.flatnonzero(np.isfinite(values).all(1) & np.isfinite(middle))
     lost = rows.loc[~np.isfinite(rows["value"]), x].max()  # NaN where nothing is
-    stopped = x not in record.AXES and (rows["status"] == "diverged").any()
+    stopped = x not in records.AXES and (rows["status"] == "diverged").any()
     if not len(finite) or not (stopped or lost > places[finite[-1]]):
         return None
     return places[finite[-1]], middle[finite[-1]]

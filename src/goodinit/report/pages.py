@@ -4,9 +4,9 @@ import math
 
 import pandas as pd
 
-from goodinit import protocol
+from goodinit.studies import summary
 
-__all__ = ["costs", "gallery", "summary", "verdicts", "works"]
+__all__ = ["costs", "gallery", "verdict_counts", "verdicts", "works"]
 
 VERDICTS = ("replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run")
 DEMONSTRATION = "**A demonstration at a small scale, on stand-in data: not a replication.**"
@@ -63,7 +63,7 @@ def gallery(studies, found, scale, figures, where):
     return "\n".join(lines)
 
 
-def summary(found):
+def verdict_counts(found):
     """Return the README's table: how many claims of each work have which verdict, at the largest scale that was run.
 
     Args:
@@ -90,7 +90,7 @@ def works(cited, studies, found):
     Args:
         cited: {work: its entry in configs/works.yaml}, in the order of the page.
         studies: of all works.
-        found: as in `summary`.
+        found: as in `verdict_counts`.
     """
     lines = []
     for work, entry in cited.items():
@@ -159,7 +159,7 @@ def _deviations(study):
 
 
 def _protocol(study, scale):
-    said = protocol.lines(study, scale)
+    said = summary.lines(study, scale)
     return [
         f"<details><summary>Protocol at {scale} scale</summary>",
         "",

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 
-from goodinit import record, spec
+from goodinit import records, studies
 from goodinit.errors import InputError, nearest
 
 __all__ = [
@@ -77,7 +77,7 @@ def frame(study, scale, results):
             add("metric", metric, rows)
             places = np.indices(shape).reshape(len(shape), -1)
             add("step", series.steps[places[0]], rows)
-            for dimension, first in record.AXES.items():
+            for dimension, first in records.AXES.items():
                 if dimension in series.dimensions:
                     add(dimension, places[1 + series.dimensions.index(dimension)] + first, rows)
                 else:
@@ -91,7 +91,7 @@ def frame(study, scale, results):
         tidy[axis] = pd.Categorical.from_codes(tidy[axis], categories=labels, ordered=True)
     for name, known in names.items():
         tidy[name] = pd.Categorical.from_codes(tidy[name], categories=list(known)).reorder_categories(sorted(known))
-    tidy.attrs["complete"] = all(record.path(results, scale, study, job).exists() for job in study.jobs(scale))
+    tidy.attrs["complete"] = all(records.path(results, scale, study, job).exists() for job in study.jobs(scale))
     if "choose" in study.body.get("tune", {}):
         tidy["rank"] = rank(tidy, study.axes, **study.body["tune"]["choose"])
     return tidy
@@ -182,7 +182,7 @@ def measure(tidy, metric, at="last"):
         InputError: the records do not hold that metric; NotRun: not at that step, or not up to b.
     """
     rows = of(tidy, metric)
-    rows = rows.drop(columns=[name for name in record.AXES if (rows[name] < 0).all()])
+    rows = rows.drop(columns=[name for name in records.AXES if (rows[name] < 0).all()])
     keys = [name for name in rows.columns if name not in ("step", "value")]
     if isinstance(at, dict):
         groups = (_last(rows, at["last"]) if "last" in at else _between(rows, at)).groupby(
@@ -324,18 +324,18 @@ def _steps_in_words(tidy, metric, at):
 def _recorded(study, scale, results):
     """Yield each run that has a record, with its RunRecord."""
     for job in study.jobs(scale):
-        file = record.path(results, scale, study, job)
+        file = records.path(results, scale, study, job)
         if file.exists():
-            recorded = record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
+            recorded = records.read_current(file, {run.id: studies.fill(run.parts) for run in job.runs})
             yield from ((run, recorded[run.id]) for run in job.runs)
 
 
 def _with_derived(run, tuned):
     """Return {name: Series} of a run, with the metrics that follow from others."""
-    series = {name: one for name, one in run.series.items() if set(one.dimensions) <= set(record.AXES)}
+    series = {name: one for name, one in run.series.items() if set(one.dimensions) <= set(records.AXES)}
     train, test = (series.get(f"{part}_accuracy") for part in ("train", "test"))
     if train and test and np.array_equal(train.steps, test.steps):
-        series["generalization_gap"] = record.Series(train.steps, train.values - test.values)
+        series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
     last = {f"{what}_seconds": seconds for what, seconds in run.seconds.items()}
     if run.steps:
         last["converged"] = float(run.status == "finished")
@@ -347,13 +347,13 @@ def _with_derived(run, tuned):
             last["epochs"] = run.steps / updates
             guesses = run.provenance.get("classes", 0) > 1 and run.parts["objective"]["name"] == "cross_entropy"
             if guesses and "loss" in series:
-                bound = record.LEARNED_BELOW * np.log(run.provenance["classes"])
+                bound = records.LEARNED_BELOW * np.log(run.provenance["classes"])
                 last["flat_epochs"] = _first_below(series["loss"].values, bound) / updates
     for name, value in last.items():
-        series[name] = record.Series(np.array([run.steps]), np.array([value]))
+        series[name] = records.Series(np.array([run.steps]), np.array([value]))
     for path in tuned:
         value = functools.reduce(lambda part, key: part[key], path.split("."), run.parts)
-        series[path] = record.Series(np.array([0]), np.array([value]))
+        series[path] = records.Series(np.array([0]), np.array([value]))
     return series
 
 

@@ -7,17 +7,18 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from goodinit import catalog, prepared, spec
+from goodinit import studies
+from goodinit.datasets import cache, catalog, sets, tensors
+from goodinit.datasets.tensors import Examples, Splits
 from goodinit.errors import InputError, nearest
-from goodinit.methods import curricula, data, initializers, models, objectives
 from goodinit.methods.curricula.batches import BatchSchedule
-from goodinit.methods.data import Examples, Splits
+from goodinit.seeds import stream_seed
+from goodinit.studies import components
 
 __all__ = [
     "Initialization",
@@ -82,17 +83,17 @@ def prepare(name: str, data_root: str, **options: Any) -> Path:
     Raises:
         InputError: its files are missing or damaged, or the folder cannot be used.
     """
-    known = {one for one in data.__all__ if one not in data.DRAWN and one not in data.PREPARED}
+    known = set(sets.__all__) - {*catalog.GENERATED_PER_RUN, *catalog.PREPARED_PER_OPTIONS}
     with input_errors():
         if name not in known and not catalog.parse_name(name):
             sizes = {"imagenette-144", "pictures-144", "folder-NAME-144"}
             raise InputError(f"{name}: not a data set that is prepared{nearest(name, known | sizes)}")
-        return prepared.prepare(name, data_root, **options)
+        return cache.prepare(name, data_root, **options)
 
 
-def call(module: ModuleType, parts: Parts, part: str, *arguments: Any) -> Any:
+def call(parts: Parts, part: str, *arguments: Any) -> Any:
     """Call the function that a part of a run names, with the part's options."""
-    return getattr(module, parts[part]["name"])(*arguments, **options(parts[part]))
+    return components.resolve(part, parts[part]["name"])(*arguments, **options(parts[part]))
 
 
 def options(part: Parts) -> dict[str, Any]:
@@ -100,46 +101,46 @@ def options(part: Parts) -> dict[str, Any]:
     return {key: value for key, value in part.items() if key != "name"}
 
 
-def generator(run: spec.Run, purpose: str) -> torch.Generator:
+def generator(run: studies.Run, purpose: str) -> torch.Generator:
     """Return a generator on the CPU with the run's random stream for one purpose."""
-    return torch.Generator().manual_seed(spec.stream(run.seed, purpose))
+    return torch.Generator().manual_seed(stream_seed(run.seed, purpose))
 
 
-def load_splits(run: spec.Run, data_root: str) -> Splits:
+def load_splits(run: studies.Run, data_root: str) -> Splits:
     """Return the run's data, mapped into memory.
 
     Raises:
         InputError: the data are missing, or an option is out of its range.
     """
     with input_errors():
-        return call(data, run.parts, "data", data_root, generator(run, "split"))
+        return call(run.parts, "data", data_root, generator(run, "split"))
 
 
-def build_model(run: spec.Run, shape: torch.Size, classes: int) -> nn.Module:
+def build_model(run: studies.Run, shape: torch.Size, classes: int) -> nn.Module:
     """Return the run's model with its default weights, drawn on the CPU: the same for every device.
 
     Raises:
         InputError: an option is out of its range.
     """
     with input_errors(), torch.random.fork_rng([]):  # no GPU takes part
-        torch.default_generator.manual_seed(spec.stream(run.seed, "model"))
-        return call(models, run.parts, "model", shape, classes)
+        torch.default_generator.manual_seed(stream_seed(run.seed, "model"))
+        return call(run.parts, "model", shape, classes)
 
 
-def initialize(run: spec.Run, model: nn.Module, splits: Splits, device: torch.device) -> Initialization:
+def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch.device) -> Initialization:
     """Initialize the run's model on the CPU, in place.
 
     Raises:
         InputError: an option is out of its range, or the model cannot be initialized so.
     """
     with input_errors():
-        batch = probe(splits, device, spec.fill(run.parts)["init"].get("batch_size")).to("cpu")
+        batch = probe(splits, device, studies.fill(run.parts)["init"].get("batch_size")).to("cpu")
         start = time.perf_counter()
-        report = call(initializers, run.parts, "init", model, batch, generator(run, "init"))
+        report = call(run.parts, "init", model, batch, generator(run, "init"))
     return Initialization(None if report is None else report.rescalings, time.perf_counter() - start)
 
 
-def build_schedule(run: spec.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule:
+def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule:
     """Return the run's training batches.
 
     Raises:
@@ -147,12 +148,12 @@ def build_schedule(run: spec.Run, splits: Splits, batch_size: int, steps: int) -
     """
     with input_errors():
         generators = generator(run, "order"), generator(run, "subset")
-        return call(curricula, run.parts, "curriculum", splits.train, batch_size, steps, *generators)
+        return call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
 
 
 def objective(parts: Parts) -> Callable[[nn.Module, Examples], tuple[Tensor, dict[str, Tensor]]]:
     """Return the objective of a run with these parts, as a function (model, batch)."""
-    function, more = getattr(objectives, parts["objective"]["name"]), options(parts["objective"])
+    function, more = components.resolve("objective", parts["objective"]["name"]), options(parts["objective"])
     return functools.partial(function, **more) if more else function
 
 
@@ -161,7 +162,7 @@ def probe(splits: Splits, device: torch.device, wanted: int | None) -> Examples:
     count = max(
         _scale_count(PROBE_EXAMPLES, splits.preprocessing.shape(splits.train.images)), wanted or MIN_PROBE_EXAMPLES
     )
-    return splits.preprocessing.normalize(next(data.batches(splits.train, count)).to(device))
+    return splits.preprocessing.normalize(next(tensors.batches(splits.train, count)).to(device))
 
 
 @contextlib.contextmanager

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from goodinit import record, spec
+from goodinit import records, studies
+from goodinit.files import replace_file
 
 __all__ = ["Checkpoint", "Stopped", "restore", "training_state"]
 
@@ -77,7 +78,7 @@ class Checkpoint:
         buffer.write(b"\n" + json.dumps(head).encode())
         try:
             self._keep_ended()  # first: without them nothing could go on from what follows them
-            record.replace(self.file, buffer.getbuffer())
+            replace_file(self.file, buffer.getbuffer())
         except OSError as error:
             if self.asked():
                 raise
@@ -130,7 +131,7 @@ class Checkpoint:
 
     def _keep_ended(self):
         if self.ended:
-            record.write(self.folder / f".{self.job}.{self.ended[0].id}.unfinished.json", self.ended)
+            records.write(self.folder / f".{self.job}.{self.ended[0].id}.unfinished.json", self.ended)
             self.ended = []
 
     def _refuse(self, why):
@@ -167,7 +168,7 @@ def _identity(runs, made):
     return {
         "format": FORMAT,
         "runs": [run.id for run in runs],
-        "defaults": json.loads(json.dumps([spec.fill(run.parts) for run in runs])),
+        "defaults": json.loads(json.dumps([studies.fill(run.parts) for run in runs])),
         "code": _code(),
         "torch": torch.__version__,
         **made,

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from goodinit import catalog, settings, signatures
-from goodinit.methods import data, models, optimizers, updates
+from goodinit.datasets import catalog, tensors
+from goodinit.datasets.tensors import Examples
+from goodinit.studies import components, settings
 from goodinit.training import build
 from goodinit.training.loop import Training, evaluate, fit
 from goodinit.training.precision import autocast, effective_precision
@@ -117,13 +118,13 @@ def _of_one(parts):
         shape, classes, sizes, pixels = _sizes(parts["data"])
         steps = training.total_steps(sizes["train"])
         net = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
-        slots = build.call(optimizers, parts, "optimizer", _parameters(net, shape, classes)).slots if steps else 0
+        slots = build.call(parts, "optimizer", _parameters(net, shape, classes)).slots if steps else 0
         forward = _count(net, shape, classes, training.batch_size, backward=False)
         both = _count(net, shape, classes, training.batch_size, backward=True) if steps else _Count(0, 0, 0)
         evaluated = _evaluated(training, steps, sizes, classes)
         largest = min(build.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
-        held = sum(pixels * size for size in sizes.values() if pixels * size <= data.examples.HELD)
+        held = sum(pixels * size for size in sizes.values() if pixels * size <= tensors.HELD)
     return Cost(
         steps * (both.operations + forward.operations * training.loss_after_update),
         evaluated * forward.operations // training.batch_size,
@@ -140,12 +141,12 @@ def _evaluated(training, steps, sizes, classes):
 
 def _sizes(part):
     """Return the shape of an input, the number of classes, the examples in each part of the data, and one's bytes."""
-    if part["name"] in data.DRAWN:
-        splits = getattr(data, part["name"])(None, torch.Generator(), **build.options(part))
+    if part["name"] in catalog.GENERATED_PER_RUN:
+        splits = components.resolve("data", part["name"])(None, torch.Generator(), **build.options(part))
         images = splits.train.images
         return images.shape[1:], splits.classes, {"train": len(images), "validation": 0, "test": 0}, images[0].nbytes
-    filled = signatures.fill("data", part)
-    name = data.PREPARED.get(part["name"], part["name"]).format(**filled)
+    filled = components.fill("data", part)
+    name = catalog.prepared_name(filled)
     shape, classes, train_examples, test_examples = catalog.size_of(name, settings.data_root())
     held_out = filled["validation_examples"]
     sizes = {
@@ -170,7 +171,7 @@ class _Count(NamedTuple):
 def _parameters(net, shape, classes):
     """Return the named parameters, without values, of a model that is given as text."""
     with torch.device("meta"):
-        return list(build.call(models, json.loads(net), "model", shape, classes).named_parameters())
+        return list(build.call(json.loads(net), "model", shape, classes).named_parameters())
 
 
 @functools.cache
@@ -178,8 +179,8 @@ def _count(net, shape, classes, size, *, backward):
     """Return a _Count of a model and an objective, given as text, on a batch of so many inputs."""
     parts = json.loads(net)
     with _frozen(), torch.device("meta"):
-        model = build.call(models, parts, "model", shape, classes)
-        batch = data.Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
+        model = build.call(parts, "model", shape, classes)
+        batch = Examples(torch.empty(size, *shape), torch.empty(size, dtype=torch.int64))
         inputs = [*model.parameters(), *model.buffers(), batch.images, batch.labels]
         with _Peak(inputs) as memory, FlopCounterMode(display=False) as counter, torch.set_grad_enabled(backward):
             loss, _ = build.objective(parts)(model, batch)
@@ -194,13 +195,13 @@ def _timed(text, shape, classes, device):
     parts = json.loads(text)
     training = Training(**parts["training"])
     with build.input_errors(), torch.random.fork_rng([device] if device.type == "cuda" else []):
-        model = build.call(models, parts, "model", shape, classes)
+        model = build.call(parts, "model", shape, classes)
         model = model.to(device, memory_format=torch.channels_last)
         objective = build.objective(parts)
 
         def batch(size):
             labels = torch.randint(max(classes, 1), (size,))
-            return data.Examples(torch.randn(size, *shape), labels).to(device)
+            return Examples(torch.randn(size, *shape), labels).to(device)
 
         def trained(steps):
             batches = itertools.repeat(batch(training.batch_size), steps)
@@ -217,8 +218,8 @@ def _timed(text, shape, classes, device):
             evaluation = evaluated(examples) if classes else 0.0
             if "optimizer" not in parts:
                 return 0.0, evaluation
-            optimizer = build.call(optimizers, parts, "optimizer", model.named_parameters())
-            update = build.call(updates, parts, "update", model, optimizer, torch.Generator())
+            optimizer = build.call(parts, "optimizer", model.named_parameters())
+            update = build.call(parts, "update", model, optimizer, torch.Generator())
             return trained(max(3, round(TIMED_SECONDS / trained(1)))), evaluation
 
 

@@ -9,8 +9,9 @@ import time
 import torch
 from tqdm import tqdm
 
-from goodinit import record, settings, spec, standard_streams
+from goodinit import records, standard_streams, studies
 from goodinit.errors import InputError
+from goodinit.studies import settings
 from goodinit.training import build, trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
@@ -66,7 +67,7 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
             except Stopped:
                 print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
                 sys.exit(128 + asked[0])
-            record.write(file, runs)
+            records.write(file, runs)
             checkpoint.clear()
             print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
 
@@ -112,9 +113,9 @@ def _no_memory(job, device):
 def _execute(file, job, data_root, device, checkpoint, again):
     """Return the job's RunRecords: those that another record holds already, and new ones."""
     found = {}
-    for run_id, run in record.known(file, unfinished_only=again).items():
+    for run_id, run in records.known(file, unfinished_only=again).items():
         try:
-            record.verify(file, run, spec.fill(run.parts))
+            records.verify(file, run, studies.fill(run.parts))
             found[run_id] = run
         except InputError:
             continue

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import torch
 
-from goodinit import provenance, record, spec
+from goodinit import records, studies
+from goodinit.datasets.tensors import Splits
 from goodinit.methods import diagnostics
 from goodinit.methods.curricula.batches import BatchSchedule
-from goodinit.methods.data import Splits
+from goodinit.records import provenance
 from goodinit.training.build import Initialization
 from goodinit.training.loop import History
 from goodinit.training.precision import Precision
@@ -17,7 +18,7 @@ __all__ = ["record_of"]
 
 
 def record_of(
-    run: spec.Run,
+    run: studies.Run,
     history: History,
     index: int | None,
     stack_size: int,
@@ -26,7 +27,7 @@ def record_of(
     splits: Splits,
     device: torch.device,
     precision: Precision,
-) -> record.RunRecord:
+) -> records.RunRecord:
     """Return the record of one run.
 
     Args:
@@ -42,19 +43,19 @@ def record_of(
     diverged_at = 0 if history.diverged_at is None else int(history.diverged_at[index or 0])
     series = {}
     if initialization.rescalings is not None:
-        series["rescalings"] = record.Series(np.array([0]), initialization.rescalings.numpy()[None], ("layer",))
+        series["rescalings"] = records.Series(np.array([0]), initialization.rescalings.numpy()[None], ("layer",))
     if schedule.subset is not None:
-        series["subset"] = record.Series(np.array([0]), schedule.subset.numpy()[None], ("example",))
+        series["subset"] = records.Series(np.array([0]), schedule.subset.numpy()[None], ("example",))
     for name, (steps, values) in history.series.items():
         array = np.array(values) if index is None else np.array(values)[:, index]
-        series[name] = record.Series(np.array(steps), array, diagnostics.DIMENSIONS.get(name, ()))
+        series[name] = records.Series(np.array(steps), array, diagnostics.DIMENSIONS.get(name, ()))
     device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     trained = {"precision": precision, "trained_together": stack_size, "train_examples": len(splits.train.labels)}
-    return record.RunRecord(
+    return records.RunRecord(
         id=run.id,
         seed=run.seed,
         parts=run.parts,
-        filled=spec.fill(run.parts),
+        filled=studies.fill(run.parts),
         status=_status(run, diverged_at, history.steps, series.get("loss"), schedule, splits.classes),
         diverged_at=diverged_at or None,
         steps=history.steps,
@@ -68,10 +69,10 @@ def record_of(
 
 
 def _status(
-    run: spec.Run,
+    run: studies.Run,
     diverged_at: int,
     steps: int,
-    loss: record.Series | None,
+    loss: records.Series | None,
     schedule: BatchSchedule,
     classes: int,
 ) -> str:
@@ -81,4 +82,4 @@ def _status(
     start = max(schedule.starts, default=0)
     if run.parts["objective"]["name"] != "cross_entropy" or classes < 2 or steps <= start:
         return "finished"
-    return "did not learn" if loss.values[start:].min() >= record.LEARNED_BELOW * math.log(classes) else "finished"
+    return "did not learn" if loss.values[start:].min() >= records.LEARNED_BELOW * math.log(classes) else "finished"

@@ -11,10 +11,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from goodinit import provenance, record, spec
+from goodinit import records, studies
+from goodinit.datasets import tensors
+from goodinit.datasets.augmentation import Augmentation
+from goodinit.datasets.tensors import Examples, Splits
 from goodinit.errors import InputError
-from goodinit.methods import data, diagnostics, optimizers, schedules, updates
 from goodinit.methods.curricula.batches import BatchSchedule
+from goodinit.records import provenance
+from goodinit.seeds import stream_seed
+from goodinit.studies import components
 from goodinit.training import build, outcome, stacking
 from goodinit.training.callbacks import Checkpointing, LearningRate, Observation, Progress, ResetOptimizer, evaluations
 from goodinit.training.checkpoint import Checkpoint, restore, training_state
@@ -25,53 +30,51 @@ __all__ = ["execute"]
 
 MAX_STACK_SIZE = 5  # models in a stack: more do not fit a core's cache
 
-Report = Callable[[Sequence[spec.Run], int, int, np.ndarray], None]
+Report = Callable[[Sequence[studies.Run], int, int, np.ndarray], None]
 
 
 @dataclass
 class Setup:
     """What runs that are trained together are trained with; lists have an item for each run."""
 
-    runs: list[spec.Run]
+    runs: list[studies.Run]
     training: Training
     steps: int
     device: torch.device
     precision: Precision
-    splits: list[data.Splits]
+    splits: list[Splits]
     initializations: list[build.Initialization]
     model: nn.Module
     stacked: bool
     optimizer: torch.optim.Optimizer | None
     update: Update
     schedules: list[BatchSchedule]
-    augmentations: list[data.Augmentation]
+    augmentations: list[Augmentation]
 
-    def join(self, batches: Sequence[data.Examples]) -> data.Examples:
+    def join(self, batches: Sequence[Examples]) -> Examples:
         """Return one batch of inputs from one batch for each run; of a stack, with S in front."""
         batches = [batch.to(self.device) for batch in batches]  # those of a set that is not held there
-        return self.splits[0].preprocessing.normalize(data.stack(batches) if self.stacked else batches[0])
+        return self.splits[0].preprocessing.normalize(tensors.stack(batches) if self.stacked else batches[0])
 
-    def batches(self) -> Iterator[data.Examples]:
+    def batches(self) -> Iterator[Examples]:
         """Yield the training batches, augmented where the data are."""
         own = itertools.starmap(self._augmented, zip(self.splits, self.schedules, self.augmentations, strict=True))
         return map(self.join, zip(*own, strict=True))
 
-    def _augmented(
-        self, splits: data.Splits, schedule: BatchSchedule, augmentation: data.Augmentation
-    ) -> Iterator[data.Examples]:
+    def _augmented(self, splits: Splits, schedule: BatchSchedule, augmentation: Augmentation) -> Iterator[Examples]:
         if splits.preprocessing.pad is None:
             return schedule
         return (augmentation(batch.to(self.device)) for batch in schedule)
 
 
 def execute(
-    runs: Sequence[spec.Run],
+    runs: Sequence[studies.Run],
     *,
     data_root: str,
     device: torch.device,
     progress: Report | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Iterator[record.RunRecord]:
+) -> Iterator[records.RunRecord]:
     """Train the runs; neighbors that differ in seed and initializer alone are trained together.
 
     How many are trained together changes no bit on one CPU thread: each model of a stack is computed as if alone.
@@ -108,7 +111,7 @@ def execute(
             remaining = remaining[len(records) :]
 
 
-def _set_up(runs: list[spec.Run], training: Training, data_root: str, device: torch.device) -> Setup:
+def _set_up(runs: list[studies.Run], training: Training, data_root: str, device: torch.device) -> Setup:
     """Build everything for runs that differ in seed and initializer alone; for the first, if they cannot be stacked."""
     run, parts = runs[0], runs[0].parts  # but for seed and initializer, all have these options
     splits = build.load_splits(run, data_root)
@@ -126,8 +129,8 @@ def _set_up(runs: list[spec.Run], training: Training, data_root: str, device: to
     with build.input_errors():
         optimizer = None
         if "optimizer" in parts:
-            optimizer = build.call(optimizers, parts, "optimizer", model.named_parameters())
-        update = build.call(updates, parts, "update", model, optimizer, build.generator(run, "update"))
+            optimizer = build.call(parts, "optimizer", model.named_parameters())
+        update = build.call(parts, "update", model, optimizer, build.generator(run, "update"))
     setup = Setup(
         runs=runs,
         training=training,
@@ -145,7 +148,7 @@ def _set_up(runs: list[spec.Run], training: Training, data_root: str, device: to
             for run, splits in zip(runs, all_splits, strict=True)
         ],
         augmentations=[
-            data.Augmentation(splits.preprocessing, build.generator(run, "augment"))
+            Augmentation(splits.preprocessing, build.generator(run, "augment"))
             for run, splits in zip(runs, all_splits, strict=True)
         ],
     )
@@ -154,7 +157,7 @@ def _set_up(runs: list[spec.Run], training: Training, data_root: str, device: to
     return setup
 
 
-def _stackable(run: spec.Run, model: nn.Module) -> bool:
+def _stackable(run: studies.Run, model: nn.Module) -> bool:
     """Return whether runs like this one, with models like this one, can be trained as a stack.
 
     Their models must be small, and nothing may observe or update a model as a whole.
@@ -164,7 +167,7 @@ def _stackable(run: spec.Run, model: nn.Module) -> bool:
     return stacking.stackable(model) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
 
 
-def _move(splits: list[data.Splits], device: torch.device) -> list[data.Splits]:
+def _move(splits: list[Splits], device: torch.device) -> list[Splits]:
     """Return the splits on the device, where what is equal in several of them is held once."""
     moved = {}
     return [each.to(device, moved) for each in splits]
@@ -177,7 +180,7 @@ def _check_compatibility(setup: Setup) -> None:
         InputError: the model, the objective and the data do not fit each other.
     """
     parts = setup.runs[0].parts
-    batch = setup.join([next(data.batches(splits.train, 2)) for splits in setup.splits])
+    batch = setup.join([next(tensors.batches(splits.train, 2)) for splits in setup.splits])
     try:
         with evaluating(setup.model):
             build.objective(parts)(setup.model, batch)
@@ -186,7 +189,7 @@ def _check_compatibility(setup: Setup) -> None:
         raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
 
 
-def _train(setup: Setup, progress: Report | None, checkpoint: Checkpoint | None) -> list[record.RunRecord]:
+def _train(setup: Setup, progress: Report | None, checkpoint: Checkpoint | None) -> list[records.RunRecord]:
     """Train what was set up; return the records of its runs."""
     runs, device = setup.runs, setup.device
     objective = build.objective(runs[0].parts)
@@ -196,7 +199,7 @@ def _train(setup: Setup, progress: Report | None, checkpoint: Checkpoint | None)
         if progress is not None:
             callbacks.append(Progress(lambda step, losses: progress(runs, step, setup.steps, losses)))
         context.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
-        torch.manual_seed(spec.stream(runs[0].seed, "dropout"))
+        torch.manual_seed(stream_seed(runs[0].seed, "dropout"))
         context.enter_context(autocast(setup.precision, device))
         resume = None
         if checkpoint is not None:
@@ -233,8 +236,8 @@ def _observations(setup: Setup, objective: Callable, context: contextlib.ExitSta
     run, training, splits = setup.runs[0], setup.training, setup.splits[0]
     callbacks: list[Callback] = []
     with build.input_errors():
-        for part, filled in zip(run.parts["diagnostics"], spec.fill(run.parts)["diagnostics"], strict=True):
-            diagnostic = getattr(diagnostics, part["name"])(
+        for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
+            diagnostic = components.resolve("diagnostics", part["name"])(
                 setup.model,
                 build.probe(splits, setup.device, filled.get("examples")),
                 build.generator(run, f"diagnostics/{part['name']}"),
@@ -255,7 +258,7 @@ def _optimizer_callbacks(setup: Setup) -> list[Callback]:
         callbacks.append(ResetOptimizer(setup.optimizer, setup.schedules[0].starts))
     if "schedule" in parts:
         with build.input_errors():
-            callbacks.append(LearningRate(setup.optimizer, build.call(schedules, parts, "schedule")))
+            callbacks.append(LearningRate(setup.optimizer, build.call(parts, "schedule")))
     return callbacks
 
 
@@ -266,7 +269,7 @@ def _evaluate(setup: Setup, objective: Callable, parts: Sequence[str]) -> dict[s
     means = {}
     for part in parts:
         if len(getattr(setup.splits[0], part).labels):
-            batches = [data.batches(getattr(splits, part), size) for splits in setup.splits]
+            batches = [tensors.batches(getattr(splits, part), size) for splits in setup.splits]
             metrics = evaluate(setup.model, objective, map(setup.join, zip(*batches, strict=True)))
             means |= {f"{part}_{name}": value for name, value in metrics.items()}
     return means

@@ -4,13 +4,11 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from goodinit.methods.data.examples import Examples
+from goodinit.methods.contracts import Examples
 
 __all__ = ["BatchSchedule", "draw_indices", "full", "gather"]
 
@@ -26,14 +24,14 @@ class BatchSchedule:
             selection; None if all examples are seen from the beginning.
     """
 
-    batches: Iterator[Callable[[], "Examples"]]
+    batches: Iterator[Callable[[], Examples]]
     starts: tuple[int, ...] = ()
     subset: Tensor | None = None
 
     def __iter__(self) -> "BatchSchedule":
         return self
 
-    def __next__(self) -> "Examples":
+    def __next__(self) -> Examples:
         return next(self.batches)()
 
     def skip(self, steps: int) -> None:
@@ -43,7 +41,7 @@ class BatchSchedule:
 
 
 def full(
-    train: "Examples",
+    train: Examples,
     batch_size: int,
     steps: int,
     generator: torch.Generator,
@@ -90,7 +88,7 @@ def draw_indices(
         yield members[chosen]
 
 
-def gather(examples: "Examples", indices: Tensor) -> "Examples":
+def gather(examples: Examples, indices: Tensor) -> Examples:
     """Return the Examples at the indices, on the device where `examples` are."""
     indices = indices.to(examples.labels.device, non_blocking=True)
-    return type(examples)(examples.images.index_select(0, indices), examples.labels.index_select(0, indices))
+    return examples.with_tensors(examples.images.index_select(0, indices), examples.labels.index_select(0, indices))

@@ -10,7 +10,7 @@ from torch.utils.data import Sampler
 from goodinit.errors import InputError
 from goodinit.methods.curricula.stages import Stages, plan_stages, subset_sizes
 from goodinit.methods.curricula.subset_selection import Selection
-from goodinit.streams import stream
+from goodinit.seeds import stream_seed
 
 __all__ = ["ProgressiveBatchSampler", "progressive"]
 
@@ -70,7 +70,7 @@ def progressive(
         )
     if (stage_steps is None) == (stage_epochs is None):
         raise InputError("progressive: give either stage_steps or stage_epochs, a number for each of the fractions")
-    subset_stream = torch.Generator().manual_seed(stream(seed, "subset"))
+    subset_stream = torch.Generator().manual_seed(stream_seed(seed, "subset"))
     try:
         if stage_steps is None:
             stage_steps = _steps_of(stage_epochs, subset_sizes(count, fractions), batch_size)
@@ -87,7 +87,7 @@ def progressive(
         )
     except ValueError as error:
         raise InputError(str(error)) from None
-    return ProgressiveBatchSampler(stages, stream(seed, "order"), subset_stream.get_state())
+    return ProgressiveBatchSampler(stages, stream_seed(seed, "order"), subset_stream.get_state())
 
 
 def _steps_of(epochs, sizes, batch_size):

@@ -4,16 +4,14 @@ import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from goodinit.methods.contracts import Examples
 from goodinit.methods.curricula.batches import BatchSchedule, draw_indices, gather
 from goodinit.methods.curricula.subset_selection import SELECTIONS, select
-
-if TYPE_CHECKING:
-    from goodinit.methods.data.examples import Examples
 
 __all__ = ["Stages", "plan_stages", "progressive", "subset_sizes"]
 
@@ -56,7 +54,7 @@ class Stages:
 
 
 def progressive(
-    train: "Examples",
+    train: Examples,
     batch_size: int,
     steps: int,
     generator: torch.Generator,

@@ -2,21 +2,18 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from goodinit.methods.contracts import Examples
 from goodinit.methods.curricula.batches import BatchSchedule, gather
-
-if TYPE_CHECKING:
-    from goodinit.methods.data.examples import Examples
 
 __all__ = ["streamed"]
 
 
 def streamed(
-    train: "Examples",
+    train: Examples,
     batch_size: int,
     steps: int,
     generator: torch.Generator,
@@ -53,8 +50,8 @@ def streamed(
 
 
 def _stream(
-    train: "Examples", batch_size: int, steps: int, generator: torch.Generator, chunk: int, buffer: int
-) -> Iterator[Callable[[], "Examples"]]:
+    train: Examples, batch_size: int, steps: int, generator: torch.Generator, chunk: int, buffer: int
+) -> Iterator[Callable[[], Examples]]:
     """Yield functions that make batches from one buffer, which the first of them fills."""
     count = len(train.labels)
     read = _buffered(train, min(chunk * buffer, count) + batch_size)
@@ -72,23 +69,23 @@ def _stream(
         yield functools.partial(_gather_held, held, chosen)
 
 
-def _buffered(train: "Examples", rows: int) -> Callable[[Tensor], "Examples"]:
+def _buffered(train: Examples, rows: int) -> Callable[[Tensor], Examples]:
     """Return a function that reads the examples at given indices into one buffer of `rows` rows."""
     buffers = []
 
-    def read(places: Tensor) -> "Examples":
+    def read(places: Tensor) -> Examples:
         if not buffers:
-            buffers.extend(whole.new_empty(rows, *whole.shape[1:]) for whole in train)
+            buffers.extend(whole.new_empty(rows, *whole.shape[1:]) for whole in (train.images, train.labels))
         places = places.to(train.labels.device)
-        return type(train)(
+        return train.with_tensors(
             *(
                 torch.index_select(whole, 0, places, out=held[: len(places)])
-                for whole, held in zip(train, buffers, strict=True)
+                for whole, held in zip((train.images, train.labels), buffers, strict=True)
             )
         )
 
     return read
 
 
-def _gather_held(held: Callable[[], "Examples"], chosen: Tensor) -> "Examples":
+def _gather_held(held: Callable[[], Examples], chosen: Tensor) -> Examples:
     return gather(held(), chosen)

@@ -1,12 +1,10 @@
 """Sets of pictures of any size, of folders."""
 
-from goodinit.methods.data.examples import Examples, Preprocessing, Splits
-from goodinit.methods.data.parts import channels, check_positive, parts_of
+from goodinit.datasets import catalog
+from goodinit.datasets.sets.parts import channels, check_positive, parts_of
+from goodinit.datasets.tensors import Examples, Preprocessing, Splits
 
-__all__ = ["PREPARED", "folder", "imagenette", "pictures"]
-
-# What is prepared depends on options; all other sets are prepared under their own names.
-PREPARED = {"folder": "folder-{path}-{size}", "imagenette": "imagenette-{size}", "pictures": "pictures-{size}"}
+__all__ = ["folder", "imagenette", "pictures"]
 
 
 def folder(
@@ -49,7 +47,7 @@ def folder(
             `scale` or `center`.
     """
     parts = train_examples, test_examples, validation_examples
-    name = PREPARED["folder"].format(path=path, size=size)
+    name = catalog.PREPARED_PER_OPTIONS["folder"].format(path=path, size=size)
     return _picture_splits("folder", name, root, parts, size, crop, mirror, scale, center, standardize)
 
 
@@ -75,7 +73,7 @@ def imagenette(
     Reference: Howard, Imagenette (2019), https://github.com/fastai/imagenette.
     """
     parts = train_examples, test_examples, validation_examples
-    name = PREPARED["imagenette"].format(size=size)
+    name = catalog.PREPARED_PER_OPTIONS["imagenette"].format(size=size)
     return _picture_splits("imagenette", name, root, parts, size, crop, mirror, scale, center, standardize)
 
 
@@ -99,7 +97,7 @@ def pictures(
     errors are those of `folder`.
     """
     parts = train_examples, test_examples, validation_examples
-    name = PREPARED["pictures"].format(size=size)
+    name = catalog.PREPARED_PER_OPTIONS["pictures"].format(size=size)
     return _picture_splits("pictures", name, root, parts, size, crop, mirror, scale, center, standardize)
 
 

@@ -11,10 +11,10 @@ from typing import BinaryIO
 
 import numpy as np
 
-from goodinit import image_folder
-from goodinit.decode import HEADER, Chunk, decode_chunks
+from goodinit.datasets import image_folder
+from goodinit.datasets.decode import HEADER, Chunk, decode_chunks
+from goodinit.datasets.image_folder import Picture
 from goodinit.errors import one_line
-from goodinit.image_folder import Picture
 
 __all__ = ["ALLOWED_BAD", "locked", "write"]
 

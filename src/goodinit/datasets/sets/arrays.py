@@ -4,13 +4,11 @@ import functools
 
 import torch
 
-from goodinit import prepared
-from goodinit.methods.data.examples import Examples, Preprocessing, Splits
-from goodinit.methods.data.parts import channels, check_positive, parts_of
+from goodinit.datasets import cache
+from goodinit.datasets.sets.parts import channels, check_positive, parts_of
+from goodinit.datasets.tensors import Examples, Preprocessing, Splits
 
-__all__ = ["DRAWN", "cifar10", "cifar100", "digits", "empty", "gaussian", "mnist", "shapes"]
-
-DRAWN = ("empty", "gaussian")  # each run makes these anew; all others are prepared once
+__all__ = ["cifar10", "cifar100", "digits", "empty", "gaussian", "mnist", "shapes"]
 
 
 def mnist(
@@ -206,7 +204,7 @@ def _splits(
 @functools.lru_cache(maxsize=4)
 def _mean_image(name, root, contrast):
     """Return the mean of all training images of a set after contrast normalization, (C, H, W)."""
-    arrays, _ = prepared.load(name, root)
+    arrays, _ = cache.load(name, root)
     images = torch.from_numpy(arrays[0])
     normalized = Preprocessing(contrast=contrast)
     total = sum(normalized._pixels(part).sum(0, dtype=torch.float64) for part in images.split(1000))

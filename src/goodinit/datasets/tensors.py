@@ -22,6 +22,10 @@ class Examples(NamedTuple):
         """Return the same examples on `device`."""
         return Examples(self.images.to(device), self.labels.to(device))
 
+    def with_tensors(self, images, labels):
+        """Return examples with other images and labels."""
+        return Examples(images, labels)
+
 
 @dataclass(frozen=True)
 class Preprocessing:

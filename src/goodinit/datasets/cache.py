@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from goodinit import catalog, download, embedded, image_folder, pictures
+from goodinit.datasets import builtin, catalog, download, image_arrays, image_folder
 from goodinit.errors import one_line
 
 __all__ = ["ARRAYS", "load", "prepare"]
@@ -56,9 +56,9 @@ def prepare(name: str, root: str | Path, **options) -> Path:
         raise ValueError(f"put what your script does under if __name__ == '__main__', or call goodinit prepare {name}")
     source, subfolder, size = parsed
     tree = _TREES[source](root, subfolder, size)
-    with pictures.locked(folder):
+    with image_arrays.locked(folder):
         if not manifest.exists():  # made by another process in the meantime
-            facts, labels = pictures.write(tree, folder, size, **options)
+            facts, labels = image_arrays.write(tree, folder, size, **options)
             for part, numbers in labels.items():
                 _write(folder / f"{part}_labels.npy", lambda file, numbers=numbers: np.save(file, numbers))
             arrays = [np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS]
@@ -195,7 +195,7 @@ _SOURCES = {
     "mnist": download.mnist,
     "cifar10": functools.partial(download.cifar, classes=10),
     "cifar100": functools.partial(download.cifar, classes=100),
-    "digits": embedded.digits,
-    "shapes": embedded.shapes,
+    "digits": builtin.digits,
+    "shapes": builtin.shapes,
 }
-_TREES = {"imagenette": download.imagenette, "folder": _folder_tree, "pictures": embedded.pictures}
+_TREES = {"imagenette": download.imagenette, "folder": _folder_tree, "pictures": builtin.pictures}

@@ -11,11 +11,12 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from goodinit import checks, documents, signatures
+from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
-from goodinit.streams import stream
+from goodinit.seeds import stream_seed
+from goodinit.studies import components, strict_yaml, validation
 
-__all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "stream", "studies", "works"]
+__all__ = ["SCALES", "Job", "Run", "Study", "fill", "find", "load", "load_all", "works"]
 
 MAXIMUM_RUNS = 100_000  # of a study at one scale: all of them are listed before anything is run
 SCALES = ("demo", "laptop", "overnight", "paper")
@@ -76,10 +77,8 @@ class Job:
     @property
     def data(self):
         """Return the names of the data sets that must be prepared before the job is run."""
-        drawn = signatures.constant("methods/data/sets.py", "DRAWN")
-        prepared = signatures.constant("methods/data/pictured.py", "PREPARED")
-        parts = [signatures.fill("data", run.parts["data"]) for run in self.runs]
-        return sorted({prepared.get(one["name"], one["name"]).format(**one) for one in parts} - set(drawn))
+        names = {catalog.prepared_name(components.fill("data", run.parts["data"])) for run in self.runs}
+        return sorted(names - {None})
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class Study:
         base = copy.deepcopy(DEFAULTS | self.body["fixed"])
         for key, value in override.items():
             if key not in known:
-                with checks.at(f"scales.{scale}"):
+                with validation.at(f"scales.{scale}"):
                     _set(base, key, value, [*PARTS, *known])
         axes = self._axes(override)
         seeds = self.scaled("seeds", scale, 1)
@@ -132,14 +131,14 @@ class Study:
                     continue
                 place = f"conditions.{label}" if axis == "condition" else "compare"
                 for key, value in (values[label] if axis == "condition" else {axis: values[label]}).items():
-                    with checks.at(place):
+                    with validation.at(place):
                         _set(parts, key, value)
             for seed in range(seeds):
                 own = parts
                 if draws is not None:
                     own = copy.deepcopy(parts)
                     for key, value in draws[seed][labels[-1]].items():
-                        with checks.at("tune.draw"):
+                        with validation.at("tune.draw"):
                             _set(own, key, value)
                 named = {part: _named(own[part]) for part in PARTS if part in own}
                 found.append(Run(named, seed, dict(zip(axes, labels, strict=True)), self.body.get("revision", 0)))
@@ -198,7 +197,7 @@ def works(configs):
     return tuple(sorted(path.name for path in Path(configs).glob("*/") if any(path.glob("*.yaml"))))
 
 
-def studies(configs, chosen=None):
+def load_all(configs, chosen=None):
     """Load every study of the chosen works, or of all.
 
     Raises:
@@ -237,18 +236,18 @@ def load(path):
     path = Path(path)
     if not re.fullmatch("[a-z][a-z0-9_]*", path.stem):
         raise InputError(f"{path}: a study's file name has small letters, digits and underscores only")
-    body = documents.read(path)
+    body = strict_yaml.read(path)
     try:
-        documents.validate(body, "study")
+        strict_yaml.validate(body, "study")
         if body["source"]["work"] != path.parent.name:
             raise InputError(f"source.work: {body['source']['work']!r} is not the folder's name, {path.parent.name!r}")
         study = Study(path.parent.name, path.stem, path, body)
         if not study.axes:
             raise InputError("compare: nothing is compared: give compare, conditions or tune")
         for scale in SCALES:
-            with checks.at(f"scale {scale}"):
-                checks.runs(study.runs(scale))
-        checks.outputs(study)
+            with validation.at(f"scale {scale}"):
+                validation.runs(study.runs(scale))
+        validation.outputs(study)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     return study
@@ -257,9 +256,9 @@ def load(path):
 def fill(parts):
     """Return a run's parts with every default of today's signatures filled in."""
     return {
-        part: [signatures.fill(part, item) for item in options]
+        part: [components.fill(part, item) for item in options]
         if part == "diagnostics"
-        else signatures.fill(part, options)
+        else components.fill(part, options)
         for part, options in parts.items()
     }
 
@@ -274,7 +273,7 @@ def _draw(path, how, trials, seed):
     logarithmic = kind == "log_uniform"
     if low >= high or (logarithmic and low <= 0):
         raise InputError(f"tune.draw.{path}: {kind}: [{low}, {high}] is not a range{' above 0' * logarithmic}")
-    draws = random.Random(stream(seed, f"tune/{path}"))
+    draws = random.Random(stream_seed(seed, f"tune/{path}"))
     if logarithmic:
         low, high = math.log10(low), math.log10(high)
     values = [low + (high - low) * draws.random() for _ in range(trials)]

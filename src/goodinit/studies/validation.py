@@ -3,8 +3,10 @@
 import contextlib
 import json
 
-from goodinit import catalog, record, signatures
+from goodinit import records
+from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
+from goodinit.studies import components
 
 __all__ = ["at", "outputs", "runs"]
 
@@ -30,7 +32,7 @@ def runs(planned):
             for item in options if part == "diagnostics" else [options]:
                 if (key := (part, json.dumps(item, default=str))) not in checked:
                     checked.add(key)
-                    signatures.check(part, item)
+                    components.check(part, item)
         _complete(run.parts)
 
 
@@ -43,7 +45,7 @@ def outputs(study):
     """
     axes = study.axes
     dimensions = [
-        one for one in (*record.AXES, "step", "rank") if one != "rank" or "choose" in study.body.get("tune", {})
+        one for one in (*records.AXES, "step", "rank") if one != "rank" or "choose" in study.body.get("tune", {})
     ]
 
     def where(place, chosen):
@@ -66,7 +68,7 @@ def outputs(study):
         where(f"figures.{name}.where", options.pop("where", {}))
         options.pop("title", None)
         with at(f"figures.{name}"):
-            signatures.check("figure", options)
+            components.check("figure", options)
         for key in {"hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
             if options[key] != "metric":
                 where(f"figures.{name}.{key}", {options[key]: []})
@@ -75,7 +77,7 @@ def outputs(study):
         ((predicate, options),) = claim["test"].items()
         place = f"claims.{claim['id']}"
         with at(place):
-            signatures.check("test", {"name": predicate} | options)
+            components.check("test", {"name": predicate} | options)
         for key in ("where", "better", "worse", "start", "end"):
             where(f"{place}.{key}", options.get(key, {}))
         for item in options.get("order", []):

@@ -4,17 +4,22 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from goodinit.errors import InputError
 
 __all__ = [
+    "GENERATED_PER_RUN",
     "OFFICIAL",
     "PICTURES",
+    "PREPARED_PER_OPTIONS",
     "SIZES",
     "check_folder_name",
     "manifest_path",
     "parse_name",
+    "prepared_name",
     "size_of",
     "writable_root",
 ]
@@ -38,6 +43,26 @@ PICTURES = {
     "pictures": (10, 400, 100),
     "folder-imagenet": (1000, 1281167, 50000),
 }
+# Data sets that each run generates; all others are prepared once.
+GENERATED_PER_RUN = ("empty", "gaussian")
+# Data sets of which options decide what is prepared; all others are prepared under their own names.
+PREPARED_PER_OPTIONS = {
+    "folder": "folder-{path}-{size}",
+    "imagenette": "imagenette-{size}",
+    "pictures": "pictures-{size}",
+}
+
+
+def prepared_name(options: Mapping[str, Any]) -> str | None:
+    """Return under which name the data set of a run is prepared, or None if the run generates it.
+
+    Args:
+        options: the run's part `data` with all defaults filled in.
+    """
+    name = options["name"]
+    if name in GENERATED_PER_RUN:
+        return None
+    return PREPARED_PER_OPTIONS.get(name, name).format(**options)
 
 
 def parse_name(name: str) -> tuple[str, str | None, int] | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodinit import catalog
+from goodinit.datasets import catalog
 
 __all__ = ["cifar", "imagenette", "mnist"]
 

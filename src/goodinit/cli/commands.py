@@ -4,8 +4,10 @@ import re
 import sys
 from pathlib import Path
 
-from goodinit import record, settings, spec
+from goodinit import records, studies
 from goodinit.errors import InputError, nearest
+from goodinit.files import replace_file
+from goodinit.studies import settings
 
 __all__ = [
     "claims",
@@ -30,7 +32,7 @@ def list_studies(options):
     """Print every study with its runs and how many have a record; or, of one study, every run."""
     for study in _studies(options):
         jobs = study.jobs(options.scale)
-        done = [job for job in jobs if record.path(options.results, options.scale, study, job).exists()]
+        done = [job for job in jobs if records.path(options.results, options.scale, study, job).exists()]
         runs, recorded = (sum(len(job.runs) for job in some) for some in (jobs, done))
         print(f"{study.work}/{study.name}: {study.body['title']}")
         print(f"  {options.scale} scale: {runs} runs in {len(jobs)} jobs; {recorded} recorded")
@@ -55,7 +57,7 @@ def train(options):
     jobs = []
     for study in _studies(options):
         for job in study.jobs(options.scale):
-            file = record.path(options.results, options.scale, study, job)
+            file = records.path(options.results, options.scale, study, job)
             if options.job in (None, job.name):
                 jobs.append((study, job, file))
     if options.job and not jobs:
@@ -186,7 +188,7 @@ def report(options):
     if options.processes is not None and options.processes < 1:
         raise InputError(f"processes: {options.processes} is not at least 1")
     if options.scale == "all":
-        scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
+        scales = [scale for scale in studies.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
     else:
         _check_scale(options)
         scales = [options.scale]
@@ -194,27 +196,27 @@ def report(options):
     written = build.everything(
         _chosen(options), scales, **folders, verdicts=not options.no_verdicts, processes=options.processes
     )
-    for scale, files in written.items():
-        print(f"{scale} scale: {len(files)} files in {options.results} and {options.figures}")
+    for scale, paths in written.items():
+        print(f"{scale} scale: {len(paths)} files in {options.results} and {options.figures}")
 
 
 def readme(options):
     """Write the README's generated parts anew (verdicts, works, costs), or say that they are stale."""
     import pandas as pd
 
-    from goodinit import documents
     from goodinit.report import costs, pages
+    from goodinit.studies import strict_yaml
 
-    scales = [scale for scale in spec.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
+    scales = [scale for scale in studies.SCALES[1:] if (Path(options.results) / scale / "claims.csv").exists()]
     found = {scale: pd.read_csv(Path(options.results) / scale / "claims.csv") for scale in scales}
     file = Path(options.file)
     text = new = file.read_text(encoding="utf-8")
-    studies = spec.studies(options.configs)
+    every = studies.load_all(options.configs)
     parts = {
-        "verdicts": pages.summary(found),
-        "works": pages.works(documents.read(Path(options.configs) / "works.yaml"), studies, found),
+        "verdicts": pages.verdict_counts(found),
+        "works": pages.works(strict_yaml.read(Path(options.configs) / "works.yaml"), every, found),
         "costs": pages.costs(
-            [row for scale in spec.SCALES[1:] for row in costs.of_works(studies, scale, options.results)], GPU
+            [row for scale in studies.SCALES[1:] for row in costs.of_works(every, scale, options.results)], GPU
         ),
     }
     for name, part in parts.items():
@@ -226,7 +228,7 @@ def readme(options):
     if options.check and new != text:
         raise InputError(f"{file}: it is stale: make figures")
     if not options.check:
-        record.replace(file, new.encode())
+        replace_file(file, new.encode())
 
 
 def compare(options):
@@ -264,11 +266,11 @@ def _root(folder, scale):
 
 def export(options):
     """Write everything at a scale as a zipped RO-Crate: results, figures, studies, and what made them."""
-    from goodinit import export
+    from goodinit.report import ro_crate
 
     _check_scale(options)
     file = options.file or f"goodinit-{options.scale}.crate.zip"
-    count = export.export(options.scale, options.configs, options.results, options.figures, file)
+    count = ro_crate.export(options.scale, options.configs, options.results, options.figures, file)
     print(f"{file}: {count} files")
 
 
@@ -278,7 +280,7 @@ def show(options):
 
     found = {}
     for file in sorted(Path(options.results).glob("*/runs/*/*/[!.]*.json")):
-        for run in record.read(file):
+        for run in records.read(file):
             if run.id.startswith(options.run):
                 found.setdefault(run.id, (file, run))
     if not found:
@@ -299,8 +301,8 @@ def show(options):
 
 
 def _check_scale(options):
-    if options.scale not in spec.SCALES:
-        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, spec.SCALES)}")
+    if options.scale not in studies.SCALES:
+        raise InputError(f"scale: unknown scale {options.scale!r}{nearest(options.scale, studies.SCALES)}")
 
 
 def _studies(options):
@@ -312,10 +314,10 @@ def _studies(options):
 def _chosen(options):
     """Load the studies that the command line chooses."""
     if not options.studies:
-        return spec.studies(options.configs)
+        return studies.load_all(options.configs)
     chosen = []
     for name in options.studies:
-        chosen += [spec.find(options.configs, name)] if "/" in name else spec.studies(options.configs, [name])
+        chosen += [studies.find(options.configs, name)] if "/" in name else studies.load_all(options.configs, [name])
     return chosen
 
 
@@ -340,5 +342,5 @@ def _recorded(item):
     _, job, file = item
     if not file.exists():
         return False
-    record.read_current(file, {run.id: spec.fill(run.parts) for run in job.runs})
+    records.read_current(file, {run.id: studies.fill(run.parts) for run in job.runs})
     return True

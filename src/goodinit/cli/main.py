@@ -4,7 +4,8 @@ import argparse
 import errno
 import sys
 
-from goodinit import commands, standard_streams
+from goodinit import standard_streams
+from goodinit.cli import commands
 from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]

@@ -2,10 +2,10 @@
 
 import hashlib
 
-__all__ = ["stream"]
+__all__ = ["stream_seed"]
 
 
-def stream(seed: int, purpose: str) -> int:
+def stream_seed(seed: int, purpose: str) -> int:
     """Return the seed, 0 to 2^63 - 1, of the random stream of one purpose of a run.
 
     Args:

@@ -4,8 +4,8 @@ import os
 import re
 from pathlib import Path
 
-from goodinit import documents
 from goodinit.errors import InputError
+from goodinit.studies import strict_yaml
 
 __all__ = ["check", "configs", "data_root"]
 
@@ -20,7 +20,7 @@ def check(config):
     if isinstance(config.get("works"), str):
         config["works"] = [work for work in re.split(r"[,\s]+", config["works"]) if work]
     try:
-        return documents.validate(config, "config")
+        return strict_yaml.validate(config, "config")
     except InputError as error:
         raise InputError(f"configs/config.yaml or --config: {error}") from None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from goodinit import catalog
+from goodinit.datasets import catalog
 
 __all__ = ["digits", "pictures", "shapes"]
 

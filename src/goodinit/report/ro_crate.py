@@ -6,12 +6,13 @@ from pathlib import Path
 from rocrate.model import ContextEntity, Person
 from rocrate.rocrate import ROCrate
 
-from goodinit import documents, record
+from goodinit import records
 from goodinit.errors import InputError
+from goodinit.studies import strict_yaml
 
 __all__ = ["export"]
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 LICENSES = {"MIT": "https://spdx.org/licenses/MIT"}
 FORMATS = {
     ".csv": "text/csv",
@@ -45,12 +46,12 @@ def export(scale, configs, results, figures, file):
     """
     configs, file = Path(configs), Path(file)
     folders = {"results": Path(results) / scale, "figures": Path(figures) / scale}
-    records = {path: record.read(path) for path in sorted((Path(results) / scale / "runs").glob("*/*/[!.]*.json"))}
-    if not records:
+    recorded = {path: records.read(path) for path in sorted((Path(results) / scale / "runs").glob("*/*/[!.]*.json"))}
+    if not recorded:
         raise InputError(f"export: nothing was run at {scale} scale in {results}: see goodinit list --scale {scale}")
     if not (ROOT / "CITATION.cff").exists():
         raise InputError("export: needs a checkout of Goodinit, whose workflow is part of the crate: this is a wheel")
-    citation = documents.read(ROOT / "CITATION.cff")
+    citation = strict_yaml.read(ROOT / "CITATION.cff")
     crate = ROCrate()
     crate.name = f"{citation['title']}, {scale} scale"
     crate.description = "Replications of five works on how to start and steady the training of neural networks."
@@ -58,14 +59,14 @@ def export(scale, configs, results, figures, file):
     authors = [_organization(crate, author["name"]) for author in citation["authors"]]
     crate.creator = authors
     _workflow(crate, citation, authors)
-    works = _works(crate, documents.read(configs / "works.yaml"))
+    works = _works(crate, strict_yaml.read(configs / "works.yaml"))
     for path in sorted(configs.rglob("*.yaml")):
         _add(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
     for kind, folder in folders.items():
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 _add(crate, path, f"{kind}/{scale}/{path.relative_to(folder).as_posix()}")
-    for path, runs in records.items():
+    for path, runs in recorded.items():
         _actions(crate, path, runs, scale, works)
     part = file.with_name(f".{file.name}.{os.getpid()}.part.zip")
     try:

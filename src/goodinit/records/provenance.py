@@ -10,7 +10,7 @@ from pathlib import Path
 __all__ = ["code", "describe"]
 
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def describe(device: str, threads: int, data_checksum: str | None) -> dict:
@@ -42,7 +42,7 @@ def code() -> dict[str, str | bool | None]:
     if root / "src" / "goodinit" != PACKAGE or _git(root, "rev-parse", "--show-prefix") != "":
         return unknown  # not laid out as a checkout, or not the top level of a work tree
     commit = _git(root, "rev-parse", "HEAD")
-    if commit is None or _git(root, "cat-file", "-e", f"{commit}:src/goodinit/{Path(__file__).name}") is None:
+    if commit is None or _git(root, "cat-file", "-e", f"{commit}:src/goodinit/__main__.py") is None:
         return unknown
     changes = _git(root, "status", "--porcelain", "--untracked-files=all", "--", "src", "configs")
     return {"commit": commit, "modified": None if changes is None else bool(changes)}

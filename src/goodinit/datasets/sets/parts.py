@@ -4,15 +4,15 @@ import warnings
 
 import torch
 
-from goodinit import prepared
-from goodinit.methods.data.examples import Examples
+from goodinit.datasets import cache
+from goodinit.datasets.tensors import Examples
 
 __all__ = ["channels", "check_positive", "parts_of"]
 
 
 def parts_of(label, name, root, parts):
     """Return the training and test examples that are kept, and the manifest, of a prepared set."""
-    arrays, facts = prepared.load(name, str(root))
+    arrays, facts = cache.load(name, str(root))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of maps that must not be written to: no one does
         images, labels, *rest = map(torch.from_numpy, arrays)

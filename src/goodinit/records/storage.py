@@ -8,7 +8,6 @@ checksum of the arrays, and its own.
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from goodinit.errors import InputError
+from goodinit.files import replace_file
 
 __all__ = [
     "AXES",
@@ -26,7 +26,6 @@ __all__ = [
     "path",
     "read",
     "read_current",
-    "replace",
     "verify",
     "write",
 ]
@@ -102,9 +101,9 @@ def write(file, runs):
     head["sha256"] = _checksum(head | {"runs": described})
     lines = ",\n".join(json.dumps(words, allow_nan=False) for words in described)
     text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + lines + "\n ]\n}\n"
-    replace(file.with_suffix(".npz"), buffer.getvalue())
+    replace_file(file.with_suffix(".npz"), buffer.getvalue())
     try:
-        replace(file, text.encode())
+        replace_file(file, text.encode())
     except OSError:
         file.with_suffix(".npz").unlink(missing_ok=True)
         raise
@@ -210,24 +209,6 @@ def known(file, *, unfinished_only=False):
         except (InputError, OSError):
             continue
     return found
-
-
-def replace(file, content):
-    """Write bytes to a file whole or not at all: to a temporary name beside it, then renamed.
-
-    Raises:
-        OSError: there is no space or no permission; the temporary file is gone then.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(content)
-        part.replace(file)
-    except OSError as error:
-        error.filename = str(file)  # a full disk does not say where
-        raise
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _checksum(text):
