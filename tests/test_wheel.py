@@ -1,4 +1,4 @@
-"""The package as a wheel: it works where it is installed, without its checkout."""
+"""The installed wheel works without a checkout."""
 
 import os
 import shutil
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 STUDY = """
@@ -28,8 +30,8 @@ claims: [{id: low, says: It is low., source: here, test: {within: {metric: loss,
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory):
-    """Return a function that runs the installed package's command in a folder with one study, and that folder."""
+def packages(tmp_path_factory):
+    """Build the wheel, install it, delete the source, and return the folder with the installed package."""
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
@@ -41,53 +43,45 @@ def installed(tmp_path_factory):
     packages = folder / "packages"
     _run([sys.executable, "-m", "pip", "install", "--no-index", "--no-deps", "--target", str(packages), str(wheel)])
     shutil.rmtree(source)
-    own = folder / "own"
-    (own / "configs" / "mine").mkdir(parents=True)
-    (own / "configs" / "mine" / "first.yaml").write_text(STUDY)
+    command = [sys.executable, "-c", "import goodinit; print(goodinit.__file__)"]
+    file = _run(command, cwd=folder, env={**os.environ, "PYTHONPATH": str(packages)})
+    assert Path(file.strip()).is_relative_to(packages)
+    return packages
 
-    def goodinit(*words):
-        environment = {**os.environ, "PYTHONPATH": str(packages), "GOODINIT_DATA": ""}
-        return _run([str(packages / "bin" / "goodinit"), *words], cwd=own, env=environment)
 
-    where = _run(
-        [sys.executable, "-c", "import goodinit; print(goodinit.__file__)"],
-        cwd=own,
-        env={**os.environ, "PYTHONPATH": str(packages)},
-    )
-    assert Path(where.strip()).is_relative_to(packages)
-    return goodinit, own
+@pytest.fixture
+def folder(tmp_path):
+    """Return a folder with one study."""
+    (tmp_path / "configs" / "mine").mkdir(parents=True)
+    (tmp_path / "configs" / "mine" / "first.yaml").write_text(STUDY)
+    return tmp_path
+
+
+@pytest.fixture
+def goodinit(packages, folder):
+    """Return a function that runs the installed command in the folder and returns its output."""
+    environment = {**os.environ, "PYTHONPATH": str(packages), "GOODINIT_DATA": ""}
+    return lambda *arguments: _run([str(packages / "bin" / "goodinit"), *arguments], cwd=folder, env=environment)
 
 
 def _run(command, **options):
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    completed = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
-@pytest.mark.slow
-def test_a_study_of_one_s_own_goes_from_data_to_verdict(installed):
-    goodinit, own = installed
+def test_a_study_runs_from_data_to_verdict(goodinit, folder):
     assert "laptop scale: 4 runs in 1 jobs; 0 recorded" in goodinit("list", "--scale", "laptop")
     goodinit("train", "--scale", "laptop")
     assert "laptop scale: 4 runs in 1 jobs; 4 recorded" in goodinit("list", "--scale", "laptop")
     goodinit("report", "--scale", "laptop")
-    assert "| It is low. |" in (own / "results/laptop/claims.md").read_text()
-    assert (own / "figures/laptop/mine/first-loss.svg").stat().st_size > 0
-
-
-@pytest.mark.slow
-def test_a_mistake_is_one_line(installed):
-    _, own = installed
-    file = own / "configs" / "mine" / "second.yaml"
-    file.write_text(STUDY.replace("seeds: 2", "sedes: 2"))
-    try:
-        with pytest.raises(AssertionError, match="unknown key 'sedes'; did you mean seeds"):
-            installed[0]("list")
-    finally:
-        file.unlink()
-
-
-@pytest.mark.slow
-def test_what_needs_the_checkout_says_so(installed):
+    assert "| It is low. |" in (folder / "results/laptop/claims.md").read_text()
+    assert (folder / "figures/laptop/mine/first-loss.svg").stat().st_size > 0
     with pytest.raises(AssertionError, match="export: needs a checkout"):
-        installed[0]("export", "--scale", "laptop")
+        goodinit("export", "--scale", "laptop")
+
+
+def test_an_unknown_key_is_reported_in_one_line(goodinit, folder):
+    (folder / "configs" / "mine" / "second.yaml").write_text(STUDY.replace("seeds: 2", "sedes: 2"))
+    with pytest.raises(AssertionError, match="unknown key 'sedes'; did you mean seeds"):
+        goodinit("list")

@@ -23,7 +23,7 @@ from goodinit.studies import settings, summary
 PREFIX = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; "
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     if shutil.which("conda") is None:
-        raise WorkflowError("--use-conda: conda is not on the path: install miniforge, or leave --use-conda out")
+        raise WorkflowError("--use-conda: conda is not on the path: install miniforge, or omit --use-conda")
 else:
     PREFIX += f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; "
 shell.prefix(PREFIX)
