@@ -196,7 +196,7 @@ def test_a_cluster_is_asked_for_what_the_published_scale_needs():
     rule = (Path("workflow") / "train.smk").read_text()
     defaults = {name: int(amount) for name, amount in re.findall(r'requested\("(\w+)", (\d+)\)', rule)}
     for study in studies.load_all("configs"):
-        requested = defaults | study.scaled("resources", "paper", {})
+        requested = defaults | study.resources_at("paper")
         for job in study.jobs("paper"):
             if job.runs[0].seed > 0:
                 continue  # costs what the first seed did

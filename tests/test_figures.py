@@ -95,8 +95,8 @@ def _book_smooth(x):
 
 
 def test_every_kind_is_drawn_here(study):
-    assert set(study.figures()) == set(DRAWN)
-    assert {figure["kind"] for figure in study.figures().values()} == set(figures.__all__) - {"images"}  # further down
+    assert set(study.figures) == set(DRAWN)
+    assert {figure.kind for figure in study.figures.values()} == set(figures.__all__) - {"images"}  # further down
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -103,7 +103,7 @@ def _plan(file):
             assert place.parent == Path("results", scale, "runs", study.work, study.name)
             assert ".." not in place.parts
             assert json.dumps([studies.fill(run.parts) for run in job.runs], allow_nan=False)
-    for name in study.figures():
+    for name in study.figures:
         assert Path(name).name == name
 
 

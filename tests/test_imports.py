@@ -102,6 +102,8 @@ def test_names_in_all_exist(file):
             names |= {alias.name for alias in node.names}
         if isinstance(node, ast.Assign):
             names |= {ast.unparse(target) for target in node.targets}
+        if isinstance(node, ast.AnnAssign):
+            names.add(ast.unparse(node.target))
     listed = [node for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"]
     assert not listed or set(ast.literal_eval(listed[0].value)) <= names
 

@@ -15,6 +15,7 @@ from goodinit.methods import curricula, diagnostics, initializers, models, objec
 from goodinit.report import claims, figures
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
+from goodinit.studies.search import Distribution, RandomSearch
 from goodinit.training import trainer
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -71,8 +72,8 @@ def test_product_of_axes_with_labels_first_axis_outermost(tmp_path):
 def test_what_a_job_asks_a_cluster_for_is_no_part_of_a_run(tmp_path):
     asked = {"mem_mb": 9000, "runtime": 90}
     study = _study(tmp_path, resources=asked, scales={"paper": {"resources": {"runtime": 900}}, "laptop": {"pack": 3}})
-    assert study.scaled("resources", "laptop") == asked
-    assert study.scaled("resources", "paper") == {"runtime": 900}
+    assert study.resources_at("laptop") == asked
+    assert study.resources_at("paper") == {"runtime": 900}
     assert [run.id for run in study.runs("paper")] == [run.id for run in _study(tmp_path).runs("paper")]
 
 
@@ -204,8 +205,8 @@ def test_every_study_binds_to_real_functions(study, scale):
         for part, filled in studies.fill(run.parts).items():
             for one in filled if isinstance(filled, list) else [filled]:
                 assert part == "training" or callable(getattr(modules[part], one["name"]))
-    assert {options["kind"] for options in study.figures().values()} <= set(figures.__all__)
-    assert {next(iter(claim["test"])) for claim in study.body.get("claims", [])} <= set(claims.__all__)
+    assert {figure.kind for figure in study.figures.values()} <= set(figures.__all__)
+    assert {claim.predicate for claim in study.claims} <= set(claims.__all__)
 
 
 def _tuned(tmp_path, **changes):
@@ -220,10 +221,10 @@ def _tuned(tmp_path, **changes):
 
 def _draws(how, trials=2000):
     """Return what each trial draws for one hyper-parameter."""
-    tune = {"trials": trials, "draw": {"optimizer.lr": how}}
-    draws = studies.Study("work", "study", Path("study.yaml"), {"tune": tune}).draws("paper", 0)
+    ((kind, (low, high)),) = how.items()
+    draws = RandomSearch(trials, {"optimizer.lr": Distribution(kind, low, high)}).draw(trials, 0)
     assert list(draws) == list(range(1, trials + 1))
-    return [drawn["optimizer.lr"] for drawn in draws.values()]
+    return [values["optimizer.lr"] for values in draws.values()]
 
 
 def test_every_seed_is_a_random_search_of_its_own(tmp_path):
@@ -312,11 +313,12 @@ def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, 
 @pytest.mark.parametrize("name", ["weight_decay", "dropout", "batch_norm_scales", "random_search"])
 def test_every_evaluation_that_is_asked_for_is_made(name, scale):
     study = studies.find(CONFIGS, f"textbook/{name}")
-    asked = [*study.body["table"], *study.body.get("reported", []), study.body.get("tune", {}).get("choose", {})]
-    asked += [options for claim in study.body["claims"] for options in claim["test"].values()]
+    steps = [measure.at for measure in (*study.table, *study.reported)]
+    steps += [study.search.ranking.at] if study.search else []
+    steps += [claim.options.get("at") for claim in study.claims]
     training = study.runs(scale)[0].parts["training"]
     made = {0, training["steps"], *range(1, training["steps"] + 1, training["evaluate_every"])}
-    assert {one["at"] for one in asked if isinstance(one.get("at"), int)} <= made
+    assert {step for step in steps if isinstance(step, int)} <= made
 
 
 def test_defaults_read_from_the_source_are_those_in_force():

@@ -86,7 +86,7 @@ def requested(resource, default):
 
     def amount(wildcards, attempt):
         study = STUDIES[f"{wildcards.work}/{wildcards.study}"]
-        return attempt * study.scaled("resources", SCALE, {}).get(resource, default)
+        return attempt * study.resources_at(SCALE).get(resource, default)
 
     return amount
 
@@ -119,7 +119,7 @@ def outputs():
     return tables + [
         f"{FIGURES}/{name}-{figure}.{kind}"
         for name, study in recorded_studies()
-        for figure in study.figures()
+        for figure in study.figures
         for kind in ("svg", "png")
     ]
 
@@ -127,5 +127,5 @@ def outputs():
 def works_with_claims():
     """Return the works that are run at this scale and make claims: each has a figure of its verdicts."""
     run = dict.fromkeys(study.work for _, study in recorded_studies())
-    claiming = {study.work for study in STUDIES.values() if study.body.get("claims")}
+    claiming = {study.work for study in STUDIES.values() if study.claims}
     return [work for work in run if work in claiming]

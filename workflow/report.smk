@@ -14,8 +14,8 @@ for name, study in recorded_studies():
             study.path,
         output:
             shown_in_report(f"{RESULTS}/tables/{name}.csv", study, "table"),
-            [shown_in_report(f"{FIGURES}/{name}-{figure}.svg", study, figure) for figure in study.figures()],
-            [f"{FIGURES}/{name}-{figure}.png" for figure in study.figures()],
+            [shown_in_report(f"{FIGURES}/{name}-{figure}.svg", study, figure) for figure in study.figures],
+            [f"{FIGURES}/{name}-{figure}.png" for figure in study.figures],
         log:
             f"logs/{SCALE}/report/{name}.log",
         group:
@@ -29,7 +29,7 @@ for name, study in recorded_studies():
         params:
             study=name,
             place=untracked(PLACE),
-            body=study.body,
+            fingerprint=study.fingerprint,
             jobs=list(JOBS[name]),
             protocol=summary.lines(study, SCALE),
         shell:

@@ -34,7 +34,7 @@ def list_studies(options):
         jobs = study.jobs(options.scale)
         done = [job for job in jobs if records.path(options.results, options.scale, study, job).exists()]
         runs, recorded = (sum(len(job.runs) for job in some) for some in (jobs, done))
-        print(f"{study.work}/{study.name}: {study.body['title']}")
+        print(f"{study.work}/{study.name}: {study.title}")
         print(f"  {options.scale} scale: {runs} runs in {len(jobs)} jobs; {recorded} recorded")
         if not options.runs:
             continue
@@ -157,7 +157,7 @@ def figure(options):
     from goodinit.report import build
 
     for study, frame in _frames(options):
-        known = study.figures()
+        known = study.figures
         if options.figure and options.figure not in known:
             raise InputError(
                 f"figure: {study.work}/{study.name} has no {options.figure!r}{nearest(options.figure, known)}"

@@ -73,12 +73,12 @@ def write_figures(study, scale, results, drawings, frame, names=None):
     from goodinit.report import figures
 
     written = []
-    for name in names or study.figures():
-        options = study.figures()[name]
+    for name in names or study.figures:
+        spec = study.figures[name]
         shown = frame
         try:
-            if options["kind"] == "images":
-                shown = tables.pictures(study, scale, results, options["metric"])
+            if spec.kind == "images":
+                shown = tables.pictures(study, scale, results, spec.options["metric"])
             drawn = figures.draw(study, scale, name, shown)
         except tables.NotRun:
             if names:
@@ -107,7 +107,7 @@ def write_verdicts(studies, judged, scale, results, drawings):
     figures_of = {
         (study.work, study.name): [
             name
-            for name in study.figures()
+            for name in study.figures
             if (Path(drawings) / scale / study.work / f"{study.name}-{name}.png").exists()
         ]
         for study in ran

@@ -166,42 +166,39 @@ def judge(study, scale, frame):
         frame: from `tables.frame`, or None where nothing was run.
     """
     rows = []
-    for claim in study.body.get("claims", []):
-        ((predicate, options),) = claim["test"].items()
-        needs, said = claim.get("needs", "laptop"), None
-        if predicate == "agrees":
-            said = _reported(study, claim["id"], options)
+    for claim in study.claims:
+        said = _reported(study, claim) if claim.predicate == "agrees" else None
         found = Verdict(math.nan, math.nan, math.nan, 0, "not run")
-        if frame is not None and _was_run(frame, options):
-            more = () if said is None else (said["value"],)
+        if frame is not None and _was_run(frame, claim.options):
+            more = () if said is None else (said.value,)
             try:
-                found = components.resolve("test", predicate)(frame, *more, **options)
+                found = components.resolve("test", claim.predicate)(frame, *more, **claim.options)
             except tables.NotRun:
                 pass
             except InputError as error:
-                raise InputError(f"{study.path}: claims.{claim['id']}: {error}") from None
+                raise InputError(f"{study.path}: claims.{claim.id}: {error}") from None
         verdict = found.verdict
-        if found.n and found.n < (1 if study.body.get("deterministic") else FEWEST_SEEDS):
+        if found.n and found.n < (1 if study.deterministic else FEWEST_SEEDS):
             verdict = "inconclusive"
-        if SCALES.index(scale) < SCALES.index(needs):
+        if SCALES.index(scale) < SCALES.index(claim.needs):
             verdict = {"replicated": "indicative: for", "contradicted": "indicative: against"}.get(verdict, verdict)
         rows.append(
             {
                 "work": study.work,
                 "study": study.name,
-                "claim": claim["id"],
-                "says": claim["says"],
-                "source": claim["source"],
+                "claim": claim.id,
+                "says": claim.says,
+                "source": claim.source,
                 "scale": scale,
-                "test": predicate,
-                "reported": math.nan if said is None else said["value"],
-                "verified": "" if said is None else "yes" if said["verified"] else "no",
+                "test": claim.predicate,
+                "reported": math.nan if said is None else said.value,
+                "verified": "" if said is None else "yes" if said.verified else "no",
                 "estimate": found.estimate,
                 "low": found.low,
                 "high": found.high,
                 "n": found.n,
                 "verdict": verdict,
-                "note": claim.get("note", ""),
+                "note": claim.note,
             }
         )
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -241,12 +238,10 @@ def _was_run(frame, options):
     return all(not tables.select(frame, where | side).empty for side in sides)
 
 
-def _reported(study, claim, options):
-    for said in study.body.get("reported", []):
-        same = [said.get(key, default) == options.get(key, default) for key, default in DEFAULTS.items()]
-        if all(same):
-            return said
-    raise InputError(f"{study.path}: claims.{claim}: no reported value for it: add one under reported")
-
-
-DEFAULTS = {"where": None, "metric": None, "at": "last"}
+def _reported(study, claim):
+    """Return the reported number with which a claim's test compares."""
+    measure = claim.options.get("metric"), claim.options.get("at", "last"), claim.options.get("where", {})
+    for reported in study.reported:
+        if (reported.metric, reported.at, reported.where) == measure:
+            return reported
+    raise InputError(f"{study.path}: claims.{claim.id}: no reported value for it: add one under reported")

@@ -32,12 +32,11 @@ def compare(study, scale, one, other):
     """
     frames = [tables.frame(study, scale, results) for results in (one, other)]
     parts = []
-    for item in study.body["table"]:
-        if item["metric"].endswith("_seconds"):
+    for measure in study.table:
+        if measure.metric.endswith("_seconds"):
             continue
         try:
-            found = [tables.select(tables.measure(tidy, item["metric"], item.get("at", "last")), item.get("where"))
-                     for tidy in frames]  # fmt: skip
+            found = [tables.select(tables.measure(tidy, measure.metric, measure.at), measure.where) for tidy in frames]
         except tables.NotRun:
             continue
         except InputError as error:
@@ -47,8 +46,8 @@ def compare(study, scale, one, other):
         pair = found[0][[*keys, "value"]].merge(found[1][[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
         rows = [_row(key, group, by) for key, group in pair.groupby(by, observed=True)]
         part = pd.DataFrame(rows)
-        part.insert(len(by), "metric", item["metric"])
-        part.insert(len(by) + 1, "at", str(item.get("at", "last")))
+        part.insert(len(by), "metric", measure.metric)
+        part.insert(len(by) + 1, "at", str(measure.at))
         parts.append(part)
     if not parts:
         raise tables.NotRun(f"{study.path}: table: no measure that both have at this scale")

@@ -248,21 +248,21 @@ def scatter(frame, *, x: list[str], y: str, at: str | int = "last"):
 
 def draw(study, scale, name, frame):
     """Draw one of the study's figures, with a title that says which work, what and at what scale."""
-    options = dict(study.figures()[name])
-    kind, title, where = options.pop("kind"), options.pop("title", study.body["title"]), options.pop("where", None)
+    spec = study.figures[name]
+    title, where = spec.title or study.title, spec.where
     with style.context():
         shown = tables.select(frame, where)
         if shown.empty and not frame.attrs.get("complete", True):
             raise tables.NotRun(f"{study.path}: figures.{name}: nothing of what it shows is recorded yet")
         try:
-            figure = components.resolve("figure", kind)(shown, **options)
+            figure = components.resolve("figure", spec.kind)(shown, **spec.options)
         except InputError as error:
             raise type(error)(f"{study.path}: figures.{name}: {error}") from None
-        single = {axis: label for axis, label in (where or {}).items() if not isinstance(label, list)}
+        single = {axis: label for axis, label in where.items() if not isinstance(label, list)}
         chosen = "".join(f", {_words(axis)} {label}" for axis, label in single.items())
         seeds = shown["seed"].nunique()
-        note = f"{scale} scale, {seeds} seeds ({SPREAD[kind]})" if seeds > 1 else f"{scale} scale, 1 seed"
-        if study.body.get("deterministic"):
+        note = f"{scale} scale, {seeds} seeds ({SPREAD[spec.kind]})" if seeds > 1 else f"{scale} scale, 1 seed"
+        if study.deterministic:
             note = f"{scale} scale, nothing random"
         if scale == "demo":
             note += "\nDEMONSTRATION at a small scale, on stand-in data: not a replication"

@@ -31,7 +31,7 @@ def verdicts(studies, found, scale):
     for study in studies:
         mine = _of(found, study)
         if not mine.empty:
-            lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
+            lines += [f"## {study.work}/{study.name}: {study.title}", "", study.question, ""]
             lines += _claims(mine) + _deviations(study)
     return "\n".join(lines)
 
@@ -51,9 +51,9 @@ def gallery(studies, found, scale, figures, where):
         names = figures.get((study.work, study.name))
         if names is None:
             continue
-        lines += [f"## {study.work}/{study.name}: {study.body['title']}", "", study.body["question"], ""]
+        lines += [f"## {study.work}/{study.name}: {study.title}", "", study.question, ""]
         lines += [
-            f"Source: {study.body['source']['where']}. Numbers: [table](tables/{study.work}/{study.name}.csv).",
+            f"Source: {study.source}. Numbers: [table](tables/{study.work}/{study.name}.csv).",
             "",
         ]
         for name in names:
@@ -109,7 +109,7 @@ def works(cited, studies, found):
             counts = _of(found[scale], shown)["verdict"].value_counts()
             verdict = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
             lines += [f"![{work}/{name}: {figure}](figures/{scale}/{work}/{entry['figure']}.png)", ""]
-            lines += [f"*{shown.body['question']}* Of its claims: {verdict}.", ""]
+            lines += [f"*{shown.question}* Of its claims: {verdict}.", ""]
     return "\n".join(lines).rstrip()
 
 
@@ -154,7 +154,7 @@ def _claims(mine):
 
 
 def _deviations(study):
-    said = study.body.get("deviations", [])
+    said = study.deviations
     return ["Deviations from the source:", "", *(f"- {one}" for one in said), ""] if said else [""]
 
 

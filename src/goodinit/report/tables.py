@@ -92,8 +92,9 @@ def frame(study, scale, results):
     for name, known in names.items():
         tidy[name] = pd.Categorical.from_codes(tidy[name], categories=list(known)).reorder_categories(sorted(known))
     tidy.attrs["complete"] = all(records.path(results, scale, study, job).exists() for job in study.jobs(scale))
-    if "choose" in study.body.get("tune", {}):
-        tidy["rank"] = rank(tidy, study.axes, **study.body["tune"]["choose"])
+    if study.search is not None and study.search.ranking is not None:
+        ranking = study.search.ranking
+        tidy["rank"] = rank(tidy, study.axes, metric=ranking.metric, best=ranking.best, at=ranking.at)
     return tidy
 
 
@@ -285,26 +286,26 @@ def table(study, tidy):
     A measure at a step that this scale does not reach is left out.
     """
     parts = []
-    for item in study.body["table"]:
-        metric, at = item["metric"], item.get("at", "last")
+    for item in study.table:
+        metric, at = item.metric, item.at
         try:
             values = measure(tidy, metric, at)
         except NotRun:
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        values = select(values, item.get("where"))
+        values = select(values, item.where)
         by = condition_columns(values)
         part = summarise(values, by)
         place = part.columns.get_loc("n")
         part.insert(place, "metric", metric)
         part.insert(place + 1, "at", _steps_in_words(tidy, metric, at))
         part["reported"], part["source"], part["verified"] = np.nan, "", ""
-        for said in study.body.get("reported", []):
-            if said["metric"] == metric and said.get("at", "last") == at:
-                rows = select(part, said["where"]).index
-                part.loc[rows, ["reported", "source"]] = [said["value"], said["source"]]
-                part.loc[rows, "verified"] = "yes" if said["verified"] else "no"
+        for said in study.reported:
+            if said.metric == metric and said.at == at:
+                rows = select(part, said.where).index
+                part.loc[rows, ["reported", "source"]] = [said.value, said.source]
+                part.loc[rows, "verified"] = "yes" if said.verified else "no"
         parts.append(part.astype({axis: object for axis in study.axes if axis in part}))
     if not parts:
         raise NotRun(f"{study.path}: table: no measure is at a step that was recorded at this scale")

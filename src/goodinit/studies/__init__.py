@@ -1,5 +1,28 @@
 """Studies: from a YAML file to validated runs; without torch."""
 
-from goodinit.studies.study import DEFAULTS, PARTS, SCALES, Job, Run, Study, fill, find, load, load_all, works
+from goodinit.studies.loading import find, load, load_all, works
+from goodinit.studies.outputs import At, Claim, FigureSpec, Measure, Reported, Where
+from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Parts, Run, fill
+from goodinit.studies.study import SCALES, Study
 
-__all__ = ["DEFAULTS", "PARTS", "SCALES", "Job", "Run", "Study", "fill", "find", "load", "load_all", "works"]
+__all__ = [
+    "DEFAULTS",
+    "PARTS",
+    "SCALES",
+    "At",
+    "Claim",
+    "FigureSpec",
+    "Job",
+    "Label",
+    "Measure",
+    "Parts",
+    "Reported",
+    "Run",
+    "Study",
+    "Where",
+    "fill",
+    "find",
+    "load",
+    "load_all",
+    "works",
+]

@@ -45,7 +45,8 @@ def resolve(part: str, name: str) -> Callable[..., Any]:
         InputError: there is no such function.
     """
     _signature(part, name)
-    return getattr(importlib.import_module(MODULES[part]), name)
+    function: Callable[..., Any] = getattr(importlib.import_module(MODULES[part]), name)
+    return function
 
 
 def check(part: str, options: Any) -> None:
@@ -121,8 +122,9 @@ def _fields(module: str, name: str) -> Signature:
 @functools.cache
 def _tree(module: str) -> ast.Module:
     """Return the syntax tree of a module of this package, which is not imported."""
-    path = importlib.resources.files("goodinit").joinpath(*module.split(".")[1:])
-    file = path / "__init__.py" if path.is_dir() else path.parent / f"{path.name}.py"
+    *folders, name = module.split(".")[1:]
+    folder = importlib.resources.files("goodinit").joinpath(*folders)
+    file = folder / name / "__init__.py" if (folder / name).is_dir() else folder / f"{name}.py"
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
@@ -155,8 +157,8 @@ def _fits(value: Any, annotation: ast.expr) -> bool:
         if _literals(annotation):
             return value in _literals(annotation)
         if isinstance(annotation.slice, ast.Tuple):  # dict[key, value]
-            types = annotation.slice.elts
-            return isinstance(value, dict) and all(all(map(_fits, item, types)) for item in value.items())
+            annotations = annotation.slice.elts
+            return isinstance(value, dict) and all(all(map(_fits, item, annotations)) for item in value.items())
         return isinstance(value, list) and all(_fits(item, annotation.slice) for item in value)
     name = ast.unparse(annotation)
     if name in ("int", "float"):

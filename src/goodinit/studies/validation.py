@@ -1,105 +1,120 @@
-"""What a study says, checked before anything is run: its runs' parts, and what it wants to see of them.  No torch."""
+"""Validation of a study before anything is run: the parts of its runs, and the axes that its outputs refer to."""
 
-import contextlib
 import json
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from goodinit import records
 from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
 from goodinit.studies import components
+from goodinit.studies.outputs import Claim, Where
+from goodinit.studies.runs import Parts, Run
+from goodinit.studies.study import Study
 
-__all__ = ["at", "outputs", "runs"]
+__all__ = ["check_study"]
 
-
-@contextlib.contextmanager
-def at(place):
-    """Put the place in a file before the message of an InputError."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"{place}: {error}") from None
+COMMON_AXES = (*records.AXES, "step")  # axes of recorded series, which every study has
 
 
-def runs(planned):
-    """Check the runs' parts against the functions that they name.
+def check_study(study: Study, scales: Iterable[str]) -> None:
+    """Check a study at some scales.
 
     Raises:
-        InputError: an option is unknown or of the wrong type, or something is missing.
+        InputError: a part, option, axis, label, figure or predicate is unknown, something is missing, or the id of a
+            claim or a deviation is repeated.
     """
+    axes = study.axes
+    if not axes:
+        raise InputError("compare: nothing is compared: give compare, conditions or tune")
+    for name, (_, axis) in study.figure_specs.items():
+        if axis is not None and axis not in axes:
+            raise InputError(f"figures.{name}.each: unknown axis {axis!r}{nearest(axis, axes)}")
+    for scale in scales:
+        try:
+            _check_runs(study.runs(scale))
+        except InputError as error:
+            raise InputError(f"scale {scale}: {error}") from None
+    _check_outputs(study)
+
+
+def _check_runs(runs: Iterable[Run]) -> None:
+    """Check the parts of runs against the signatures of the functions that they name."""
     checked = set()
-    for run in planned:
+    for run in runs:
         for part, options in run.parts.items():
             for item in options if part == "diagnostics" else [options]:
                 if (key := (part, json.dumps(item, default=str))) not in checked:
                     checked.add(key)
                     components.check(part, item)
-        _complete(run.parts)
+        _check_combination(run.parts)
 
 
-def outputs(study):
-    """Check what a study says of tables, figures, reported numbers and claims against its axes.
+def _check_outputs(study: Study) -> None:
+    """Check tables, figures, reported numbers and claims against the study's axes."""
+    for index, measure in enumerate(study.table):
+        _check_where(study, f"table.{index}.where", measure.where)
+    for index, reported in enumerate(study.reported):
+        _check_where(study, f"reported.{index}.where", reported.where)
+    for name, figure in study.figures.items():
+        _check_where(study, f"figures.{name}.where", figure.where)
+        _check_component(f"figures.{name}", "figure", figure.kind, figure.options)
+        for option in ("col", "hue", "row"):
+            axis = figure.options.get(option)
+            if isinstance(axis, str) and axis != "metric":
+                _check_where(study, f"figures.{name}.{option}", {axis: []})
+    _check_repetitions("deviations", study.deviations)
+    _check_repetitions("claims", [claim.id for claim in study.claims])
+    for claim in study.claims:
+        _check_claim(study, claim)
 
-    Raises:
-        InputError: there is no such axis, label, figure, predicate or option, or a claim's id or a deviation stands
-            twice.
-    """
+
+def _check_claim(study: Study, claim: Claim) -> None:
+    location = f"claims.{claim.id}"
+    _check_component(location, "test", claim.predicate, claim.options)
+    for key in ("where", "better", "worse", "start", "end"):
+        _check_where(study, f"{location}.{key}", claim.options.get(key, {}))
+    for conditions in claim.options.get("order", []):
+        for condition in conditions if isinstance(conditions, list) else [conditions]:
+            _check_where(study, f"{location}.order", condition)
+
+
+def _check_component(location: str, part: str, name: str, options: Mapping[str, Any]) -> None:
+    try:
+        components.check(part, {"name": name, **options})
+    except InputError as error:
+        raise InputError(f"{location}: {error}") from None
+
+
+def _check_where(study: Study, location: str, where: Where) -> None:
+    """Check that each axis exists, and, of the axes that the study compares, each label."""
     axes = study.axes
-    dimensions = [
-        one for one in (*records.AXES, "step", "rank") if one != "rank" or "choose" in study.body.get("tune", {})
-    ]
-
-    def where(place, chosen):
-        for axis, label in chosen.items():
-            if axis not in [*axes, *dimensions]:
-                raise InputError(f"{place}: unknown axis {axis!r}{nearest(axis, [*axes, *dimensions])}")
-            for one in (label if isinstance(label, list) else [label]) if axis in axes else []:
-                if one not in list(axes[axis]):  # equality: what is wrong may have no hash
-                    raise InputError(f"{place}.{axis}: unknown value {one!r}{nearest(one, axes[axis])}")
-
-    for index, item in enumerate(study.body["table"]):
-        where(f"table.{index}.where", item.get("where", {}))
-    for index, item in enumerate(study.body.get("reported", [])):
-        where(f"reported.{index}.where", item["where"])
-    for name, figure in study.body.get("figures", {}).items():
-        if figure.get("each", next(iter(axes), None)) not in [*axes, None]:
-            raise InputError(f"figures.{name}.each: unknown axis {figure['each']!r}{nearest(figure['each'], axes)}")
-    for name, figure in study.figures().items():
-        options = {"name" if key == "kind" else key: value for key, value in figure.items()}
-        where(f"figures.{name}.where", options.pop("where", {}))
-        options.pop("title", None)
-        with at(f"figures.{name}"):
-            components.check("figure", options)
-        for key in {"hue", "row", "col"} & {key for key, value in options.items() if isinstance(value, str)}:
-            if options[key] != "metric":
-                where(f"figures.{name}.{key}", {options[key]: []})
-    _unique(study.body)
-    for claim in study.body.get("claims", []):
-        ((predicate, options),) = claim["test"].items()
-        place = f"claims.{claim['id']}"
-        with at(place):
-            components.check("test", {"name": predicate} | options)
-        for key in ("where", "better", "worse", "start", "end"):
-            where(f"{place}.{key}", options.get(key, {}))
-        for item in options.get("order", []):
-            for condition in item if isinstance(item, list) else [item]:
-                where(f"{place}.order", condition)
+    ranked = study.search is not None and study.search.ranking is not None
+    allowed = [*axes, *COMMON_AXES, *(["rank"] if ranked else [])]
+    for axis, chosen in where.items():
+        if axis not in allowed:
+            raise InputError(f"{location}: unknown axis {axis!r}{nearest(axis, allowed)}")
+        for label in (chosen if isinstance(chosen, list) else [chosen]) if axis in axes else []:
+            if label not in list(axes[axis]):  # a list, since a wrong label may have no hash
+                raise InputError(f"{location}.{axis}: unknown value {label!r}{nearest(label, axes[axis])}")
 
 
-def _unique(body):
-    deviations, ids = body.get("deviations", []), [claim["id"] for claim in body.get("claims", [])]
-    for index, sentence in enumerate(deviations):
-        if (first := deviations.index(sentence)) < index:
-            raise InputError(f"deviations.{index}: the same as deviations.{first}: remove one of the two")
-    for index, name in enumerate(ids):
-        if name in ids[:index]:
-            raise InputError(f"claims: the id {name!r} stands twice")
+def _check_repetitions(location: str, texts: Collection[str]) -> None:
+    first: dict[str, int] = {}
+    for index, text in enumerate(texts):
+        if text in first:
+            raise InputError(
+                f"{location}.{index}: the same as {location}.{first[text]} ({text!r}): remove one of the two"
+            )
+        first[text] = index
 
 
-def _complete(parts):
+def _check_combination(parts: Parts) -> None:
+    """Check that the parts of a run are complete and fit each other."""
     for part in ("data", "model", "init", "training"):
         if part not in parts:
             raise InputError(f"fixed: {part} is missing")
-    if "path" in parts["data"]:  # of what is written below the data folder, before anything else looks at it
+    if "path" in parts["data"]:  # checked before anything accesses a path below the data folder
         try:
             catalog.check_folder_name(parts["data"]["path"])
         except ValueError as error:
