@@ -1,5 +1,6 @@
 """The subcommands of `goodinit`, each a function of its options; what is heavy is imported inside them."""
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ __all__ = [
     "train",
 ]
 
+LOGGER = logging.getLogger(__name__)
 GPU = 100e12  # operations a second, what a large one reaches
 BATCHES = (1, 4, 16)  # mini-batches whose memory is estimated beside the study's own
 
@@ -64,7 +66,7 @@ def train(options):
         names = [job.name for study in _studies(options) for job in study.jobs(options.scale)]
         raise InputError(f"job: no job {options.job!r} at {options.scale} scale{nearest(options.job, names)}")
     waiting = jobs if options.force else [item for item in jobs if not _recorded(item)]
-    print(f"{len(jobs)} jobs, {len(jobs) - len(waiting)} of them recorded already", file=sys.stderr)
+    LOGGER.info("%d jobs, %d of them recorded already", len(jobs), len(jobs) - len(waiting))
     if waiting:
         from goodinit.training import jobs as training
 

@@ -1,8 +1,11 @@
 """The command `goodinit`."""
 
 import argparse
+import contextlib
 import errno
+import logging
 import sys
+from collections.abc import Iterator
 
 from goodinit import standard_streams
 from goodinit.cli import commands
@@ -10,6 +13,7 @@ from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]
 
+LOGGER = logging.getLogger("goodinit")
 OUT_OF_MEMORY = ("failed to map segment", "without exception set", "without setting an exception")  # as Python has it
 NO_MEMORY = "memory ran out: end other processes, or ask for more; what was done is kept"
 
@@ -39,7 +43,7 @@ STUDIES = ("studies", "--scale", "--configs", "--results")
 def main(arguments=None):
     """Run one subcommand; a user's mistake ends with one line on standard error and exit status 2."""
     standard_streams.open_closed()
-    with standard_streams.tolerant_stderr():
+    with standard_streams.tolerant_stderr(), _log_to_stderr():
         try:
             try:
                 options = _parser().parse_args(arguments)
@@ -53,8 +57,23 @@ def main(arguments=None):
                 raise
             sys.exit(_fail(message))
         except KeyboardInterrupt:
-            print("goodinit: interrupted; what was not finished is not recorded", file=sys.stderr)
+            LOGGER.error("goodinit: interrupted; unfinished runs are not recorded")
             sys.exit(130)
+
+
+@contextlib.contextmanager
+def _log_to_stderr() -> Iterator[None]:
+    """Write the messages of the package, of level INFO and above, to standard error inside the block."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    level = LOGGER.level
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        LOGGER.removeHandler(handler)
+        LOGGER.setLevel(level)
 
 
 def _message(error):
@@ -162,5 +181,5 @@ def _parser():
 
 
 def _fail(message):
-    print(f"goodinit: error: {one_line(message)}", file=sys.stderr)
+    LOGGER.error("goodinit: error: %s", one_line(message))
     return 2

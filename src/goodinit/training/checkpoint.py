@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import pickle
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from goodinit.files import replace_file
 
 __all__ = ["Checkpoint", "Stopped", "restore", "training_state"]
 
+LOGGER = logging.getLogger(__name__)
 FORMAT = 1
 MINUTES = 5.0
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError)
@@ -82,7 +83,7 @@ class Checkpoint:
         except OSError as error:
             if self.asked():
                 raise
-            print(f"{self.file}: no checkpoint for now: {error.strerror}: training goes on", file=sys.stderr)
+            LOGGER.warning("%s: cannot write checkpoint, continuing: %s", self.file, error.strerror)
         if self.asked():
             raise Stopped
 
@@ -100,7 +101,7 @@ class Checkpoint:
                 raise ValueError("not the content that it names")
             wanted = _identity(runs, made)
             if other := [key for key in wanted if head.get(key) != wanted[key]]:
-                return self._refuse(f"its {other[0]} is another")
+                return self._refuse(f"{other[0]} differs")
             return torch.load(buffer, map_location="cpu", weights_only=True)
         except DAMAGE as error:
             if "allocate memory" in str(error):
@@ -135,7 +136,7 @@ class Checkpoint:
             self.ended = []
 
     def _refuse(self, why):
-        print(f"{self.file}: checkpoint not used: {why}: training starts over", file=sys.stderr)
+        LOGGER.warning("%s: checkpoint not used, training starts over: %s", self.file, why)
         self.file.unlink(missing_ok=True)
 
 

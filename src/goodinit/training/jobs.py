@@ -1,6 +1,7 @@
 """Jobs trained here and now: what another record holds is kept, progress is shown, records are written."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import time
 
 import torch
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from goodinit import records, standard_streams, studies
 from goodinit.errors import InputError
@@ -16,6 +18,8 @@ from goodinit.training import build, trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
 __all__ = ["train"]
+
+LOGGER = logging.getLogger(__name__)
 
 
 def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
@@ -65,11 +69,11 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
                     raise
                 raise InputError(f"{study.work}/{study.name}: {_no_memory(job, device)}") from None
             except Stopped:
-                print(f"goodinit: stopped; the same command goes on with job {job.name}", file=sys.stderr)
+                LOGGER.info("goodinit: stopped; run the same command again to continue job %s", job.name)
                 sys.exit(128 + asked[0])
             records.write(file, runs)
             checkpoint.clear()
-            print(f"{study.work}/{study.name}: {file} in {time.perf_counter() - start:.1f} s", file=sys.stderr)
+            LOGGER.info("%s: %s in %.1f s", study.full_name, file, time.perf_counter() - start)
 
 
 @contextlib.contextmanager
@@ -81,7 +85,7 @@ def _stoppable():
         asked.append(number)
         restore()
         with contextlib.suppress(OSError):  # not by print, in the middle of which this may be called
-            os.write(2, b"goodinit: asked to end: after the next update\n")
+            os.write(2, b"goodinit: signal received, stopping after this update\n")
 
     def restore():
         for one, handler in before.items():
@@ -133,15 +137,18 @@ class _Progress:
 
     def __init__(self, job):
         self.job, self.bar, self.spoke = job, None, time.perf_counter()
+        self.context = contextlib.ExitStack()
 
     def __enter__(self):
         if sys.stderr.isatty():
-            self.bar = tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40])
+            self.context.enter_context(logging_redirect_tqdm([logging.getLogger("goodinit")]))
+            self.bar = self.context.enter_context(
+                tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40], file=sys.stderr)
+            )
         return self
 
     def __exit__(self, *error):
-        if self.bar is not None:
-            self.bar.close()
+        self.context.close()
 
     def step(self, runs, step, steps, losses):
         words = f"update {step} of {steps}, loss {', '.join(f'{loss:.4g}' for loss in losses)}"
@@ -150,7 +157,7 @@ class _Progress:
         elif time.perf_counter() - self.spoke > 10:
             self.spoke = time.perf_counter()
             seeds = ", ".join(str(run.seed) for run in runs)
-            print(f"  {runs[0].title} seed {seeds}: {words}", file=sys.stderr)
+            LOGGER.info("  %s seed %s: %s", runs[0].title, seeds, words)
 
     def end(self, run, trained):
         if self.bar is not None:
@@ -160,4 +167,4 @@ class _Progress:
         self.spoke = time.perf_counter()
         state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
         seconds = sum(trained.seconds.values())
-        print(f"  {run.title} seed {run.seed}: {state}, {trained.steps} updates, {seconds:.1f} s", file=sys.stderr)
+        LOGGER.info("  %s seed %d: %s, %d updates, %.1f s", run.title, run.seed, state, trained.steps, seconds)
