@@ -22,7 +22,7 @@ test: .venv/installed  ## the tests that take seconds
 test-all: test  ## the others, too: Slurm, a browser, kills and full disks, real data where GOODINIT_DATA is; a random search
 	$(PYTEST) --dist loadfile -rs -m "slow or real_data"
 	@echo "random search: make test-all SEED=$(SEED) repeats it"
-	$(PYTEST) tests/test_fuzz.py --hypothesis-profile fuzz --hypothesis-seed $(SEED)
+	$(PYTEST) tests/studies/test_fuzz.py --hypothesis-profile fuzz --hypothesis-seed $(SEED)
 
 test-cluster: .venv/installed  ## the workflow on a throw-away Slurm of one node, where Slurm is installed
 	pytest -rs tests/test_slurm.py

@@ -16,7 +16,7 @@ ALLOWED = {  # room: what it may import beside the standard library and itself
     "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds"},
     "datasets": LEAVES | {"numpy", "torch", "torchvision", "PIL", "sklearn", "tqdm"},
     "records": LEAVES | {"numpy"},
-    "studies": LEAVES | {"yaml", "jsonschema", "goodinit.records", "goodinit.datasets.catalog"},
+    "studies": LEAVES | {"ruamel", "jsonschema", "goodinit.records", "goodinit.datasets.catalog"},
     "training": LEAVES
     | {"torch", "numpy", "tqdm"}
     | {f"goodinit.{name}" for name in ("methods", "datasets", "records", "studies")},

@@ -1,8 +1,10 @@
-"""The workflow's own settings, and where the data are."""
+"""Settings of the workflow, and the folders of studies and data."""
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from goodinit.errors import InputError
 from goodinit.studies import strict_yaml
@@ -10,15 +12,15 @@ from goodinit.studies import strict_yaml
 __all__ = ["check", "configs", "data_root"]
 
 
-def check(config):
-    """Return the workflow's own settings, checked and with defaults.
+def check(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the workflow, checked and with defaults.
 
     Raises:
         InputError: a setting is unknown or wrong.
     """
-    config = dict(config)
-    if isinstance(config.get("works"), str):
-        config["works"] = [work for work in re.split(r"[,\s]+", config["works"]) if work]
+    works = config.get("works")
+    if isinstance(works, str):
+        config = {**config, "works": [work for work in re.split(r"[,\s]+", works) if work]}
     try:
         return strict_yaml.validate(config, "config")
     except InputError as error:
@@ -39,7 +41,7 @@ def configs(given: str | None, checkout: Path) -> Path:
     return Path("configs" if any(Path("configs").glob("*/*.yaml")) else os.path.relpath(checkout / "configs"))
 
 
-def data_root(given=None):
+def data_root(given: str | None = None) -> Path:
     """Return the data folder: the one given, else the one that GOODINIT_DATA names, else `data`.
 
     Raises:

@@ -1,53 +1,59 @@
-"""What a study does at a scale, in words: what its runs share, what is compared, how many there are."""
+"""A summary of the protocol of a study at a scale, as text."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from goodinit.studies.study import Study
 
 __all__ = ["lines"]
 
+MAX_LABELS = 12  # of an axis that are listed one by one
 
-def lines(study, scale):
-    """Return the protocol of a study at a scale, a line for each part of its runs; none where nothing is run.
 
-    What all runs share is read from the runs themselves, so that the words cannot differ from what is trained.
+def lines(study: Study, scale: str) -> list[str]:
+    """Return the protocol of a study at a scale: one line for each part, for each axis, and for the number of runs.
 
-    Args:
-        study: a Study.
-        scale: of the runs.
+    The lines are derived from the runs, so that they say what is trained.  Without runs there are none.
     """
     runs = study.runs(scale)
     if not runs:
         return []
-    found = []
+    protocol = []
     for part in dict.fromkeys(part for run in runs for part in run.parts):
-        written = [run.parts.get(part) for run in runs]
-        if all(one == written[0] for one in written):
-            found += [f"{part}: {_part(written[0])}"] if written[0] else []
-        elif shared := _shared(written):
-            found.append(f"{part}: {_part(shared)}, and what is compared")
+        values = [run.parts.get(part) for run in runs]
+        if all(value == values[0] for value in values):
+            protocol += [f"{part}: {_part(values[0])}"] if values[0] else []
+        elif shared := _shared(values):
+            protocol.append(f"{part}: {_part(shared)}, and what is compared")
     for axis in runs[0].labels:
         labels = list(dict.fromkeys(str(run.labels[axis]) for run in runs))
         if axis == "trial":
-            found.append(f"random search: {len(labels)} trials, drawn anew at each seed")
+            protocol.append(f"random search: {len(labels)} trials, drawn anew at each seed")
             continue
-        many = f"{len(labels)} from {labels[0]} to {labels[-1]}" if len(labels) > 12 else "; ".join(labels)
-        found.append(f"compared: {axis.removesuffix('.name')}: {many}")
+        listed = "; ".join(labels)
+        if len(labels) > MAX_LABELS:
+            listed = f"{len(labels)} from {labels[0]} to {labels[-1]}"
+        protocol.append(f"compared: {axis.removesuffix('.name')}: {listed}")
     seeds = len({run.seed for run in runs})
-    return [*found, f"{len(runs)} runs, {seeds} {'seed' if seeds == 1 else 'seeds'} of each"]
+    return [*protocol, f"{len(runs)} runs, {seeds} {'seed' if seeds == 1 else 'seeds'} of each"]
 
 
-def _shared(parts):
-    """Return the options that are the same in all of the parts, which are objects or absent."""
+def _shared(parts: Sequence[Any]) -> dict[str, Any]:
+    """Return the options that are equal in all parts; none if a part is missing in a run."""
     if not all(isinstance(part, dict) for part in parts):
         return {}
-    return {key: value for key, value in parts[0].items() if all(key in one and one[key] == value for one in parts)}
+    first = parts[0]
+    return {key: value for key, value in first.items() if all(key in part and part[key] == value for part in parts)}
 
 
-def _part(part):
-    if isinstance(part, list):
+def _part(part: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> str:
+    if not isinstance(part, Mapping):
         return "; ".join(map(_part, part))
-    words = [f"{key} {_value(value)}" for key, value in part.items() if key != "name"]
-    return ", ".join([part["name"], *words] if "name" in part else words)
+    options = [f"{key} {_value(value)}" for key, value in part.items() if key != "name"]
+    return ", ".join([part["name"], *options] if "name" in part else options)
 
 
-def _value(value):
+def _value(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     return ("no", "yes")[value] if isinstance(value, bool) else str(value)

@@ -1,6 +1,7 @@
 """From studies to runs and jobs: ids that stay, order that does not matter, streams of their own."""
 
 import copy
+import json
 import math
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from goodinit.studies import components
 from goodinit.studies.search import Distribution, RandomSearch
 from goodinit.training import trainer
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
+RESULTS = Path(__file__).parents[2] / "results"
 GOLDEN = {
     "xavier_he/activations": ("e110d041808c", "ed2b159f1baf"),
     "xavier_he/mnist": ("c3fe72f24a56", "f78ed60abf57"),
@@ -124,13 +126,26 @@ def test_a_scale_may_leave_a_condition_out(tmp_path):
 
 
 def test_ids_are_golden():
-    """A change here means that every committed record is lost: raise `revision` of a study instead."""
+    """If this test fails, all committed records are lost: increase `revision` of a study instead."""
     ids = {
         name: (runs[0].id, runs[-1].id)
         for name in ("xavier_he/activations", "xavier_he/mnist")
         for runs in [studies.find(CONFIGS, name).runs("laptop")]
     }
     assert ids == GOLDEN
+
+
+@pytest.mark.parametrize("scale", studies.SCALES[1:])
+def test_every_committed_record_is_that_of_a_job(scale):
+    """The names of files and the ids of runs in all committed records are those of today's studies."""
+    committed = {file: json.loads(file.read_text())["runs"] for file in (RESULTS / scale / "runs").rglob("[!.]*.json")}
+    assert committed
+    for study in studies.load_all(CONFIGS):
+        for job in study.jobs(scale):
+            recorded = committed.pop(RESULTS / scale / "runs" / study.work / study.name / f"{job.name}.json", None)
+            if recorded is not None:
+                assert [run["id"] for run in recorded] == [run.id for run in job.runs]
+    assert not committed
 
 
 def test_an_id_depends_on_what_a_run_is_and_on_nothing_else(tmp_path):
