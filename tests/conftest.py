@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import os
 import random
+import resource
 import shutil
 import subprocess
 from pathlib import Path
@@ -210,6 +211,23 @@ def _read_only(folder):
 def read_only():
     """Return the context manager within which nothing can be written in a folder."""
     return _read_only
+
+
+@contextlib.contextmanager
+def _limit_file_size(size):
+    """Let no file of this process grow beyond a number of bytes, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def file_size_limit():
+    """Return the context manager within which no file can grow beyond a number of bytes."""
+    return _limit_file_size
 
 
 @pytest.fixture

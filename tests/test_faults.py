@@ -399,7 +399,7 @@ def test_a_record_of_other_code(folder, undisturbed, tally):
             assert parts
             for part in parts:
                 part[option] = value
-            file.write_text(json.dumps(text | {"sha256": storage._checksum(text)}))
+            file.write_text(json.dumps(text | {"sha256": storage.checksum(text)}))
             status, said = _finish(folder, [TRAIN])
             assert status == 2
             _assert_one_line(said, f".{option} was {value}", "delete the record and train again")

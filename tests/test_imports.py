@@ -12,7 +12,7 @@ import goodinit
 SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
 LEAVES = {f"goodinit.{name}" for name in ("errors", "files", "processes", "seeds", "standard_streams")}
 ALLOWED = {  # room: what it may import beside the standard library and itself
-    "": {"goodinit.errors"},  # the leaves, and the package itself
+    "": {"goodinit.errors", "filelock"},  # the leaves, and the package itself
     "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds"},
     "datasets": LEAVES | {"numpy", "torch", "torchvision", "PIL", "sklearn", "tqdm"},
     "records": LEAVES | {"numpy"},

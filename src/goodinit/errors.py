@@ -1,56 +1,57 @@
-"""Errors that a user can act on: one line, never longer than a screen shows."""
+"""Errors in a user's input, reported as one short line."""
 
 import difflib
+from collections.abc import Iterable
 
-__all__ = ["LONGEST", "InputError", "nearest", "one_line"]
+__all__ = ["MAX_LENGTH", "InputError", "nearest", "one_line"]
 
-LONGEST = 280  # characters of a message; with the prefix of the command line at most 300
-LONGEST_WORD = 90  # characters kept of a word, such as a path or a value, in a message that is longer
-ALLOWED = 110  # characters of a list of allowed words
-TAIL = 120  # characters kept of the end of a message: what is allowed, and how to fix it
+MAX_LENGTH = 280  # characters of a message; at most 300 with the prefix of the command line
+MAX_WORD_LENGTH = 90  # characters kept of a word, such as a path or a value, in a message that is too long
+MAX_LIST_LENGTH = 110  # characters of a list of allowed words
+TAIL_LENGTH = 120  # characters kept of the end of a message, which says what is allowed and how to fix it
 
 
 class InputError(ValueError):
-    """What a user wrote cannot be used; the message is one line that says where, why and how to fix it.
+    """A user's input cannot be used; the message is one line that says what is wrong, where, and how to fix it.
 
     Args:
-        message: any text; what it quotes may be of any length, see `one_line`.
+        message: any text; quoted values may be of any length, see `one_line`.
     """
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: object) -> None:
         super().__init__(one_line(message))
 
 
 def one_line(text: object) -> str:
-    """Return a text as one line of at most `LONGEST` printable characters.
+    """Return a text as one line of at most `MAX_LENGTH` printable characters.
 
-    White space becomes single spaces, and other characters that do not print become escape sequences.  Where there are
-    more characters, those in the middle of long words are left out, which are paths and values, and where that is
-    not enough, those in the middle of the line: its beginning says what is wrong and where, its end how to fix it.
+    White space is reduced to single spaces, and other characters that are not printable are written as escape
+    sequences. A longer text is shortened in the middle of its long words, which are paths and values, and then, if
+    necessary, in the middle of the line.
     """
     line = "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(str(text).split()))
-    if len(line) > LONGEST:
-        line = " ".join(_without_middle(word, LONGEST_WORD, LONGEST_WORD // 2) for word in line.split(" "))
-    return _without_middle(line, LONGEST, TAIL)
+    if len(line) > MAX_LENGTH:
+        line = " ".join(_shorten(word, MAX_WORD_LENGTH, MAX_WORD_LENGTH // 2) for word in line.split(" "))
+    return _shorten(line, MAX_LENGTH, TAIL_LENGTH)
 
 
-def _without_middle(text: str, length: int, tail: int) -> str:
-    """Return a text with at most `length` characters: its beginning, "..." and its last `tail` characters."""
-    return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"
-
-
-def nearest(word: object, allowed) -> str:
-    """Return "; did you mean ...?" for the nearest of the allowed words, or else which words are allowed.
+def nearest(word: object, allowed: Iterable[object]) -> str:
+    """Return "; did you mean ...?" with the allowed word nearest to a user's, or else a list of the allowed words.
 
     Args:
-        word: what a user wrote.
-        allowed: the words, of any type; of a long list the first are named.
+        word: the user's.
+        allowed: the words, of any type; a long list is cut off.
     """
     words = sorted(map(str, allowed))
-    match = difflib.get_close_matches(str(word)[:100], words, n=1)
-    if match:
-        return f"; did you mean {match[0]}?"
+    matches = difflib.get_close_matches(str(word)[:100], words, n=1)
+    if matches:
+        return f"; did you mean {matches[0]}?"
     listed = ", ".join(words) or "nothing"
-    if len(listed) > ALLOWED:
-        listed = f"{listed[:ALLOWED].rpartition(', ')[0]}, ... ({len(words)} in all)"
+    if len(listed) > MAX_LIST_LENGTH:
+        listed = f"{listed[:MAX_LIST_LENGTH].rpartition(', ')[0]}, ... ({len(words)} in all)"
     return f"; allowed: {listed}"
+
+
+def _shorten(text: str, length: int, tail: int) -> str:
+    """Return a text with at most `length` characters: its beginning, "..." and its last `tail` characters."""
+    return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"

@@ -1,4 +1,4 @@
-"""Processes that share work."""
+"""Worker processes."""
 
 import multiprocessing
 import os
@@ -7,11 +7,14 @@ import threading
 __all__ = ["end_with_parent"]
 
 
-def end_with_parent():
-    """End this process when the one that started it was killed; otherwise it would wait for work forever."""
+def end_with_parent() -> None:
+    """End this worker process when its parent ends, also if that is killed; otherwise it waits for work forever."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
 
-    def watch():
-        multiprocessing.parent_process().join()
+    def watch() -> None:
+        parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

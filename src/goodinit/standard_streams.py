@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full or broken: a message that cannot be shown is no reason to end."""
+"""Standard streams that may be closed, full or broken, so that a message that cannot be shown ends no command."""
 
 import contextlib
 import errno
@@ -6,18 +6,19 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO, cast
 
 __all__ = ["flush_stdout", "open_closed", "tolerant_stderr"]
 
-ERRORS = (AttributeError, OSError, ValueError)  # of a stream without the method, that is broken, or that is closed
+# Raised by a stream that lacks the method, that is broken, or that is closed.
+STREAM_ERRORS = (AttributeError, OSError, ValueError)
 
 
 def open_closed() -> None:
-    """Open what a shell has closed (`>&-`), and put a stream where Python has none.
+    """Open the standard streams that the shell has closed (`>&-`), and replace those that Python sets to None.
 
-    A file that is opened later would take the number of a closed standard stream, and receive what a library writes
-    there. Standard output that is closed stays one that cannot be written, which the user is told.
+    Otherwise, a file that is opened later gets the number of a closed stream, and receives what libraries write there.
+    Closed standard output is replaced by a stream that cannot be written, so that the user gets an error.
     """
     for number in range(3):
         try:
@@ -30,27 +31,27 @@ def open_closed() -> None:
                 os.dup2(opened, number)
                 os.close(opened)
     if sys.stdout is None or getattr(sys.stdout, "closed", False):
-        sys.stdout = _Closed()
+        sys.stdout = cast(TextIO, _ClosedOutput())
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and not stream.closed:
-            stream.reconfigure(errors="backslashreplace")  # where the locale does not have all letters
+            stream.reconfigure(errors="backslashreplace")  # for letters that the locale lacks
 
 
 @contextlib.contextmanager
 def tolerant_stderr() -> Iterator[None]:
-    """Inside the block, ignore that standard error cannot be written, also by progress bars and warnings."""
-    before = sys.stderr
-    sys.stderr = _Tolerant(before)
+    """Inside the block, ignore errors in writing to standard error, also those of progress bars and warnings."""
+    stderr = sys.stderr
+    sys.stderr = cast(TextIO, _TolerantStream(stderr))
     try:
         yield
     finally:
-        sys.stderr = before
-        with contextlib.suppress(*ERRORS):
-            _flush(before)
+        sys.stderr = stderr
+        with contextlib.suppress(*STREAM_ERRORS):
+            _flush(stderr)
 
 
 def flush_stdout() -> None:
-    """Write what is buffered.
+    """Write the buffered output.
 
     Raises:
         OSError: it cannot be written.
@@ -59,42 +60,42 @@ def flush_stdout() -> None:
         _flush(sys.stdout)
 
 
-def _flush(stream):
-    """Flush a stream; drop what cannot be written, for which Python would fail once more when it ends."""
+def _flush(stream: TextIO) -> None:
+    """Flush a stream; discard what cannot be written, which Python would try to write once more when it ends."""
     try:
         stream.flush()
     except OSError:
-        with contextlib.suppress(*ERRORS):
+        with contextlib.suppress(*STREAM_ERRORS):
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             stream.flush()
         raise
 
 
-class _Closed(io.TextIOBase):
-    """Standard output where there is none."""
+class _ClosedOutput(io.TextIOBase):
+    """Standard output that is closed: every attempt to write fails."""
 
     def write(self, text: str) -> int:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
 
-class _Tolerant:
-    """A stream, or None, on which what cannot be written is dropped."""
+class _TolerantStream:
+    """A stream, or None, that discards what cannot be written."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(*ERRORS):
+        with contextlib.suppress(*STREAM_ERRORS):
             self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(*ERRORS):
+        with contextlib.suppress(*STREAM_ERRORS):
             self._stream.flush()
 
     def isatty(self) -> bool:
-        with contextlib.suppress(*ERRORS):
-            return self._stream.isatty()
+        with contextlib.suppress(*STREAM_ERRORS):
+            return bool(self._stream.isatty())
         return False
 
     def __getattr__(self, name: str) -> Any:

@@ -95,7 +95,7 @@ def sealed(change):
 
     def changed(content):
         text = json.loads(change(content))
-        return json.dumps(text | {"sha256": storage._checksum(text)}).encode()
+        return json.dumps(text | {"sha256": storage.checksum(text)}).encode()
 
     return changed
 

@@ -224,7 +224,7 @@ TEXT, ARRAYS = _record_text()
 def test_a_record_is_read_or_refused(body, tmp_path):
     """Also one whose checksum was made to fit."""
     try:
-        body = body | {"sha256": storage._checksum(body)}
+        body = body | {"sha256": storage.checksum(body)}
         content = json.dumps(body)
     except (TypeError, ValueError, AttributeError):
         content = repr(body)

@@ -1,20 +1,35 @@
-"""Provenance: on what, with which versions, code and data a run was trained; None where that is not known."""
+"""Provenance of a run: the device, versions, code and data it was trained with; None for what is unknown."""
 
 import functools
 import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypedDict
 
-__all__ = ["code", "describe"]
+__all__ = ["CodeVersion", "code", "describe"]
 
 PACKAGES = ("goodinit", "numpy", "torch", "torchvision")
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def describe(device: str, threads: int, data_checksum: str | None) -> dict:
-    """Return what a record says of how it was made: device, threads, versions, code, data."""
+class CodeVersion(TypedDict):
+    """The commit of the code, hexadecimal, and whether it was modified; None where unknown."""
+
+    commit: str | None
+    modified: bool | None
+
+
+def describe(device: str, threads: int, data_checksum: str | None) -> dict[str, Any]:
+    """Return the provenance of a run that is trained by this process.
+
+    Args:
+        device: name of the GPU, or `cpu`.
+        threads: number of CPU threads.
+        data_checksum: SHA-256 of the data set, if it has one.
+    """
     return {
         "device": device,
         "threads": threads,
@@ -27,18 +42,18 @@ def describe(device: str, threads: int, data_checksum: str | None) -> dict:
 
 
 @functools.cache
-def code() -> dict[str, str | bool | None]:
-    """Return the `commit` of the code, and whether it was `modified`, when this was first called in the process.
+def code() -> CodeVersion:
+    """Return the version of the code at the first call in the process.
 
-    Only the project's own repository counts, in which this package is committed as src/goodinit: a copy below
-    another repository, or a package installed there, is not of that repository's commit. Modified is a checkout with
-    a file in src or configs that is changed, or that git neither tracks nor ignores.
+    Only the project's own repository counts, in which this package is committed as src/goodinit: a copy inside
+    another repository, or a package installed there, does not belong to that repository's commit. A checkout is
+    modified if a file in src or configs is changed, or is neither tracked nor ignored by git.
 
     Returns:
-        `commit` (hexadecimal) and `modified`, both None where git or the repository is missing or not trusted.
+        `commit` and `modified`, both None if git or the repository is missing or not trusted.
     """
     root = PACKAGE.parents[1]
-    unknown = {"commit": None, "modified": None}
+    unknown: CodeVersion = {"commit": None, "modified": None}
     if root / "src" / "goodinit" != PACKAGE or _git(root, "rev-parse", "--show-prefix") != "":
         return unknown  # not laid out as a checkout, or not the top level of a work tree
     commit = _git(root, "rev-parse", "HEAD")
@@ -49,26 +64,26 @@ def code() -> dict[str, str | bool | None]:
 
 
 @functools.cache
-def _version(package):
+def _version(package: str) -> str | None:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
 
 
-def _git(folder, *words):
-    """Return what git prints about the repository around a folder, None where it fails.
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Return the output of git for the repository around a folder, or None if it fails.
 
-    The variables with which a hook names another repository are left out; the index is not refreshed, so that jobs
-    that run at once do not wait for its lock.
+    The variables by which a git hook selects another repository are removed. The index is not refreshed, so that
+    concurrent jobs do not wait for its lock.
     """
     try:
         local = _run(["git", "rev-parse", "--local-env-vars"], os.environ).split()
         environment = {name: value for name, value in os.environ.items() if name not in local}
-        return _run(["git", "--no-optional-locks", "-C", str(folder), *words], environment).strip()
+        return _run(["git", "--no-optional-locks", "-C", str(folder), *arguments], environment).strip()
     except (OSError, ValueError, subprocess.CalledProcessError):
         return None
 
 
-def _run(command, environment):
+def _run(command: list[str], environment: Mapping[str, str]) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout

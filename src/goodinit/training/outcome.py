@@ -75,7 +75,7 @@ def _status(
     loss: records.Series | None,
     schedule: BatchSchedule,
     classes: int,
-) -> str:
+) -> records.Status:
     """Return how a run ended; `did not learn` if its loss on all examples never fell below that of guessing."""
     if diverged_at:
         return "diverged"

@@ -1,0 +1,58 @@
+"""The record of one run: its specification, its outcome, and the numbers measured in it."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, get_args
+
+from numpy.typing import NDArray
+
+__all__ = ["AXES", "LEARNED_BELOW", "STATUSES", "RunRecord", "Series", "Status"]
+
+Status = Literal["finished", "diverged", "did not learn"]
+STATUSES: tuple[Status, ...] = get_args(Status)
+LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of uniform predictions
+
+# Axes that a series may have after its steps, and the number of the first position on each.
+AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}
+
+
+class Series(NamedTuple):
+    """A metric at several steps.
+
+    Attributes:
+        steps: numbers of updates, int (T,).
+        values: (T, ...).
+        dimensions: names of the axes of `values` after the first.
+    """
+
+    steps: NDArray[Any]
+    values: NDArray[Any]
+    dimensions: tuple[str, ...] = ()
+
+
+@dataclass
+class RunRecord:
+    """The record of one run.
+
+    Args:
+        id: hash of `parts` and `seed`.
+        seed: of all random streams.
+        parts: the specification as the study gives it.
+        filled: the specification with every default that was in force.
+        status: `finished`; `diverged`; or `did not learn`.
+        diverged_at: the step at which the run diverged, or None.
+        steps: number of updates done.
+        seconds: {activity: wall time}.
+        provenance: device, versions, code and data, see `goodinit.records.provenance`.
+        series: {metric: Series}.
+    """
+
+    id: str
+    seed: int
+    parts: dict[str, Any]
+    filled: dict[str, Any]
+    status: Status
+    diverged_at: int | None
+    steps: int
+    seconds: dict[str, float]
+    provenance: dict[str, Any]
+    series: dict[str, Series] = field(default_factory=dict)

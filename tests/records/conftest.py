@@ -1,0 +1,35 @@
+"""Recorded runs."""
+
+import numpy as np
+import pytest
+
+from goodinit import records
+
+FILLED = {
+    "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.0},
+    "training": {"steps": 3, "epochs": None},
+    "diagnostics": [{"name": "activations", "bins": 30}],
+}
+
+
+def _make_run(name="aaaa", **changes):
+    """Return a finished run with FILLED as its specification, or with changes."""
+    fields = {
+        "id": name,
+        "seed": 7,
+        "parts": {"optimizer": {"name": "sgd", "lr": 0.1}},
+        "filled": FILLED,
+        "status": "finished",
+        "diverged_at": None,
+        "steps": 3,
+        "seconds": {"training": 1.25},
+        "provenance": {"device": "cpu", "packages": {"numpy": "2"}},
+        "series": {"loss": records.Series(np.array([1, 2, 3]), np.arange(3) / 8)},
+    }
+    return records.RunRecord(**fields | changes)
+
+
+@pytest.fixture
+def make_run():
+    """Return the function that makes a run's record."""
+    return _make_run
