@@ -42,7 +42,7 @@ def _conda_environment(file):
     environment = yaml.safe_load((ROOT / file).read_text())
     assert environment["channels"][-1] == "nodefaults"
     for line in environment["dependencies"]:  # the syntax that conda and pip share
-        assert re.fullmatch(r"[a-z][a-z0-9-]*>=[0-9.]+(,<[0-9.]+)?", line), line
+        assert re.fullmatch(r"[a-z][a-z0-9.-]*>=[0-9.]+(,<[0-9.]+)?", line), line
     return _specifiers(environment["dependencies"])
 
 
