@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from goodinit import studies
-from goodinit.cli import commands
+from goodinit.cli.commands import report
 from goodinit.cli.main import main
 from goodinit.datasets import cache, catalog
 from goodinit.errors import InputError
@@ -28,7 +28,7 @@ BACKWARD = 2 * (784 * 100 + 2 * 100 * 10)
 
 
 def _of(**changes):
-    return cost.of([studies.Run(PARTS | changes, seed, {}) for seed in range(2)])
+    return cost.estimate([studies.Run(PARTS | changes, seed, {}) for seed in range(2)])
 
 
 def test_operations_and_memory_are_those_counted_by_hand():
@@ -43,9 +43,9 @@ def test_operations_and_memory_are_those_counted_by_hand():
 
 def test_memory_grows_with_the_batch_but_for_weights_and_images():
     parts = PARTS | {"training": PARTS["training"] | {"evaluate_on": []}}
-    small, large, larger = (cost.of([studies.Run(parts, 0, {})], size).memory for size in (100, 200, 300))
+    small, large, larger = (cost.estimate([studies.Run(parts, 0, {})], size).memory for size in (100, 200, 300))
     assert larger - large == large - small >= 100 * 4 * 100
-    assert cost.of([studies.Run(PARTS, 0, {})], 50) == cost.of([studies.Run(PARTS, 0, {})])
+    assert cost.estimate([studies.Run(PARTS, 0, {})], 50) == cost.estimate([studies.Run(PARTS, 0, {})])
 
 
 def test_dropout_costs_nothing():
@@ -86,7 +86,7 @@ def test_the_committed_estimates_are_today_s(scale):
     assert len(committed) == len(every)
     for study, row in zip(every, committed, strict=True):
         runs = study.runs(scale)
-        found = cost.of(runs)
+        found = cost.estimate(runs)
         assert row == ",".join(map(str, costs.Estimate.of(study, runs, found.operations, found.memory)))
 
 
@@ -94,7 +94,7 @@ def test_the_committed_estimates_are_today_s(scale):
 def test_smaller_batches_take_less_memory():
     for study in studies.load_all("configs"):
         runs = study.runs("demo")[:2]
-        assert cost.of(runs, 2).memory <= cost.of(runs).memory
+        assert cost.estimate(runs, 2).memory <= cost.estimate(runs).memory
 
 
 @pytest.mark.parametrize("name", ["digits", "shapes"])
@@ -110,7 +110,7 @@ def test_parameters_are_counted_once(capsys):
     parts = PARTS | {"model": model, "training": {"steps": 0}, "data": {"name": "mnist", "train_examples": 1,
                                                                         "test_examples": 1}}  # fmt: skip
     weights = 4 * (784 * 2000 + 2000 + 2000 * 10 + 10)
-    assert weights < cost.of([studies.Run(parts, 0, {})], 1).memory < 1.01 * weights
+    assert weights < cost.estimate([studies.Run(parts, 0, {})], 1).memory < 1.01 * weights
 
 
 def test_memory_does_not_depend_on_when_garbage_is_collected():
@@ -125,7 +125,7 @@ def test_memory_does_not_depend_on_when_garbage_is_collected():
         gc.set_threshold(threshold)
         try:
             cost._count.cache_clear()
-            found.append(cost.of([run]).memory)
+            found.append(cost.estimate([run]).memory)
         finally:
             gc.set_threshold(*before)
     assert len(set(found)) == 1
@@ -136,17 +136,17 @@ def test_seconds_grow_with_updates_and_evaluations(monkeypatch):
     monkeypatch.setattr(cost, "_timed", lambda *_: (2.0, 0.5))
     training = {"steps": 30, "batch_size": 100, "evaluate_every": 10, "evaluate_on": ["test"]}
     run = studies.Run(PARTS | {"data": {"name": "mnist", "test_examples": 7}, "training": training}, 0, {})
-    assert cost.seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 5 * 0.5
-    assert cost.seconds([run, run], torch.device("cpu")) == 2 * cost.seconds([run], torch.device("cpu"))
+    assert cost.measure_seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 5 * 0.5
+    assert cost.measure_seconds([run, run], torch.device("cpu")) == 2 * cost.measure_seconds([run], torch.device("cpu"))
     untrained = studies.Run(run.parts | {"training": {"steps": 0, "evaluate_on": []}}, 0, {})
-    assert cost.seconds([untrained], torch.device("cpu")) == 0
+    assert cost.measure_seconds([untrained], torch.device("cpu")) == 0
 
 
 @pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
 def test_every_kind_of_model_can_be_timed(study):
     runs = studies.find("configs", study).runs("demo")[:1]
     cost._timed.cache_clear()
-    assert cost.seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
+    assert cost.measure_seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_every_kind_of_model_can_be_timed(study):
     [(0, "0.0 seconds"), (59, "59.0 seconds"), (90, "1.5 minutes"), (108000, "30.0 hours"), (216000, "2.5 days")],
 )
 def test_a_time_has_the_unit_that_fits(seconds, expected):
-    assert cost.words(seconds) == expected
+    assert cost.format_duration(seconds) == expected
 
 
 def test_a_timed_estimate_says_so(capsys):
@@ -200,6 +200,6 @@ def test_a_cluster_is_asked_for_what_the_published_scale_needs():
         for job in study.jobs("paper"):
             if job.runs[0].seed > 0:
                 continue  # costs what the first seed did
-            found = cost.of(job.runs)
+            found = cost.estimate(job.runs)
             assert found.memory / 1e6 + 1000 <= requested["mem_mb"], (study.path, job.name)
-            assert found.operations / (commands.GPU / 10) / 60 <= requested["runtime"], (study.path, job.name)
+            assert found.operations / (report.GPU_RATE / 10) / 60 <= requested["runtime"], (study.path, job.name)

@@ -610,7 +610,7 @@ def test_the_cost_is_known_of_published_and_prepared_sets_alone(cats, monkeypatc
     base |= {"optimizer": {"name": "sgd", "lr": 0.1}, "training": {"epochs": 1, "batch_size": 20}}
 
     def of(**part):
-        return cost.of([studies.Run(base | {"data": part}, 0, {})])
+        return cost.estimate([studies.Run(base | {"data": part}, 0, {})])
 
     small = of(name="folder", path="cats", size=24, crop=20)
     forward = 2 * (1200 * 10 + 10 * 3)

@@ -155,7 +155,7 @@ def test_costs_are_of_the_runs_that_there_are(house, study):
         costs.of_works([study], "laptop", house.results)
     _estimate(house)
     (cost,) = costs.of_works([study], "laptop", house.results)
-    found = estimated.of(study.runs("laptop"))
+    found = estimated.estimate(study.runs("laptop"))
     assert (cost.work, cost.runs, cost.operations, cost.memory) == ("work", 18, found.operations, found.memory)
     assert (cost.recorded, cost.seconds) == (18, 18 * 0.5)
     changed = house.study(claims=CLAIMS, seeds=4)

@@ -47,7 +47,7 @@ def test_the_published_net_has_162_layers_and_is_not_allocated():
         encoded = net(torch.zeros(1, 3, 1024, 1024))
     assert encoded.images.shape == (1, 3, 1024, 1024)
     study = studies.find("configs", "pdi/vae")
-    found = cost.of(study.runs("paper")[:1])
+    found = cost.estimate(study.runs("paper")[:1])
     assert 1e9 < found.memory < 139 * 2**30
 
 

@@ -5,32 +5,34 @@ import contextlib
 import errno
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn
 
 from goodinit import standard_streams
-from goodinit.cli import commands
+from goodinit.cli.commands import report, studies, training
 from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
-OUT_OF_MEMORY = ("failed to map segment", "without exception set", "without setting an exception")  # as Python has it
-NO_MEMORY = "memory ran out: end other processes, or ask for more; what was done is kept"
+# Messages of ImportError and SystemError when a library cannot be loaded for lack of memory.
+OUT_OF_MEMORY = ("failed to map segment", "without exception set", "without setting an exception")
 
 EXAMPLES = """\
 examples:
-  goodinit list --scale laptop                    what there is, and what has been run
-  goodinit train xavier_he/mnist --scale laptop   train a study's runs that have no record yet
-  goodinit estimate --scale paper --rate 20       what that would cost, at 20 TFLOP/s
-  goodinit table xavier_he/mnist --scale laptop   its table, from the records
-  goodinit claims --scale laptop                  the verdicts
-  goodinit report --scale all                     tables, figures, verdicts and pages, of everything
-  goodinit compare results/laptop mine/laptop     did another machine reproduce them?
-  goodinit show c3fe                              a run, by the beginning of its id
+  goodinit list --scale laptop                    list the studies, and what is recorded
+  goodinit train xavier_he/mnist --scale laptop   train the runs of a study that have no record yet
+  goodinit estimate --scale paper --rate 20       estimate what that costs, at 20 TFLOP/s
+  goodinit table xavier_he/mnist --scale laptop   write its table from the records
+  goodinit claims --scale laptop                  write the verdicts
+  goodinit report --scale all                     write the tables, figures, verdicts and pages of everything
+  goodinit compare results/laptop mine/laptop     compare records with those of another machine
+  goodinit show c3fe                              show a run, given the beginning of its id
 """
+
 FLAG = {"action": "store_true"}
-SHARED = {
-    "studies": {"nargs": "*", "metavar": "work[/study]", "help": "which studies (default: all)"},
+SHARED: dict[str, dict[str, Any]] = {
+    "studies": {"nargs": "*", "metavar": "work[/study]", "help": "the studies (default: all)"},
     "--scale": {"default": "demo", "help": "demo, laptop, overnight or paper (default: demo)"},
     "--configs": {"default": "configs", "help": "the folder of studies (default: configs)"},
     "--results": {"default": "results", "help": "the folder of records and tables (default: results)"},
@@ -40,8 +42,104 @@ SHARED = {
 STUDIES = ("studies", "--scale", "--configs", "--results")
 
 
-def main(arguments=None):
-    """Run one subcommand; a user's mistake ends with one line on standard error and exit status 2."""
+class Command(NamedTuple):
+    """A subcommand.
+
+    Args:
+        function: its docstring is the help.
+        shared: the arguments that it takes from `SHARED`.
+        arguments: its other arguments, `{name: keyword arguments of add_argument}`.
+    """
+
+    function: Callable[[argparse.Namespace], None]
+    shared: Sequence[str] = STUDIES
+    arguments: Mapping[str, Mapping[str, Any]] = {}
+
+
+COMMANDS = {
+    "list": Command(studies.list_studies, arguments={"--runs": FLAG | {"help": "list all jobs and runs"}}),
+    "prepare": Command(
+        studies.prepare,
+        ["--data-root"],
+        {
+            "data": {
+                "metavar": "name",
+                "help": "mnist, cifar10, cifar100, digits, shapes; imagenette-SIZE, pictures-SIZE, folder-NAME-SIZE",
+            },
+            "--processes": {"type": int, "help": "number of processes that decode images (default: all processors)"},
+            "--allowed-bad": {
+                "type": float,
+                "default": 0.01,
+                "help": "share of images that may be unreadable (default: 0.01)",
+            },
+        },
+    ),
+    "train": Command(
+        training.train,
+        [*STUDIES, "--data-root"],
+        {
+            "--job": {"help": "only the job of this name"},
+            "--force": FLAG | {"help": "train recorded jobs again; the old record stays until the new one is complete"},
+            "--device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
+            "--threads": {"type": int, "default": 1, "help": "number of CPU threads (default: 1)"},
+            "--checkpoint-minutes": {
+                "type": float,
+                "default": 5.0,
+                "help": "minutes between two checkpoints of a run (default: 5)",
+            },
+        },
+    ),
+    "estimate": Command(
+        training.estimate,
+        arguments={
+            "--rate": {"type": float, "help": "TFLOP/s of the device (default: measured on this CPU)"},
+            "--timed": FLAG | {"help": "time a few updates of each model instead of assuming a rate"},
+            "--device": {"default": "cpu", "help": "where they are timed; a CPU uses one thread (default: cpu)"},
+            "--csv": {"metavar": "FILE", "help": "also write operations and memory to this file"},
+        },
+    ),
+    "table": Command(report.table),
+    "figure": Command(report.figure, [*STUDIES, "--figures"], {"--figure": {"help": "only the figure of this name"}}),
+    "claims": Command(report.claims, [*STUDIES, "--figures"]),
+    "report": Command(
+        report.report,
+        ["studies", "--configs", "--results", "--figures"],
+        {
+            "--scale": SHARED["--scale"]
+            | {"help": "demo, laptop, overnight, paper, or all recorded ones except demo (default: demo)"},
+            "--no-verdicts": FLAG | {"help": "only the tables and figures of the studies"},
+            "--processes": {"type": int, "help": "number of processes (default: all processors)"},
+        },
+    ),
+    "readme": Command(
+        report.readme,
+        ["--results", "--configs"],
+        {
+            "--file": {"default": "README.md", "help": "the page (default: README.md)"},
+            "--check": FLAG | {"help": "write nothing; fail if the page is stale"},
+        },
+    ),
+    "compare": Command(
+        report.compare,
+        ["--configs"],
+        {
+            "first": {"help": "a folder of results, such as results or results/laptop"},
+            "second": {"help": "another folder of results"},
+            "studies": SHARED["studies"],
+            "--scale": SHARED["--scale"] | {"default": "laptop", "help": "the scale (default: laptop)"},
+        },
+    ),
+    "export": Command(
+        report.export,
+        ["--scale", "--configs", "--results", "--figures"],
+        {"--file": {"help": "the file to write (default: goodinit-<scale>.crate.zip)"}},
+    ),
+    "show": Command(studies.show, ["--results"], {"run": {"help": "the beginning of the id of a run"}}),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one subcommand; after an error of the user, write one line to standard error and exit with status 2."""
     standard_streams.open_closed()
     with standard_streams.tolerant_stderr(), _log_to_stderr():
         try:
@@ -51,14 +149,60 @@ def main(arguments=None):
             finally:
                 standard_streams.flush_stdout()
         except BrokenPipeError:
-            sys.exit(1)  # whoever read the output has seen enough
+            sys.exit(1)  # the reader of the output has closed it
         except Exception as error:
-            if (message := _message(error)) is None:
+            if (message := _error_message(error)) is None:
                 raise
             sys.exit(_fail(message))
         except KeyboardInterrupt:
             LOGGER.error("goodinit: interrupted; unfinished runs are not recorded")
             sys.exit(130)
+
+
+class _Parser(argparse.ArgumentParser):
+    def print_help(self, file: Any = None) -> None:
+        print(self.format_help(), end="", file=file)  # argparse ignores that standard output cannot be written
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_fail(f"{message}: see {self.prog} --help"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="goodinit",
+        description="Replications of five works on initialization, from data to verdicts.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    subparsers = parser.add_subparsers(required=True, metavar="command")
+    for name, command in COMMANDS.items():
+        text = str(command.function.__doc__)
+        subparser = subparsers.add_parser(name, help=text.splitlines()[0], description=text)
+        subparser.set_defaults(command=command.function)
+        for argument in command.shared:
+            subparser.add_argument(argument, **SHARED[argument])
+        for argument, settings in command.arguments.items():
+            subparser.add_argument(argument, **settings)
+    return parser
+
+
+def _error_message(error: Exception) -> str | None:
+    """Return what the user can do about an error, or None if it is a fault of the program."""
+    if isinstance(error, InputError):
+        return str(error)
+    no_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
+    no_library = isinstance(error, ImportError | SystemError) and any(text in str(error) for text in OUT_OF_MEMORY)
+    if no_memory or no_library:
+        return "memory ran out: end other processes, or ask for more; what was done is kept"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
+    return None
+
+
+def _fail(message: str) -> int:
+    """Log an error message; return the exit status."""
+    LOGGER.error("goodinit: error: %s", one_line(message))
+    return 2
 
 
 @contextlib.contextmanager
@@ -74,112 +218,3 @@ def _log_to_stderr() -> Iterator[None]:
     finally:
         LOGGER.removeHandler(handler)
         LOGGER.setLevel(level)
-
-
-def _message(error):
-    """Return what to tell the user of an error, or None: it is ours."""
-    if isinstance(error, InputError):
-        return error
-    no_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    broken = isinstance(error, ImportError | SystemError) and any(words in str(error) for words in OUT_OF_MEMORY)
-    if no_memory or broken:
-        return NO_MEMORY
-    if isinstance(error, OSError):
-        return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
-    return None
-
-
-class _Parser(argparse.ArgumentParser):
-    def print_help(self, file=None):
-        print(self.format_help(), end="", file=file)  # argparse's own is silent where that fails
-
-    def error(self, message):
-        sys.exit(_fail(f"{message}: see {self.prog} --help"))
-
-
-def _parser():
-    parser = _Parser(
-        prog="goodinit",
-        description="Replications of five works on initialization, from data to verdicts.",
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    subparsers = parser.add_subparsers(required=True, metavar="command")
-
-    def command(function, name=None, shared=STUDIES, **own):
-        """Add a subcommand with some of the shared options, and its own: argument=what argparse needs to know."""
-        name = name or function.__name__
-        added = subparsers.add_parser(name, help=function.__doc__.splitlines()[0], description=function.__doc__)
-        added.set_defaults(command=function)
-        for option, known in {one: SHARED[one] for one in shared}.items():
-            added.add_argument(option, **known)
-        for option, known in own.items():
-            added.add_argument(option if known.pop("positional", False) else f"--{option.replace('_', '-')}", **known)
-
-    number = {"type": float}
-    command(commands.list_studies, "list", runs=FLAG | {"help": "list every job and run with its id"})
-    command(
-        commands.prepare,
-        shared=["--data-root"],
-        data={
-            "positional": True,
-            "metavar": "name",
-            "help": "mnist, cifar10, cifar100, digits, shapes; imagenette-SIZE, pictures-SIZE, folder-NAME-SIZE",
-        },
-        processes={"type": int, "help": "that decode pictures (default: one for each processor)"},
-        allowed_bad=number | {"default": 0.01, "help": "the share of pictures that may be unreadable (default: 0.01)"},
-    )
-    command(
-        commands.train,
-        shared=[*STUDIES, "--data-root"],
-        job={"help": "only the job of this name"},
-        force=FLAG | {"help": "train also what is recorded; the old record stays until the new one is whole"},
-        device={"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
-        threads={"type": int, "default": 1, "help": "CPU threads (default: 1)"},
-        checkpoint_minutes=number
-        | {"default": 5.0, "help": "from one checkpoint of a long run to the next (default: 5)"},
-    )
-    command(
-        commands.estimate,
-        rate=number | {"help": "TFLOP/s of the device (default: measured on this CPU)"},
-        timed=FLAG | {"help": "time a few updates of each model instead of counting on a rate"},
-        device={"default": "cpu", "help": "where they are timed; on a CPU with one thread (default: cpu)"},
-        csv={"metavar": "FILE", "help": "also write operations and memory to this file"},
-    )
-    command(commands.table)
-    command(commands.figure, shared=[*STUDIES, "--figures"], figure={"help": "only the figure of this name"})
-    command(commands.claims, shared=[*STUDIES, "--figures"])
-    command(
-        commands.report,
-        shared=["studies", "--configs", "--results", "--figures"],
-        scale=SHARED["--scale"]
-        | {"help": "demo, laptop, overnight, paper, or all that are recorded but demo (default: demo)"},
-        no_verdicts=FLAG | {"help": "only the tables and figures of the studies"},
-        processes={"type": int, "help": "how many (default: one for each processor)"},
-    )
-    command(
-        commands.readme,
-        shared=["--results", "--configs"],
-        file={"default": "README.md", "help": "the page (default: README.md)"},
-        check=FLAG | {"help": "write nothing; fail where it is stale"},
-    )
-    command(
-        commands.compare,
-        shared=["--configs"],
-        one={"positional": True, "help": "a folder of results, such as results or results/laptop"},
-        other={"positional": True, "help": "another"},
-        studies=SHARED["studies"] | {"positional": True},
-        scale=SHARED["--scale"] | {"default": "laptop", "help": "demo, laptop, overnight or paper (default: laptop)"},
-    )
-    command(
-        commands.export,
-        shared=["--scale", "--configs", "--results", "--figures"],
-        file={"help": "to be written (default: goodinit-<scale>.crate.zip)"},
-    )
-    command(commands.show, shared=["--results"], run={"positional": True, "help": "the beginning of a run's id"})
-    return parser
-
-
-def _fail(message):
-    LOGGER.error("goodinit: error: %s", one_line(message))
-    return 2

@@ -22,7 +22,7 @@ from goodinit.training import build
 from goodinit.training.loop import Training, evaluate, fit
 from goodinit.training.precision import autocast, effective_precision
 
-__all__ = ["Cost", "of", "rate", "seconds", "words"]
+__all__ = ["Cost", "estimate", "format_duration", "measure_rate", "measure_seconds"]
 
 TIMED_SECONDS = 1.0  # each model is trained for at least this long, after one update to warm up
 
@@ -40,7 +40,7 @@ class Cost(NamedTuple):
         return self.training + self.evaluation
 
 
-def of(runs, batch_size=None):
+def estimate(runs, batch_size=None):
     """Return the Cost of runs, without any data: operations are counted on one batch of nothing.
 
     Not counted are initializers that look at data, diagnostics, and what is not a matrix product or a convolution.
@@ -53,7 +53,7 @@ def of(runs, batch_size=None):
         InputError: a model or its options cannot be used.
     """
     own = {} if batch_size is None else {"batch_size": batch_size}
-    costs = [_of_one(run.parts | {"training": run.parts["training"] | own}) for run in runs]
+    costs = [_estimate_run(run.parts | {"training": run.parts["training"] | own}) for run in runs]
     return Cost(
         sum(cost.training for cost in costs),
         sum(cost.evaluation for cost in costs),
@@ -61,7 +61,7 @@ def of(runs, batch_size=None):
     )
 
 
-def rate(device):
+def measure_rate(device):
     """Return a device's floating-point operations a second, all threads, on the product of large matrices."""
     matrix = torch.rand(2048, 2048, device=device)
 
@@ -76,7 +76,7 @@ def rate(device):
     return 3 * 2 * 2048**3 / seconds(3)
 
 
-def seconds(runs, device):
+def measure_seconds(runs, device):
     """Return the seconds that runs would take on a device, from timing a few updates of each of their models.
 
     Models are trained on random inputs, so that no data are needed.  Not counted are initializers that look at data,
@@ -105,14 +105,14 @@ def seconds(runs, device):
     return total
 
 
-def words(seconds):
+def format_duration(seconds):
     """Return a time in the unit that fits."""
     units = (("days", 86400), ("hours", 3600), ("minutes", 60), ("seconds", 1))
     unit, size = next((pair for pair in units if seconds >= pair[1] * (2 if pair[0] == "days" else 1)), units[-1])
     return f"{seconds / size:.1f} {unit}"
 
 
-def _of_one(parts):
+def _estimate_run(parts):
     training = Training(**parts["training"])
     with build.input_errors():
         shape, classes, sizes, pixels = _sizes(parts["data"])

@@ -50,7 +50,7 @@ def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
         from goodinit.training import cost
 
         runs = [run for _, job, _ in jobs for run in job.runs]
-        time_needed = cost.words(cost.of(runs).operations / cost.rate("cpu"))
+        time_needed = cost.format_duration(cost.estimate(runs).operations / cost.measure_rate("cpu"))
         raise InputError(
             f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
             "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
@@ -107,7 +107,7 @@ def _is_memory(error):
 def _no_memory(job, device):
     from goodinit.training import cost
 
-    needed = cost.of(job.runs).memory / 2**30
+    needed = cost.estimate(job.runs).memory / 2**30
     return (
         f"job {job.name}: memory ran out on {device}; it needs about {needed:.2g} GiB beside the libraries: "
         "end other processes, ask for more, or lower training.batch_size; what was done is kept"

@@ -1,0 +1,176 @@
+"""Commands that turn records into tables, figures, verdicts and pages."""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from goodinit import studies
+from goodinit.cli.selection import check_scale, selected_studies
+from goodinit.errors import InputError, nearest
+from goodinit.files import replace_file
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["claims", "compare", "export", "figure", "readme", "report", "table"]
+
+GPU_RATE = 100e12  # floating-point operations per second that a large GPU achieves
+
+
+def table(options: argparse.Namespace) -> None:
+    """Write the table of each study as CSV."""
+    from goodinit.report import build
+
+    for study, frame in _frames(options):
+        print(build.write_table(study, options.scale, options.results, frame))
+
+
+def figure(options: argparse.Namespace) -> None:
+    """Draw the figures of each study as SVG and PNG."""
+    from goodinit.report import build
+
+    for study, frame in _frames(options):
+        if options.figure and options.figure not in study.figures:
+            hint = nearest(options.figure, study.figures)
+            raise InputError(f"figure: {study.full_name} has no {options.figure!r}{hint}")
+        names = [options.figure] if options.figure else None
+        for file in build.write_figures(study, options.scale, options.results, options.figures, frame, names):
+            print(file)
+
+
+def claims(options: argparse.Namespace) -> None:
+    """Write the verdicts as CSV, as a page and as one figure for each work, and the page of the scale."""
+    import pandas as pd
+
+    from goodinit.report import build
+
+    selected = selected_studies(options)
+    judged = [build.judge(study, options.scale, options.results) for study in selected]
+    for file in build.write_verdicts(selected, judged, options.scale, options.results, options.figures):
+        print(file)
+    counts = pd.concat([verdicts for _, verdicts in judged])["verdict"].value_counts()
+    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no claims")
+
+
+def report(options: argparse.Namespace) -> None:
+    """Write everything that follows from the records of a scale: tables, figures, verdicts and pages."""
+    from goodinit.report import build
+
+    if options.processes is not None and options.processes < 1:
+        raise InputError(f"processes: {options.processes} is not at least 1")
+    selected = selected_studies(options, (*studies.SCALES, "all"))
+    scales = [options.scale]
+    if options.scale == "all":
+        scales = [scale for scale in studies.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
+    files = build.everything(
+        selected,
+        scales,
+        options.results,
+        options.figures,
+        verdicts=not options.no_verdicts,
+        processes=options.processes,
+    )
+    for scale, written in files.items():
+        print(f"{scale} scale: {len(written)} files in {options.results} and {options.figures}")
+
+
+def readme(options: argparse.Namespace) -> None:
+    """Write the generated sections of the README (verdicts, works, costs), or check that they are current."""
+    import pandas as pd
+
+    from goodinit.report import costs, pages
+    from goodinit.studies import strict_yaml
+
+    results, configs, file = Path(options.results), Path(options.configs), Path(options.file)
+    scales = [scale for scale in studies.SCALES[1:] if (results / scale / "claims.csv").exists()]
+    verdicts = {scale: pd.read_csv(results / scale / "claims.csv") for scale in scales}
+    all_studies = studies.load_all(options.configs)
+    rows = [row for scale in studies.SCALES[1:] for row in costs.of_works(all_studies, scale, options.results)]
+    sections = {
+        "verdicts": pages.verdict_counts(verdicts),
+        "works": pages.works(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts),
+        "costs": pages.costs(rows, GPU_RATE),
+    }
+    text = current = file.read_text(encoding="utf-8")
+    for name, section in sections.items():
+        current = _with_section(file, current, name, section)
+    if options.check and current != text:
+        raise InputError(f"{file}: it is stale: make figures")
+    if not options.check:
+        replace_file(file, current.encode())
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Compare two folders of records number by number; exit with 1 if they differ by more than seeds do."""
+    import pandas as pd
+
+    from goodinit.report import compare, tables
+
+    roots = [_results_folder(Path(folder), options.scale) for folder in (options.first, options.second)]
+    compared = []
+    for study in selected_studies(options):
+        try:
+            compared.append(compare.compare(study, options.scale, *roots).assign(study=study.full_name))
+        except tables.NotRun:
+            continue
+    if not compared:
+        raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
+    for rows in compared:
+        print(f"{rows['study'].iloc[0]}: {_counts(rows)}")
+        for row in rows[rows["found"] == "different"].to_dict("records"):
+            labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
+            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['one']:.6g} and {row['other']:.6g}, "
+                  f"spread {row['spread']:.3g}, n {row['n']}")  # fmt: skip
+    together = pd.concat(compared)
+    print(f"all: {_counts(together)}")
+    sys.exit(int("different" in together["found"].values))
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the results, figures and studies of a scale, and their origin, as a zipped RO-Crate."""
+    from goodinit.report import ro_crate
+
+    check_scale(options.scale)
+    file = options.file or f"goodinit-{options.scale}.crate.zip"
+    count = ro_crate.export(options.scale, options.configs, options.results, options.figures, file)
+    print(f"{file}: {count} files")
+
+
+def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.DataFrame"]]:
+    """Yield each selected study that has records, with its frame.
+
+    Raises:
+        NotRun: a study that the command line names has no records, or one of a work that it names and that has runs
+            at the scale.
+    """
+    from goodinit.report import tables
+
+    for study in selected_studies(options):
+        try:
+            yield study, tables.frame(study, options.scale, options.results)
+        except tables.NotRun:
+            named = study.full_name in options.studies
+            if named or (study.work in options.studies and study.runs(options.scale)):
+                raise
+
+
+def _with_section(file: Path, text: str, name: str, section: str) -> str:
+    """Return the text of a page with a generated section, between two markers, replaced."""
+    begin, end = (f"<!-- {edge} of {name}, which make figures writes -->" for edge in ("begin", "end"))
+    pieces = re.split(f"({re.escape(begin)}|{re.escape(end)})", text)
+    if pieces[1::2] != [begin, end]:
+        raise InputError(f"{file}: the lines {begin} and {end} must stand in it once each")
+    return f"{pieces[0]}{begin}\n\n{section}\n\n{end}{pieces[4]}"
+
+
+def _results_folder(folder: Path, scale: str) -> Path:
+    """Return the folder of results, given that folder or its subfolder of the scale."""
+    return folder.parent if folder.name == scale and (folder / "runs").is_dir() else folder
+
+
+def _counts(rows: "pd.DataFrame") -> str:
+    """Return how many measures have each outcome of the comparison."""
+    return ", ".join(f"{count} {outcome}" for outcome, count in rows["found"].value_counts().items())

@@ -1,0 +1,34 @@
+"""The studies that a command line selects."""
+
+import argparse
+from collections.abc import Collection
+
+from goodinit import studies
+from goodinit.errors import InputError, nearest
+
+__all__ = ["check_scale", "selected_studies"]
+
+
+def check_scale(scale: str, scales: Collection[str] = studies.SCALES) -> None:
+    """Raise InputError unless the scale is one of those allowed."""
+    if scale not in scales:
+        raise InputError(f"scale: unknown scale {scale!r}{nearest(scale, scales)}")
+
+
+def selected_studies(options: argparse.Namespace, scales: Collection[str] = studies.SCALES) -> list[studies.Study]:
+    """Load the studies that the command line names, or all.
+
+    Args:
+        options: `scale`, `configs`, and `studies`, of which each is `<work>` or `<work>/<study>`.
+        scales: the scales that are allowed.
+
+    Raises:
+        InputError: the scale, a work or a study does not exist, or the file of a study is invalid.
+    """
+    check_scale(options.scale, scales)
+    if not options.studies:
+        return studies.load_all(options.configs)
+    selected = []
+    for name in options.studies:
+        selected += [studies.find(options.configs, name)] if "/" in name else studies.load_all(options.configs, [name])
+    return selected
