@@ -14,8 +14,8 @@ from torch.nn.utils.weight_norm import WeightNorm
 from goodinit.errors import InputError
 
 __all__ = [
-    "LAYERS",
     "Batch",
+    "Layer",
     "Published",
     "fans",
     "is_frozen",
@@ -28,7 +28,7 @@ __all__ = [
     "weight_key",
 ]
 
-LAYERS = nn.Linear | _ConvNd
+Layer = nn.Linear | _ConvNd
 DISTRIBUTED = {"DistributedDataParallel", "FullyShardedDataParallel"}
 
 
@@ -61,7 +61,7 @@ def layers_of(initializer: str, model: nn.Module) -> Iterator[tuple[str, nn.Modu
         raise InputError(f"{initializer}: {reason}")
     weights = set()
     for name, layer in model.named_modules():
-        if isinstance(layer, LAYERS):
+        if isinstance(layer, Layer):
             if reason := refusal(layer):
                 raise InputError(f"{initializer}: layer {name or type(layer).__name__}: {reason}")
             if weight_key(layer) not in weights:

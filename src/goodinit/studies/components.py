@@ -64,7 +64,7 @@ def check(part: str, options: Any) -> None:
             raise InputError(f"{label}: unknown option {key!r}{nearest(key, signature)}")
         annotation, _ = signature[key]
         if not _fits(value, annotation):
-            expected = ast.unparse(annotation).removeprefix("Literal")
+            expected = ast.unparse(annotation).removeprefix("Literal").replace("Sequence[", "list[")  # as YAML has it
             hint = nearest(value, _literals(annotation)) if _literals(annotation) else ""
             raise InputError(f"{label}: {key}: {value!r} is not {expected}{hint}")
     missing = [key for key, (_, default) in signature.items() if default is _REQUIRED and key not in options]

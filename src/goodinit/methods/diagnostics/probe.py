@@ -7,9 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["LAYERS", "is_dropout", "outputs_of", "probe", "stacked"]
-
-LAYERS = nn.Linear | nn.modules.conv._ConvNd
+__all__ = ["is_dropout", "outputs_of", "probe", "stacked"]
 
 
 def is_dropout(module):

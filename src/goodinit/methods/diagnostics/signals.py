@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from goodinit.methods.diagnostics.probe import LAYERS, is_dropout, outputs_of, probe, stacked
+from goodinit.methods.diagnostics.probe import is_dropout, outputs_of, probe, stacked
+from goodinit.methods.layers import Layer
 
 __all__ = ["activations", "gradients", "layer_outputs"]
 
@@ -146,8 +147,8 @@ def gradients(
 
     def observe(step):
         with probe(model) as twin, torch.enable_grad():
-            weights = [module.weight for module in twin.modules() if isinstance(module, LAYERS)]
-            before, _ = outputs_of(twin, LAYERS, images, propagate)
+            weights = [module.weight for module in twin.modules() if isinstance(module, Layer)]
+            before, _ = outputs_of(twin, Layer, images, propagate)
         return stacked(
             {
                 "gradient_variance": float(output.grad.square().mean()),
@@ -186,7 +187,7 @@ def layer_outputs(model, batch, generator, *, examples: int = 128):
                 if is_dropout(module):
                     module.eval()
             first = batch.images[:examples]
-            layers, logits = outputs_of(twin, LAYERS, first, keep=_scale)
+            layers, logits = outputs_of(twin, Layer, first, keep=_scale)
             logits = logits[0] if isinstance(logits, tuple) else logits
             loss = functional.cross_entropy(logits, batch.labels[:examples])
         return stacked(layers) | {"batch_loss": float(loss)}

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from goodinit.methods.diagnostics.probe import LAYERS
+from goodinit.methods.layers import Layer
 
 __all__ = ["path", "update_size", "weight_variance"]
 
@@ -30,7 +30,7 @@ def update_size(model, batch, generator):
 
     Reference: Mishkin & Matas (2016), figure 1.
     """
-    weights = [module.weight for module in model.modules() if isinstance(module, LAYERS)]
+    weights = [module.weight for module in model.modules() if isinstance(module, Layer)]
     last = [torch.full_like(weight, math.nan) for weight in weights]
 
     def observe(step):
@@ -57,7 +57,7 @@ def weight_variance(model, batch, generator):
 
     Reference: Sato & Kimura, Progressive Data Increasing (2019), figure 1.
     """
-    weights = [module.weight.detach() for module in model.modules() if isinstance(module, LAYERS)]
+    weights = [module.weight.detach() for module in model.modules() if isinstance(module, Layer)]
     yield lambda step: {
         "weight_variance_ratio": np.array([float(one.var(correction=0)) * one[0].numel() / 2 for one in weights])
     }

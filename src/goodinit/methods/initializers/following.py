@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from goodinit.methods.layers import LAYERS
+from goodinit.methods.layers import Layer
 
 __all__ = ["NonLinearity", "following"]
 
@@ -152,4 +152,4 @@ def following(
 
 def _is_opaque(module: nn.Module) -> bool:
     """Say whether a module is a layer, a normalization or dropout, by its name where it is not torch's."""
-    return isinstance(module, LAYERS) or (not isinstance(module, nn.Identity) and _is_linear(type(module).__name__))
+    return isinstance(module, Layer) or (not isinstance(module, nn.Identity) and _is_linear(type(module).__name__))

@@ -5,7 +5,7 @@ from torch import nn
 
 from goodinit.errors import InputError
 from goodinit.methods.initializers.report import LayerRow
-from goodinit.methods.layers import LAYERS, is_frozen, refusal, unsupported_model, weight_key
+from goodinit.methods.layers import Layer, is_frozen, refusal, unsupported_model, weight_key
 
 __all__ = ["select"]
 
@@ -33,7 +33,7 @@ def select(model: nn.Module, include_frozen: bool) -> tuple[dict[nn.Module, Laye
         if isinstance(module, torch.jit.ScriptModule):
             scripted += (f"{name}.",)
             others.append(LayerRow(name, (), note="scripted: its layers are left as they are"))
-        elif isinstance(module, LAYERS):
+        elif isinstance(module, Layer):
             row = LayerRow(name or type(module).__name__, tuple(module.weight.shape))
             row.note = refusal(module) or owners.get(weight_key(module), "")
             if not row.note and is_frozen(module) and not include_frozen:
@@ -55,7 +55,7 @@ def _owners(model: nn.Module) -> dict[int, str]:
     return {
         parameter.data_ptr(): f"its weight is also that of {name} ({type(module).__name__}), which is not scaled"
         for name, module in model.named_modules()
-        if not isinstance(module, LAYERS | torch.jit.ScriptModule | nn.utils.parametrize.ParametrizationList)
+        if not isinstance(module, Layer | torch.jit.ScriptModule | nn.utils.parametrize.ParametrizationList)
         for parameter in module._parameters.values()
         if parameter is not None and parameter.numel()
     }

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -18,7 +19,7 @@ def mlp(
     shape,
     classes,
     *,
-    hidden: list[int] = (100, 100, 100, 100),
+    hidden: Sequence[int] = (100, 100, 100, 100),
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
     bias: bool = True,
     batch_norm: bool = False,
