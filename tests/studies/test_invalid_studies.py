@@ -4,7 +4,7 @@ import pytest
 from sample_study import STUDY
 
 from goodinit import studies
-from goodinit.errors import LONGEST, InputError
+from goodinit.errors import MAX_LENGTH, InputError
 
 REPORTED = "reported:\n  - {where: {init: He}"
 ACTIVATION = "model.activation: [relu, tanh]"
@@ -170,5 +170,5 @@ def test_a_mistake_in_a_study_is_one_clear_line(tmp_path, text, replacement, mes
     message = str(raised.value)
     assert message.startswith(f"{file}: ")
     assert not [part for part in messages if part not in message], message
-    assert len(message) <= LONGEST
+    assert len(message) <= MAX_LENGTH
     assert message.isprintable()
