@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from example_project import FIGURE_AND_CLAIM, copy_project, snakemake
+from example_project import STUDY as PROJECT_STUDY
 
 from goodinit import records, studies
 from goodinit.report import tables
@@ -135,19 +137,6 @@ class House:
         )
 
 
-def _copy_project(folder, study):
-    """Copy what the workflow needs into a folder, with one study, given as text, in place of ours, at laptop scale."""
-    root = Path(__file__).parents[1]
-    for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml"):
-        copy = shutil.copytree if (root / name).is_dir() else shutil.copy
-        copy(root / name, folder / name)
-    (folder / "configs" / "work").mkdir(parents=True)
-    config = (root / "configs" / "config.yaml").read_text()
-    (folder / "configs" / "config.yaml").write_text(config.replace("scale: demo", "scale: laptop"))
-    (folder / "configs" / "work" / "study.yaml").write_text(study)
-    return folder
-
-
 @pytest.fixture(autouse=True)
 def same_random_numbers():
     """Start every test with the same global random state, whichever tests ran before it."""
@@ -156,10 +145,19 @@ def same_random_numbers():
     torch.manual_seed(0)
 
 
-@pytest.fixture(scope="session")
-def project_of():
-    """Return the function that copies the project with a study, given as text, in place of ours."""
-    return _copy_project
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """Return a small project in which the workflow ran once; tests leave it unchanged."""
+    folder = copy_project(tmp_path_factory.mktemp("project"), PROJECT_STUDY + FIGURE_AND_CLAIM)
+    status, output = snakemake(folder)
+    assert status == 0, output
+    return folder
+
+
+@pytest.fixture
+def project_copy(project, tmp_path):
+    """Return a copy of the small project that a test may change."""
+    return shutil.copytree(project, tmp_path / "copy", copy_function=shutil.copy2, symlinks=True)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A throw-away Slurm of one node with two GPUs that are none: no root, munge, systemd or database of accounts."""
+"""A temporary Slurm of one node with two simulated GPUs; needs no root, munge, systemd or accounting database."""
 
 import contextlib
 import getpass
@@ -8,10 +8,12 @@ import socket
 import subprocess
 import time
 
+__all__ = ["GPUS", "available", "cluster", "jobs"]
+
 GPUS = 2
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-# Eight cores that need not be there, so that GPUs are what jobs wait for.  A GPU needs a device: any two will do.
-# KillWait, MinJobAge: a job past its limit is killed at once; what became of a job is known until the end.
+# The node claims eight cores, so that jobs wait only for GPUs.  A GPU needs a device file; any two files work.
+# KillWait: a job that exceeds its limit is killed immediately.  MinJobAge: finished jobs stay listed.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -46,24 +48,26 @@ DEVICES = ("/dev/null", "/dev/zero")
 
 
 def available():
-    """Say whether Slurm's programs are installed."""
+    """Return whether the programs of Slurm are installed."""
     return all(shutil.which(name, path=PATH) for name in ("slurmctld", "slurmd", "sbatch", "srun", "setpriv"))
 
 
 @contextlib.contextmanager
 def cluster(folder):
-    """Start Slurm in a folder; yield the environment in which its commands find it; end its jobs, and it."""
+    """Start Slurm in a folder, yield the environment variables for its commands, and stop it with all its jobs.
+
+    The file `gpus/<job number>` in the folder lists the GPUs that the job saw.
+    """
     folder = folder.resolve()
-    for name in ("state", "spool", "bin", "seen"):
+    for name in ("state", "spool", "bin", "gpus"):
         (folder / name).mkdir(parents=True)
     host, user = socket.gethostname().split(".")[0], getpass.getuser()
     configuration = folder / "slurm.conf"
     ports = {"controller_port": _free_port(), "node_port": _free_port()}
     configuration.write_text(CONFIGURATION.format(host=host, user=user, folder=folder, gpus=GPUS, **ports))
     (folder / "gres.conf").write_text("".join(f"NodeName={host} Name=gpu File={device}\n" for device in DEVICES))
-    # What a job sees of its GPUs.
-    _script(folder / "prolog", f'echo "$CUDA_VISIBLE_DEVICES" > {folder}/seen/$SLURM_JOB_ID')
-    # The plug-in takes SLURM_CONF from the environment of its srun; a real cluster has its file in /etc/slurm.
+    _script(folder / "prolog", f'echo "$CUDA_VISIBLE_DEVICES" > {folder}/gpus/$SLURM_JOB_ID')
+    # The plugin does not pass SLURM_CONF to srun; a real cluster has its configuration in /etc/slurm.
     _script(folder / "bin" / "srun", f'SLURM_CONF={configuration} exec {shutil.which("srun", path=PATH)} "$@"')
     environment = {**os.environ, "SLURM_CONF": str(configuration), "PATH": f"{folder / 'bin'}:{PATH}"}
     with contextlib.ExitStack() as stack:
@@ -75,10 +79,10 @@ def cluster(folder):
 
 
 def jobs(environment):
-    """Return what Slurm knows of every job there was: a list of {key: value}, in the order of submission."""
+    """Return {key: value} of every job, in the order of submission."""
     command = ["scontrol", "show", "job", "--oneliner", "--details"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    lines = [line for line in done.stdout.splitlines() if line.startswith("JobId=")]
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    lines = [line for line in completed.stdout.splitlines() if line.startswith("JobId=")]
     return [dict(word.partition("=")[::2] for word in line.split() if "=" in word) for line in lines]
 
 
@@ -88,15 +92,15 @@ def _script(file, line):
 
 
 def _free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return server.getsockname()[1]
 
 
 @contextlib.contextmanager
 def _daemon(command, folder, environment):
     with (folder / f"{command[0]}.log").open("w") as log:
-        # However this process ends, the daemon ends with it.
+        # The daemon ends with this process.
         command = ["setpriv", "--pdeathsig", "KILL", *command]
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
@@ -116,7 +120,7 @@ def _wait_for_node(folder, environment, seconds=20):
     while state != "idle":
         if time.monotonic() > end:
             logs = "".join(log.read_text()[-1500:] for log in folder.glob("*.log"))
-            raise RuntimeError(f"Slurm did not come up (state of the node: {state!r}):\n{logs}")
+            raise RuntimeError(f"Slurm did not start (state of the node: {state!r}):\n{logs}")
         time.sleep(0.05)
         command = ["sinfo", "--noheader", "--format=%T"]
         state = subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stdout.strip()

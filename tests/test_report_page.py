@@ -5,7 +5,7 @@ import shutil
 import subprocess
 
 import pytest
-from test_workflow import _snakemake, project  # noqa: F401
+from example_project import snakemake
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +29,8 @@ LOOK = """
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
-def test_every_picture_of_the_report_is_shown_and_nothing_goes_wrong(project, tmp_path):  # noqa: F811
-    status, output = _snakemake(project, "--report", str(tmp_path / "report.html"))
+def test_every_picture_of_the_report_is_shown_and_nothing_goes_wrong(project, tmp_path):
+    status, output = snakemake(project, "--report", str(tmp_path / "report.html"))
     assert status == 0, output
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r"""<(?:script|link|img)[^>]+(?:src|href)=["']https?://""", page)  # works without a network

@@ -1,4 +1,4 @@
-# What the rules know of the studies, through goodinit.studies and datasets.catalog, and nothing else.
+# Settings, studies and helper functions of the rules.  Only goodinit.studies and goodinit.datasets.catalog are used.
 
 import itertools
 import os
@@ -18,8 +18,8 @@ from goodinit.datasets import catalog
 from goodinit.errors import InputError
 from goodinit.studies import settings, summary
 
-# The package is imported from the checkout, also in the conda environments, which do not hold it; without
-# conda, `python` is the one that runs Snakemake, whether or not its environment was activated.
+# Jobs import the package from the checkout, because the conda environments do not contain it.  Without conda,
+# `python` is the interpreter that runs Snakemake, even if its environment is not activated.
 PREFIX = f"export PYTHONPATH={shlex.quote(str(ROOT / 'src'))}; "
 if DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method:
     if shutil.which("conda") is None:
@@ -29,7 +29,7 @@ else:
 shell.prefix(PREFIX)
 
 
-# A GPU is a resource of each machine: a cap for the local one does not slow a cluster down.
+# GPUs are counted per machine: the limit for the local machine does not apply to a cluster.
 resource_scopes:
     gpu="local",
 
@@ -46,16 +46,14 @@ SCALE = config["scale"]
 RESULTS = f"{config['results']}/{SCALE}"
 FIGURES = f"{config['figures']}/{SCALE}"
 JOBS = {name: {job.name: job for job in study.jobs(SCALE)} for name, study in STUDIES.items()}
-# A study of pictures that are not there, and that is not recorded, is left out: the others are for all.
+# Skip a study whose image folder does not exist, unless all of its jobs are recorded.
 for name, study in list(STUDIES.items()):
-    absent = [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]
-    if absent and not all(Path(f"{RESULTS}/runs/{name}/{job}.json").exists() for job in JOBS[name]):
-        print(f"{name}: left out: there is no folder {DATA_ROOT / 'folders' / absent[0]}", file=sys.stderr)
+    missing = [folder for folder in study.folders(SCALE) if not (DATA_ROOT / "folders" / folder).is_dir()]
+    if missing and not all(Path(f"{RESULTS}/runs/{name}/{job}.json").exists() for job in JOBS[name]):
+        print(f"{name}: skipped: {DATA_ROOT / 'folders' / missing[0]} does not exist", file=sys.stderr)
         del STUDIES[name]
-# Where the commands find studies and records: options that come after the subcommand.
-STUDIES_AND_RECORDS = (
-    f"--configs {shlex.quote(str(CONFIGS))} --results {shlex.quote(config['results'])} --scale {SCALE}"
-)
+# Options that tell each command where studies and records are.
+INPUT_OPTIONS = f"--configs {shlex.quote(str(CONFIGS))} --results {shlex.quote(config['results'])} --scale {SCALE}"
 
 
 wildcard_constraints:
@@ -64,25 +62,39 @@ wildcard_constraints:
 
 
 def untracked(value):
-    """Return a parameter whose changes rerun nothing: where a job runs is no part of what it computes.
+    """Return a parameter whose changes do not rerun a job, for paths and devices, which do not affect results.
 
-    Snakemake does not compare parameters that are derived from a job's outputs, as this one pretends to be.
+    Snakemake ignores changes of parameters that depend on the outputs of a job; the function has `output` as an
+    argument for this reason alone.
     """
     return lambda wildcards, output: value
 
 
 def rule_name(stage, study):
-    """Return the name of the rule of one stage and one study."""
+    """Return the name of the rule for one stage of one study."""
     return "_".join([stage, *study.split("/")])
 
 
-def shown_in_report(file, study, what):
-    """Return an output file that the report shows among those of its study."""
-    return report(file, caption="report/study.rst", category=study.work, subcategory=study.name, labels={"what": what})
+def in_report(file, study, content):
+    """Mark an output file for the report, under its work and study."""
+    labels = {"content": content}
+    return report(file, caption="report/study.rst", category=study.work, subcategory=study.name, labels=labels)
+
+
+def caption(study):
+    """Return the fields of the caption in report/study.rst."""
+    return {
+        "title": study.title,
+        "source": f"{study.work}, {study.source}",
+        "question": study.question,
+        "claims": [f"{claim.says} ({claim.source})" for claim in study.claims],
+        "protocol": summary.lines(study, SCALE),
+        "deviations": list(study.deviations),
+    }
 
 
 def requested(resource, default):
-    """Return how much of a resource a training job requests: what its study says, and more after each failure."""
+    """Return a function for the amount of a resource of a training job: the study's or the default, times the attempt."""
 
     def amount(wildcards, attempt):
         study = STUDIES[f"{wildcards.work}/{wildcards.study}"]
@@ -92,40 +104,40 @@ def requested(resource, default):
 
 
 def manifests(jobs):
-    """Return the manifests of the data sets that jobs are trained on."""
+    """Return the manifests of the data sets that jobs use."""
     return sorted({str(catalog.manifest_path(name, DATA_ROOT)) for job in jobs for name in job.data})
 
 
 def records(name):
-    """Return the files of a study's records."""
+    """Return the record files of a study."""
     return [f"{RESULTS}/runs/{name}/{job}.{kind}" for job in JOBS[name] for kind in ("json", "npz")]
 
 
-def recorded_studies():
-    """Return (name, study) of the studies that are run at this scale."""
+def active_studies():
+    """Return (name, study) of each study that has jobs at this scale."""
     return [(name, study) for name, study in STUDIES.items() if JOBS[name]]
 
 
-def studies_together(count):
-    """Return lists of at most so many names of studies of one work that are run at this scale."""
-    names = [name for name, _ in recorded_studies()]
+def study_groups(size):
+    """Return lists of at most `size` active studies of the same work."""
+    names = [name for name, _ in active_studies()]
     by_work = [list(group) for _, group in itertools.groupby(names, lambda name: name.split("/")[0])]
-    return [group[start : start + count] for group in by_work for start in range(0, len(group), count)]
+    return [group[start : start + size] for group in by_work for start in range(0, len(group), size)]
 
 
 def outputs():
-    """Return the tables and figures of all studies that are run at this scale."""
-    tables = [f"{RESULTS}/tables/{name}.csv" for name, _ in recorded_studies()]
+    """Return the tables and figures of all active studies."""
+    tables = [f"{RESULTS}/tables/{name}.csv" for name, _ in active_studies()]
     return tables + [
         f"{FIGURES}/{name}-{figure}.{kind}"
-        for name, study in recorded_studies()
+        for name, study in active_studies()
         for figure in study.figures
         for kind in ("svg", "png")
     ]
 
 
 def works_with_claims():
-    """Return the works that are run at this scale and make claims: each has a figure of its verdicts."""
-    run = dict.fromkeys(study.work for _, study in recorded_studies())
-    claiming = {study.work for study in STUDIES.values() if study.claims}
-    return [work for work in run if work in claiming]
+    """Return the active works that have claims; each has a verdict chart."""
+    active = dict.fromkeys(study.work for _, study in active_studies())
+    with_claims = {study.work for study in STUDIES.values() if study.claims}
+    return [work for work in active if work in with_claims]

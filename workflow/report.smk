@@ -1,10 +1,10 @@
-# Tables, figures and verdicts: from records, without torch.
+# Tables, figures and verdicts, from records alone and without torch.
 
-PLACE = f"{STUDIES_AND_RECORDS} --figures {shlex.quote(config['figures'])}"
-REPORT_MB = 8000 if SCALE == "paper" else 2000  # the longest studies record millions of numbers
+REPORT_OPTIONS = f"{INPUT_OPTIONS} --figures {shlex.quote(config['figures'])}"
+REPORT_MB = 8000 if SCALE == "paper" else 2000  # some studies of the paper scale record millions of numbers
 
-# The table and the figures of a study are made by one process: each study has a rule of its own, with its outputs.
-for name, study in recorded_studies():
+# One rule per study, because each study has its own figures.  One process writes its table and all figures.
+for name, study in active_studies():
 
     rule:
         name:
@@ -13,8 +13,8 @@ for name, study in recorded_studies():
             records(name),
             study.path,
         output:
-            shown_in_report(f"{RESULTS}/tables/{name}.csv", study, "table"),
-            [shown_in_report(f"{FIGURES}/{name}-{figure}.svg", study, figure) for figure in study.figures],
+            in_report(f"{RESULTS}/tables/{name}.csv", study, "table"),
+            [in_report(f"{FIGURES}/{name}-{figure}.svg", study, figure) for figure in study.figures],
             [f"{FIGURES}/{name}-{figure}.png" for figure in study.figures],
         log:
             f"logs/{SCALE}/report/{name}.log",
@@ -28,12 +28,14 @@ for name, study in recorded_studies():
             gpu=0,
         params:
             study=name,
-            place=untracked(PLACE),
+            options=untracked(REPORT_OPTIONS),
             fingerprint=study.fingerprint,
             jobs=list(JOBS[name]),
-            protocol=summary.lines(study, SCALE),
+            caption=caption(study),
+        message:
+            "Write the table and figures of {params.study}"
         shell:
-            "python -m goodinit report {params.study} {params.place} --no-verdicts --processes {threads} > {log} 2>&1"
+            "python -m goodinit report {params.study} {params.options} --no-verdicts --processes {threads} > {log} 2>&1"
 
 
 rule claims:
@@ -45,13 +47,13 @@ rule claims:
             f"{RESULTS}/claims.md",
             caption="report/claims.rst",
             category="All verdicts",
-            labels={"what": "all works, as a page"},
+            labels={"content": "all works, page"},
         ),
         report(
             f"{RESULTS}/claims.csv",
             caption="report/claims.rst",
             category="All verdicts",
-            labels={"what": "all works, as a table"},
+            labels={"content": "all works, table"},
         ),
         f"{RESULTS}/README.md",
         [
@@ -59,7 +61,7 @@ rule claims:
                 f"{FIGURES}/{work}/verdicts.svg",
                 caption="report/claims.rst",
                 category="All verdicts",
-                labels={"what": work},
+                labels={"content": work},
             )
             for work in works_with_claims()
         ],
@@ -74,6 +76,8 @@ rule claims:
         gpu=0,
     params:
         jobs={name: list(JOBS[name]) for name in STUDIES},
-        place=untracked(PLACE),
+        options=untracked(REPORT_OPTIONS),
+    message:
+        "Evaluate the claims of all studies"
     shell:
-        "python -m goodinit claims {params.place} > {log} 2>&1"
+        "python -m goodinit claims {params.options} > {log} 2>&1"

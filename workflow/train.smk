@@ -1,12 +1,12 @@
-# Training: a job's record is its only trace, whole or absent.
+# Training.  A job writes one record, which is complete or absent.
 
-# At demo scale a job takes no longer than starting a process: all jobs of some studies of a work share one.
-STUDIES_TOGETHER = 4
-DATA_AND_DEVICE = f"--data-root {shlex.quote(str(DATA_ROOT))} --device {config['device']}"
+# At demo scale, starting a process takes as long as a job; one process therefore trains several studies of a work.
+STUDIES_PER_PROCESS = 4
+TRAINING_OPTIONS = f"--data-root {shlex.quote(str(DATA_ROOT))} --device {config['device']}"
 
 
 if SCALE == "demo":
-    for names in studies_together(STUDIES_TOGETHER):
+    for names in study_groups(STUDIES_PER_PROCESS):
 
         rule:
             name:
@@ -19,7 +19,7 @@ if SCALE == "demo":
                 f"logs/{SCALE}/train/{names[0]}.log",
             benchmark:
                 f"logs/{SCALE}/train/{names[0]}.tsv"
-            priority: 1  # the longest work first, and the figures of one study while the next is trained
+            priority: 1  # train before drawing figures
             conda:
                 "../environment.yml"
             threads: 1
@@ -29,16 +29,18 @@ if SCALE == "demo":
                 gpu=int(config["device"].startswith("cuda")),
             params:
                 studies=names,
-                place=untracked(STUDIES_AND_RECORDS),
-                where=untracked(DATA_AND_DEVICE),
+                input_options=untracked(INPUT_OPTIONS),
+                training_options=untracked(TRAINING_OPTIONS),
+            message:
+                "Train {params.studies}"
             shell:
-                "python -m goodinit train {params.studies} {params.place} {params.where} --threads {threads} > {log} 2>&1"
+                "python -m goodinit train {params.studies} {params.input_options} {params.training_options} --threads {threads} > {log} 2>&1"
 
 else:
 
     rule train:
         input:
-            # Prepared again elsewhere, the same data are no reason to train again: their checksum is in the record.
+            # A data set that is prepared again does not cause training; the record has its checksum.
             ancient(lambda wildcards: manifests([JOBS[f"{wildcards.work}/{wildcards.study}"][wildcards.job]])),
         output:
             update(f"{RESULTS}/runs/{{work}}/{{study}}/{{job}}.json"),
@@ -56,8 +58,10 @@ else:
             runtime=requested("runtime", 240),
             gpu=int(config["device"].startswith("cuda") or (SCALE == "paper" and config["device"] == "auto")),
         params:
-            place=untracked(STUDIES_AND_RECORDS),
-            where=untracked(DATA_AND_DEVICE),
+            input_options=untracked(INPUT_OPTIONS),
+            training_options=untracked(TRAINING_OPTIONS),
+        message:
+            "Train {wildcards.work}/{wildcards.study}: {wildcards.job} ({threads} CPU threads, {resources.gpu} GPUs)"
         shell:
-            "python -m goodinit train {wildcards.work}/{wildcards.study} --job {wildcards.job} {params.place} {params.where} "
+            "python -m goodinit train {wildcards.work}/{wildcards.study} --job {wildcards.job} {params.input_options} {params.training_options} "
             "--threads {threads} > {log} 2>&1"
