@@ -25,7 +25,7 @@ test-all: test  ## the others, too: Slurm, a browser, kills and full disks, real
 	$(PYTEST) tests/studies/test_fuzz.py --hypothesis-profile fuzz --hypothesis-seed $(SEED)
 
 test-cluster: .venv/installed  ## the workflow on a throw-away Slurm of one node, where Slurm is installed
-	pytest -rs tests/test_slurm.py
+	pytest -rs tests/workflow/test_slurm.py
 
 test-faults: .venv/installed  ## kills, full disks, damaged files: what was tried goes into docs/reliability.md
 	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/test_faults.py
