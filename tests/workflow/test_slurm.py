@@ -54,11 +54,15 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="module")
 def started(cluster, tmp_path_factory):
     """Start the workflow and let one training job exceed its time limit; yield folder, process and job number."""
-    environment, _ = cluster
+    environment, gpu_files = cluster
     folder = copy_project(tmp_path_factory.mktemp("project"), STUDY)
+
+    def running():
+        jobs = _jobs(environment, folder, rule="train", state="RUNNING")
+        return [job["JobId"] for job in jobs if (gpu_files / job["JobId"]).exists()]
+
     with _workflow(folder, environment) as process:
-        running = _wait_for(lambda: _jobs(environment, folder, rule="train", state="RUNNING"), process, folder)
-        number = running[0]["JobId"]
+        number = _wait_for(running, process, folder)[0]
         # Time limits are whole minutes.  Set the end time to now instead; Slurm enforces it within half a minute.
         subprocess.run(["scancel", "--full", "--signal=STOP", number], env=environment, check=True)
         subprocess.run(["scontrol", "update", f"JobId={number}", "EndTime=now"], env=environment, check=True)
