@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
-from goodinit.datasets.tensors import Examples, Preprocessing
+from goodinit.datasets.preprocessing import Preprocessing
+from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers
 
 BATCH, COUNT = 128, 5120

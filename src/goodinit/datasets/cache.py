@@ -1,42 +1,58 @@
 """Prepares data sets: each is written once as arrays, which every job maps into memory."""
 
-import errno
 import functools
-import hashlib
 import json
+import logging
 import multiprocessing
 import os
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from goodinit.datasets import builtin, catalog, download, image_arrays, image_folder
+from goodinit.datasets.arrays import Arrays, checksum, map_arrays
+from goodinit.datasets.catalog import Manifest
 from goodinit.errors import one_line
+from goodinit.files import locked, open_replacement, replace_file
 
-__all__ = ["ARRAYS", "load", "prepare"]
+__all__ = ["Prepared", "load", "prepare"]
 
-CHECKED = 4 * 2**30  # bytes: of a larger set, which would take long to read, only the lengths are checked
-LISTED = 20_000  # pictures: a larger folder, which takes longer to list, is looked at by `prepare` alone
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+LOGGER = logging.getLogger(__name__)
+MAX_CHECKED_BYTES = 4 * 2**30  # of larger arrays, which take long to read, only the lengths are checked
+MAX_LISTED_IMAGES = 20_000  # of a larger image folder, which takes long to list, only `prepare` reports changes
 
 
-def prepare(name: str, root: str | Path, **options) -> Path:
-    """Write a set's arrays and manifest, unless they exist; return the manifest's path, see `catalog.manifest_path`.
+class Prepared(NamedTuple):
+    """Arrays that are mapped into memory, and their manifest."""
 
-    The manifest is written last, so a set that has one is whole.  Where arrays exist of a folder whose pictures have
-    changed since, one line on standard error says so; nothing is written or deleted.
+    arrays: Arrays
+    manifest: Manifest
+
+
+def prepare(
+    name: str,
+    root: str | Path,
+    *,
+    processes: int | None = None,
+    allowed_bad: float = image_arrays.ALLOWED_BAD,
+) -> Path:
+    """Write the arrays and the manifest of a data set, unless they exist; return the path of the manifest.
+
+    The manifest is written last, so that a data set with a manifest is complete. If the arrays of an image folder
+    exist, and its images have changed, a warning is logged; nothing is written or deleted.
 
     Args:
-        name: one of `mnist`, `cifar10`, `cifar100`, `digits`, `shapes`; or a set of pictures with their height and
-            width, such as `imagenette-144`, `pictures-144`, or `folder-<folder>-144` of `root`/folders/<folder>.
+        name: `mnist`, `cifar10`, `cifar100`, `digits` or `shapes`; or an image folder with the height and width of its
+            prepared images: `imagenette-144`, `pictures-144`, or `folder-<folder>-144` for `root`/folders/<folder>.
         root: the data folder.
-        options: `processes` and `allowed_bad` of `pictures.write`.
+        processes: number of processes that decode image files; None means one for each processor.
+        allowed_bad: share of the image files that may be unreadable.
 
     Raises:
-        OSError, ValueError: as in `load`, or pictures cannot be read.
+        OSError: files are missing and cannot be downloaded, or cannot be read or written.
+        ValueError: a file is damaged, there is no such image folder, or too many images are unreadable.
     """
     root, parsed = Path(root), catalog.parse_name(name)
     manifest = catalog.manifest_path(name, root)
@@ -45,75 +61,70 @@ def prepare(name: str, root: str | Path, **options) -> Path:
         _report_changes(name, root, manifest)
         return manifest
     if folder != root / "prepared" / name:
-        why = "below GOODINIT_PREPARED"
+        reason = "because of GOODINIT_PREPARED"
         if not os.environ.get("GOODINIT_PREPARED"):
-            why = f"{root} cannot be written to; GOODINIT_PREPARED may name another place"
-        print(f"{name}: the prepared arrays are written to {folder}: {why}", file=sys.stderr)
+            reason = f"{root} cannot be written; GOODINIT_PREPARED can name another folder"
+        LOGGER.warning("%s: the prepared arrays are written to %s: %s", name, folder, reason)
     if parsed is None:
-        _write_facts(manifest, name, _prepare_arrays(name, root, folder))
+        _prepare_arrays(name, root, manifest)
         return manifest
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # it would wait for the one that started it
-        raise ValueError(f"put what your script does under if __name__ == '__main__', or call goodinit prepare {name}")
-    source, subfolder, size = parsed
-    tree = _TREES[source](root, subfolder, size)
-    with image_arrays.locked(folder):
-        if not manifest.exists():  # made by another process in the meantime
-            facts, labels = image_arrays.write(tree, folder, size, **options)
-            for part, numbers in labels.items():
-                _write(folder / f"{part}_labels.npy", lambda file, numbers=numbers: np.save(file, numbers))
-            arrays = [np.load(folder / f"{key}.npy", mmap_mode="r") for key in ARRAYS]
-            _write_facts(manifest, name, {"sha256": _checksum(arrays)} | facts)
+    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the main script
+        raise ValueError(f"put your script's code under if __name__ == '__main__', or call goodinit prepare {name}")
+    tree = _FOLDERS[parsed.source](root, parsed.folder, parsed.size)
+    with locked(folder):
+        if not manifest.exists():  # otherwise, another process has prepared it
+            labels, facts = image_arrays.write(tree, folder, parsed.size, processes=processes, allowed_bad=allowed_bad)
+            for split, numbers in labels.items():
+                _save(folder / f"{split}_labels.npy", numbers)
+            _write_manifest(manifest, {"name": name, "sha256": checksum(map_arrays(folder))} | facts)
+            image_arrays.remove_progress(folder)
     return manifest
 
 
 @functools.lru_cache(maxsize=4)
-def load(name: str, root: str) -> tuple[list[np.ndarray], dict]:
-    """Map a set's arrays into memory; prepare it first where that has not been done.
+def load(name: str, root: str) -> Prepared:
+    """Map the arrays of a data set into memory; prepare it first if necessary.
 
     Args:
-        name: of the set.
-        root: the data folder, as text.
+        name: as in `prepare`.
+        root: the data folder.
 
     Returns:
-        The four arrays in the order of ARRAYS, images uint8 (N, C, H, W), labels int64 (N,), and the manifest.  Those
-        of pictures must not be written to.
+        The arrays and the manifest. The arrays of image folders are read-only.
 
     Raises:
-        OSError: the files are missing and cannot be downloaded, or cannot be read or written.
-        ValueError: a file is damaged.
+        OSError, ValueError: as in `prepare`, or the arrays are damaged or incomplete.
     """
-    manifest = catalog.manifest_path(name, root)
-    if not manifest.exists():
+    path = catalog.manifest_path(name, root)
+    if not path.exists():
         prepare(name, root)
-    mend = f"delete {manifest.parent} and run again"
+    hint = f"delete {path.parent} and run again"
     try:
-        facts = json.loads(manifest.read_text())
-        # A map that may be written to counts as memory in use, which a set of pictures may have more of than there is.
-        mode = "c" if name in _SOURCES else "r"
-        arrays = [np.load(manifest.with_name(f"{key}.npy"), mmap_mode=mode) for key in ARRAYS]
-        examples = [facts["train_examples"], facts["test_examples"]]
-        whole = [len(array) for array in arrays[::2]] == examples
-        if sum(array.nbytes for array in arrays) <= CHECKED:
-            whole = whole and _checksum(arrays) == facts["sha256"]
-        whole = whole and facts["classes"]
+        manifest: Manifest = json.loads(path.read_text())
+        # A map that may be written counts as used memory, of which an image folder can need more than there is.
+        arrays = map_arrays(path.parent, writable=name in _SMALL_IMAGES)
+        examples = [manifest["train_examples"], manifest["test_examples"]]
+        matches = [len(arrays.train_images), len(arrays.test_images)] == examples
+        if sum(array.nbytes for array in arrays) <= MAX_CHECKED_BYTES:
+            matches = matches and checksum(arrays) == manifest["sha256"]
+        matches = matches and bool(manifest["classes"])
     except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
-        raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {mend}") from None
-    if not whole:
-        raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {mend}")
-    if sum(examples) <= LISTED:
-        _report_changes(name, root, manifest)
-    return arrays, facts
+        raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {hint}") from None
+    if not matches:
+        raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {hint}")
+    if sum(examples) <= MAX_LISTED_IMAGES:
+        _report_changes(name, root, path)
+    return Prepared(arrays, manifest)
 
 
 def _report_changes(name: str, root: str | Path, manifest: Path) -> None:
-    """Say on standard error where a folder's pictures are not those that its arrays were prepared from.
+    """Log a warning if the images of a folder are not those from which its arrays were prepared.
 
-    The pictures' paths, sizes and times are compared, not their content.  Nothing is said of a folder that no longer
-    exists, and of arrays whose manifest has no fingerprint, as before there was one.
+    The paths, sizes and times of the images are compared, not their content. Folders that no longer exist, and
+    manifests without a fingerprint, as in earlier versions, are not checked.
     """
     parsed = catalog.parse_name(name)
-    tree = Path(root, "folders", parsed[1]) if parsed and parsed[0] == "folder" else None
-    if tree is None or not tree.is_dir():
+    if parsed is None or parsed.folder is None or not (tree := Path(root, "folders", parsed.folder)).is_dir():
         return
     try:
         before = json.loads(manifest.read_text()).get("fingerprint")
@@ -122,68 +133,48 @@ def _report_changes(name: str, root: str | Path, manifest: Path) -> None:
     if before is None:
         return
     try:
-        if image_folder.fingerprint(image_folder.list_pictures(tree).parts) == before:
+        if image_folder.fingerprint(image_folder.list_images(tree).splits) == before:
             return
-        reason = "pictures were added, removed or changed, or have other times"
+        reason = "images were added, removed or changed, or have other times"
     except (OSError, ValueError) as error:
         reason = str(error)
-    print(
-        one_line(
-            f"{name}: the folder differs from the one that the arrays were prepared from: {tree}: {reason}: to take "
-            f"that in, delete {manifest.parent} and run goodinit prepare {name}"
-        ),
-        file=sys.stderr,
-    )
+    message = f"{name}: the folder differs from that from which the arrays were prepared: {tree}: {reason}: to use it, "
+    LOGGER.warning("%s", one_line(f"{message}delete {manifest.parent} and run goodinit prepare {name}"))
 
 
-def _prepare_arrays(name: str, root: Path, folder: Path) -> dict:
-    """Write the arrays of a set of small images; return what its manifest says."""
-    arrays = dict(zip(ARRAYS, _SOURCES[name](root), strict=True))
-    checksum = _checksum(arrays.values())
-    if checksum != catalog.OFFICIAL.get(name, checksum):
+def _prepare_arrays(name: str, root: Path, manifest: Path) -> None:
+    """Write the arrays of a data set of small images, and its manifest."""
+    arrays = _SMALL_IMAGES[name](root)
+    sha256 = checksum(arrays)
+    if sha256 != catalog.CHECKSUMS.get(name, sha256):
         raise ValueError(f"{name}: the files in {root} are not the official ones: delete them and run again")
-    folder.mkdir(parents=True, exist_ok=True)
-    for key, array in arrays.items():
-        _write(folder / f"{key}.npy", lambda file, array=array: np.save(file, array))
-    images = arrays["train_images"]
-    channels = tuple(i for i in range(images.ndim) if i != 1)
-    return {
-        "sha256": checksum,
+    for key, array in arrays._asdict().items():
+        _save(manifest.with_name(f"{key}.npy"), array)
+    images = arrays.train_images
+    facts = {
+        "name": name,
+        "sha256": sha256,
         "shape": list(images.shape[1:]),
-        "classes": int(arrays["train_labels"].max()) + 1,
+        "classes": int(arrays.train_labels.max()) + 1,
         "train_examples": len(images),
-        "test_examples": len(arrays["test_images"]),
-        "mean": (images.mean(channels) / 255).round(6).tolist(),
-        "sd": (images.std(channels) / 255).round(6).tolist(),
+        "test_examples": len(arrays.test_images),
+        "mean": (images.mean((0, 2, 3)) / 255).round(6).tolist(),
+        "sd": (images.std((0, 2, 3)) / 255).round(6).tolist(),
     }
+    _write_manifest(manifest, facts)
 
 
-def _write_facts(manifest: Path, name: str, facts: dict) -> None:
-    _write(manifest, lambda file: file.write((json.dumps({"name": name} | facts, indent=2) + "\n").encode()))
+def _save(path: Path, array: np.ndarray[Any, Any]) -> None:
+    with open_replacement(path) as file:
+        np.save(file, array)
 
 
-def _write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under a temporary name, and rename it."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            write(file)
-        part.replace(path)
-    except OSError as error:  # neither a full disk nor numpy says where
-        raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from None
-    finally:
-        part.unlink(missing_ok=True)
+def _write_manifest(path: Path, content: dict[str, Any]) -> None:
+    replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
-def _checksum(arrays: Iterable[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _folder_tree(root: Path, folder: str, size: int) -> Path:
-    tree = root / "folders" / folder
+def _user_folder(root: Path, folder: str | None, size: int) -> Path:
+    tree = root / "folders" / cast(str, folder)
     if not tree.is_dir():
         raise ValueError(
             f"{tree}: there is no such folder: put one there, or a link to one, with {image_folder.LAYOUT}"
@@ -191,11 +182,15 @@ def _folder_tree(root: Path, folder: str, size: int) -> Path:
     return tree
 
 
-_SOURCES = {
+_SMALL_IMAGES: dict[str, Callable[[Path], Arrays]] = {
     "mnist": download.mnist,
     "cifar10": functools.partial(download.cifar, classes=10),
     "cifar100": functools.partial(download.cifar, classes=100),
     "digits": builtin.digits,
     "shapes": builtin.shapes,
 }
-_TREES = {"imagenette": download.imagenette, "folder": _folder_tree, "pictures": builtin.pictures}
+_FOLDERS: dict[str, Callable[[Path, str | None, int], Path]] = {
+    "imagenette": download.imagenette,
+    "folder": _user_folder,
+    "pictures": builtin.pictures,
+}

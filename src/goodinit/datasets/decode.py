@@ -1,4 +1,4 @@
-"""Decodes picture files into arrays of one size, in several processes."""
+"""Decodes image files into arrays of one size, in several processes."""
 
 import concurrent.futures.process
 import contextlib
@@ -10,47 +10,83 @@ import signal
 import stat
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from goodinit.processes import end_with_parent
 
-__all__ = ["HEADER", "Chunk", "decode_chunks", "decode_square"]
+__all__ = ["HEADER_BYTES", "Chunk", "DecodedChunk", "decode_chunks", "decode_square"]
 
-HEADER = 128  # bytes before a .npy file's numbers
+HEADER_BYTES = 128  # of a .npy file, before the numbers
 
 
 class Chunk(NamedTuple):
-    """Pictures that one process decodes at a time: into rows of `file` from `start` on, of size (3, size, size)."""
+    """Images that one process decodes at once, into consecutive rows, (3, size, size), of a .npy file.
 
-    part: str
+    Attributes:
+        split: `train` or `test`.
+        start: row of the first image.
+        file: path of the .npy file.
+        paths: of the images.
+        size: height and width in pixels.
+    """
+
+    split: str
     start: int
     file: str
     paths: list[str]
     size: int
 
 
-def decode_chunks(chunks: list[Chunk], total: int, processes: int | None) -> Iterator[dict]:
-    """Decode chunks, and yield what `pictures` notes of each, in the order in which they are done.
+@dataclass(frozen=True)
+class DecodedChunk:
+    """Description of decoded images, which is stored so that an interrupted preparation can be resumed.
 
     Args:
-        chunks: what is left to do.
-        total: number of pictures in all, for the progress bar.
-        processes: how many; None is one for each processor.
+        split: `train` or `test`.
+        start: row of the first image.
+        count: number of images.
+        sha256: of the rows.
+        sums: sum of the pixels of each channel.
+        squares: sum of their squares.
+        unreadable: (row in the chunk, reason) of images that cannot be decoded; their rows are 0.
+    """
+
+    split: str
+    start: int
+    count: int
+    sha256: str
+    sums: list[int]
+    squares: list[int]
+    unreadable: list[tuple[int, str]]
+
+
+def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) -> Iterator[DecodedChunk]:
+    """Decode chunks, show a progress bar, and yield the chunks in the order in which they are finished.
+
+    Args:
+        chunks: the chunks.
+        total: number of images including those that are already decoded, for the progress bar.
+        processes: number of processes; None means one for each processor.
 
     Raises:
-        OSError: a file of arrays cannot be written.
+        OSError: a .npy file cannot be written.
         ValueError: a process was ended from outside.
     """
     from tqdm import tqdm
 
-    left = sum(len(chunk.paths) for chunk in chunks)
-    processes = min(processes or _processors(), max(len(chunks), 1))
-    every = 0.5 if sys.stderr.isatty() else 30  # seconds; a log needs few lines
+    remaining = sum(len(chunk.paths) for chunk in chunks)
+    processes = min(processes or _count_processors(), max(len(chunks), 1))
+    seconds = 0.5 if sys.stderr.isatty() else 30  # between two updates of the bar, which are lines in a log file
     with contextlib.ExitStack() as context:
-        bar = context.enter_context(tqdm(total=total, initial=total - left, unit=" pictures", mininterval=every))
+        bar = context.enter_context(
+            tqdm(total=total, initial=total - remaining, unit=" images", mininterval=seconds, file=sys.stderr)
+        )
+        results: Iterable[DecodedChunk]
         if processes == 1:
             results = map(_decode_chunk, chunks)
         else:
@@ -61,17 +97,17 @@ def decode_chunks(chunks: list[Chunk], total: int, processes: int | None) -> Ite
             results = (future.result() for future in concurrent.futures.as_completed(futures))
         try:
             for result in results:
-                bar.update(result["count"])
+                bar.update(result.count)
                 yield result
         except concurrent.futures.process.BrokenProcessPool:
             raise ValueError(
-                "a process that decodes pictures was ended, perhaps because memory ran out: run again, with fewer "
-                "--processes; what was done is kept"
+                "a process that decodes images was ended, perhaps because memory ran out: run again, with fewer "
+                "--processes; finished images are kept"
             ) from None
 
 
-def decode_square(content: bytes, size: int) -> np.ndarray:
-    """Decode a picture and reduce its middle square.
+def decode_square(content: bytes, size: int) -> NDArray[np.uint8]:
+    """Decode an image, and resize its central square.
 
     Args:
         content: of the file.
@@ -81,18 +117,19 @@ def decode_square(content: bytes, size: int) -> np.ndarray:
         RGB, uint8 (3, size, size).
 
     Raises:
-        Exception: whatever Pillow raises of content that it cannot decode.
-        ValueError: the picture's gray values have no known depth.
+        Exception: any exception that Pillow raises for content that it cannot decode.
+        ValueError: the gray values of the image are neither of 8 nor of 16 bits.
     """
     from PIL import Image, ImageOps
 
-    with Image.open(io.BytesIO(content)) as image:
-        image.draft(None, (2 * size, 2 * size))  # a large JPEG is decoded at a half or less
-        image.load()  # damage is reported once; after that, Pillow takes what it has for whole
-        with contextlib.suppress(Exception):  # damaged EXIF turns nothing
+    with Image.open(io.BytesIO(content)) as opened:
+        opened.draft(None, (2 * size, 2 * size))  # decodes a large JPEG at a half of its size or less
+        opened.load()  # Pillow reports damage only once, and then treats the pixels that it has as whole
+        image: Image.Image = opened
+        with contextlib.suppress(Exception):  # damaged EXIF data are ignored
             image = ImageOps.exif_transpose(image)
         if image.mode == "F" or (image.mode == "I" and not 255 < np.asarray(image).max() < 2**16):
-            raise ValueError("its gray values are of no known depth")
+            raise ValueError("its gray values have neither 8 nor 16 bits")
         if image.mode.startswith("I"):  # 16 bits, which `convert` would clip to 8
             image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
         image = image.convert("RGB")
@@ -105,50 +142,50 @@ def decode_square(content: bytes, size: int) -> np.ndarray:
 
 
 def _begin_process() -> None:
-    """Leave it to the first process to report an interruption, and end with it, however it ends."""
+    """Ignore interruptions, which the main process reports, and end together with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
 
-def _processors() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+def _count_processors() -> int:
+    """Return the number of processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _decode_chunk(chunk: Chunk) -> dict:
-    """Decode pictures into their rows of the file, where unreadable ones are black; return what is to be noted."""
-    part, start, file, paths, size = chunk
-    pixels, bad = np.zeros((len(paths), 3, size, size), np.uint8), []
+def _decode_chunk(chunk: Chunk) -> DecodedChunk:
+    """Decode images into their rows of the file."""
+    pixels = np.zeros((len(chunk.paths), 3, chunk.size, chunk.size), np.uint8)
+    unreadable = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about oddities of a picture that can be read
-        for row, path in enumerate(paths):
+        warnings.simplefilter("ignore")  # about oddities of readable images
+        for row, path in enumerate(chunk.paths):
             content = b"?"
             try:
                 content = _read(path)
-                pixels[row] = decode_square(content, size)
-            except Exception as error:  # a decoder may raise anything about damaged bytes
-                bad.append((row, _reason(error, content)))
+                pixels[row] = decode_square(content, chunk.size)
+            except Exception as error:  # a decoder may raise any exception for damaged content
+                unreadable.append((row, _reason(error, content)))
     try:
-        with open(file, "r+b") as out:
-            out.seek(HEADER + start * 3 * size * size)
-            out.write(pixels.data)
+        with open(chunk.file, "r+b") as file:
+            file.seek(HEADER_BYTES + chunk.start * pixels[0].nbytes)
+            file.write(pixels.data)
     except OSError as error:
-        raise OSError(error.errno, error.strerror, file) from None
-    numbers = pixels.transpose(1, 0, 2, 3).reshape(3, -1)
-    counts = [np.bincount(channel, minlength=256) for channel in numbers]
-    return {
-        "part": part,
-        "start": start,
-        "count": len(paths),
-        "sha256": hashlib.sha256(pixels.data).hexdigest(),
-        "sum": [int(count @ np.arange(256)) for count in counts],
-        "squares": [int(count @ np.arange(256) ** 2) for count in counts],
-        "bad": bad,
-    }
+        raise OSError(error.errno, error.strerror, chunk.file) from None
+    channels = pixels.transpose(1, 0, 2, 3).reshape(3, -1)
+    histograms = [np.bincount(channel, minlength=256) for channel in channels]
+    return DecodedChunk(
+        split=chunk.split,
+        start=chunk.start,
+        count=len(chunk.paths),
+        sha256=hashlib.sha256(pixels.data).hexdigest(),
+        sums=[int(histogram @ np.arange(256)) for histogram in histograms],
+        squares=[int(histogram @ np.arange(256) ** 2) for histogram in histograms],
+        unreadable=unreadable,
+    )
 
 
 def _read(path: str) -> bytes:
-    """Return a file's content, without waiting where it has become a FIFO since it was listed.
+    """Return the content of a file; do not wait if it has been replaced by a FIFO since it was listed.
 
     Raises:
         OSError: the file cannot be read.
@@ -165,4 +202,4 @@ def _reason(error: Exception, content: bytes) -> str:
 
     if not content:
         return "the file is empty"
-    return "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
+    return "it is not an image" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""Lists the pictures of an image folder, `train/<class>/` and `val/<class>/`, and keeps its classes apart.
+"""Lists the images of an image folder, `train/<class>/` and `val/<class>/`, and keeps its classes apart.
 
-Links are followed, so that pictures can be linked in, but never into another class, the other part, or a folder that
-holds either.  The folder itself, `train`, `val` and the class folders may be links.
+Links are followed, so that images can be elsewhere, but never into another class, the other split, or a folder that
+contains either. The image folder itself, `train`, `val` and the class folders may be links.
 """
 
 import hashlib
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["LAYOUT", "Listing", "Picture", "fingerprint", "list_pictures", "passed_over"]
+__all__ = ["LAYOUT", "ImageFile", "Listing", "describe_ignored", "fingerprint", "list_images"]
 
-LAYOUT = "pictures in train/<class>/ and val/<class>/"
-SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}  # those of torchvision
+LAYOUT = "images in train/<class>/ and val/<class>/"
+SUFFIXES = {".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"}  # as in torchvision
 
 
-class Picture(NamedTuple):
-    """A file of an image folder: its path below the folder, its class's number, its bytes, its time in nanoseconds."""
+class ImageFile(NamedTuple):
+    """An image: path relative to the image folder, number of the class, bytes, time of modification in nanoseconds."""
 
     path: str
     label: int
@@ -28,37 +28,38 @@ class Picture(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The pictures of an image folder, and what is passed over.
+    """The content of an image folder.
 
     Attributes:
-        classes: names, sorted; a label is an index into them.
-        parts: the pictures of `train` and of `test`, in the order of the hashes of their paths.
-        links: paths of links that lead out of their class.
-        irregular: paths of what is not a regular file: FIFOs, sockets, devices, and folders with a picture's suffix.
+        classes: sorted names; a label is an index into them.
+        splits: images of `train` and `test`, in the order of the hashes of their paths.
+        links: paths of ignored links, which lead out of their class.
+        irregular: paths of ignored entries that are not regular files: FIFOs, sockets, devices, and folders with the
+            suffix of an image.
     """
 
     classes: list[str]
-    parts: dict[str, list[Picture]]
+    splits: dict[str, list[ImageFile]]
     links: list[str]
     irregular: list[str]
 
 
 class _Bounds(NamedTuple):
-    """Which real folders must be kept apart.
+    """The real folders that must be kept apart.
 
     Attributes:
-        classes: {real path of a class's folder: its path below the image folder}.
-        parts: {`train`, `val` or `test`: real path of its folder}.
-        above: {real path of a folder that holds, or is, the image folder or a part, or holds a class: what it holds}.
+        classes: {real path of a class folder: its path relative to the image folder}.
+        splits: {`train`, `val` or `test`: real path of its folder}.
+        containers: {real path that is or contains the image folder or a split, or contains a class: that one's name}.
     """
 
     classes: dict[str, str]
-    parts: dict[str, str]
-    above: dict[str, str]
+    splits: dict[str, str]
+    containers: dict[str, str]
 
 
 class _File(NamedTuple):
-    """A picture's path below the image folder, bytes and time, and its inode where that has several names."""
+    """An image: path relative to the image folder, bytes, time, and its inode if that has several names."""
 
     path: str
     size: int
@@ -66,79 +67,80 @@ class _File(NamedTuple):
     inode: tuple[int, int] | None
 
 
-class _Found(NamedTuple):
-    """What is in a class's folder, `<part>/<class>`: {real path: picture}, and the paths as in `Listing`."""
+class _ClassFolder(NamedTuple):
+    """A class folder, `<split>/<class>`: its {real path: image}, and ignored paths as in `Listing`."""
 
-    place: str
+    name: str
     files: dict[str, _File]
     links: list[str]
     irregular: list[str]
 
 
-def list_pictures(tree: Path) -> Listing:
-    """List the pictures in and below each class's folder, but for hidden ones; where there is no `val`, `test` serves.
+def list_images(tree: Path) -> Listing:
+    """List the images in each class folder, at any depth, except hidden ones; without a folder `val`, `test` is used.
 
-    A link is followed only if its real path is not, does not hold and does not lie in the folder of another class or
-    of the other part; any other is passed over.  Each file counts once in a class, however many links lead to it.  A
-    link that is broken counts as a picture, which cannot be read.
+    A link is followed only if its real path is not, does not contain and is not inside the folder of another class or
+    of the other split; other links are ignored. Each file counts once in a class, even if several links lead to it. A
+    broken link counts as an unreadable image.
 
     Args:
         tree: the image folder.
 
     Raises:
         OSError: a folder cannot be read.
-        ValueError: the layout is not that of classes, two classes or parts share a folder or a file, or a class has no
-            pictures to train on.
+        ValueError: the layout is not that of classes, two classes or splits share a folder or a file, or a class has no
+            training images.
     """
     test = "val" if (tree / "val").is_dir() else "test"
-    for part in ("train", test):
-        if not (tree / part).is_dir():
-            raise ValueError(f"{tree}: there is no folder {part.replace('test', 'val')}: expected are {LAYOUT}")
-    real_parts = _real_parts(tree, test)
-    classes = _classes(tree / "train")
+    for split in ("train", test):
+        if not (tree / split).is_dir():
+            raise ValueError(f"{tree}: there is no folder {split.replace('test', 'val')}: expected are {LAYOUT}")
+    split_folders = _split_folders(tree, test)
+    classes = _list_classes(tree / "train")
     if len(classes) < 2:
-        count = f"one class alone, {classes[0]}" if classes else "no class"
+        count = f"only one class, {classes[0]}" if classes else "no class"
         raise ValueError(f"{tree / 'train'}: there is {count}; at least two are needed: expected are {LAYOUT}")
-    for name in _classes(tree / test):
+    for name in _list_classes(tree / test):
         if name not in classes:
             raise ValueError(f"{tree / test / name}: this class is not in {tree / 'train'}")
-    bounds = _bounds(tree, real_parts, classes)
-    found = {part: [_scan(tree, f"{part}/{name}", bounds) for name in classes] for part in ("train", test)}
-    everything = [*found["train"], *found[test]]
-    links = sorted(path for one in everything for path in one.links)
-    irregular = sorted(path for one in everything for path in one.irregular)
-    hint = f" ({skipped})" if (skipped := passed_over(links, irregular)) else ""
-    for empty in (one.place for one in found["train"] if not one.files):
-        raise ValueError(f"{tree / empty}: there are no pictures of this class{hint}: put some there, or delete it")
-    if not any(one.files for one in found[test]):
-        raise ValueError(f"{tree / test}: there are no pictures{hint}: expected are {LAYOUT}")
-    _check_shared(tree, everything, bounds)
-    return Listing(classes, {"train": _pictures(found["train"]), "test": _pictures(found[test])}, links, irregular)
+    bounds = _bounds(tree, split_folders, classes)
+    folders = {split: [_scan(tree, f"{split}/{name}", bounds) for name in classes] for split in ("train", test)}
+    all_folders = [*folders["train"], *folders[test]]
+    links = sorted(path for folder in all_folders for path in folder.links)
+    irregular = sorted(path for folder in all_folders for path in folder.irregular)
+    hint = f" ({ignored})" if (ignored := describe_ignored(links, irregular)) else ""
+    for folder in folders["train"]:
+        if not folder.files:
+            raise ValueError(f"{tree / folder.name}: this class has no images{hint}: put some there, or delete it")
+    if not any(folder.files for folder in folders[test]):
+        raise ValueError(f"{tree / test}: there are no images{hint}: expected are {LAYOUT}")
+    _check_shared(tree, all_folders, bounds)
+    return Listing(classes, {"train": _sort(folders["train"]), "test": _sort(folders[test])}, links, irregular)
 
 
-def fingerprint(parts: dict[str, list[Picture]]) -> str:
-    """Return the SHA-256, in hexadecimal, of the paths, labels, sizes and times of all pictures."""
+def fingerprint(splits: dict[str, list[ImageFile]]) -> str:
+    """Return the SHA-256, in hexadecimal, of the paths, labels, sizes and times of all images."""
     digest = hashlib.sha256()
-    for part, listed in parts.items():
-        for path, label, size, modified in listed:
-            digest.update(os.fsencode(f"{part}\0{label}\0{path}\0{size}\0{modified}\0"))
+    for split, files in splits.items():
+        for path, label, size, modified in files:
+            digest.update(os.fsencode(f"{split}\0{label}\0{path}\0{size}\0{modified}\0"))
     return digest.hexdigest()
 
 
-def passed_over(links: list[str], irregular: list[str]) -> str:
-    """Return how many entries are passed over and why, with an example of each kind, or an empty string."""
-    kinds = ((links, "links that lead out of their class"), (irregular, "what is not a regular file"))
-    counts = [f"{kind}: {len(paths)}, such as {paths[0]}" for paths, kind in kinds if paths]
-    return f"passed over are {'; '.join(counts)}" if counts else ""
+def describe_ignored(links: list[str], irregular: list[str]) -> str:
+    """Return the numbers of ignored entries with an example of each kind, or an empty string."""
+    kinds = ((links, "links that lead out of their class"), (irregular, "entries that are not regular files"))
+    counts = [f"{len(paths)} {kind}, such as {paths[0]}" for paths, kind in kinds if paths]
+    return f"ignored: {'; '.join(counts)}" if counts else ""
 
 
-def _classes(folder: Path) -> list[str]:
+def _list_classes(folder: Path) -> list[str]:
     with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if not entry.name.startswith(".")]
-    for entry in shown:
-        if entry.is_symlink() and not os.path.exists(entry) and not _is_picture(entry.name):
-            raise ValueError(f"{entry.path}: this link leads nowhere: let it lead to the class's folder, or remove it")
-    return sorted(entry.name for entry in shown if entry.is_dir())
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+    for entry in visible:
+        if entry.is_symlink() and not os.path.exists(entry) and not _is_image(entry.name):
+            raise ValueError(f"{entry.path}: this link is broken: let it lead to the folder of the class, or remove it")
+    return sorted(entry.name for entry in visible if entry.is_dir())
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -147,120 +149,121 @@ def _parents(path: str) -> Iterator[str]:
         path = parent
 
 
-def _real_parts(tree: Path, test: str) -> dict[str, str]:
-    """Return {part: the real path of its folder}; raise ValueError where they are one, or one holds the other."""
-    parts = {part: os.path.realpath(tree / part) for part in ("train", test)}
-    for part, other in (("train", test), (test, "train")):
-        if parts[part] in (parts[other], *_parents(parts[other])):
+def _split_folders(tree: Path, test: str) -> dict[str, str]:
+    """Return {split: real path of its folder}; raise ValueError if they are the same or one contains the other."""
+    folders = {split: os.path.realpath(tree / split) for split in ("train", test)}
+    for split, other in (("train", test), (test, "train")):
+        if folders[split] in (folders[other], *_parents(folders[other])):
             raise ValueError(
-                f"{tree}: the folder of {part}, {parts[part]}, is that of {other} or holds it: a picture must not be "
-                "in both: make them separate folders"
+                f"{tree}: the folder of {split}, {folders[split]}, is that of {other} or contains it: an image must "
+                "not be in both: make them separate folders"
             )
-    return parts
+    return folders
 
 
-def _bounds(tree: Path, parts: dict[str, str], classes: list[str]) -> _Bounds:
-    """Return what must be kept apart; raise ValueError where two classes share one or one holds another."""
-    bounds = _Bounds({}, parts, {})
-    for place in (f"{part}/{name}" for part in parts for name in classes):
-        if (tree / place).is_dir():
-            real = os.path.realpath(tree / place)
+def _bounds(tree: Path, splits: dict[str, str], classes: list[str]) -> _Bounds:
+    """Return what must be kept apart; raise ValueError if two classes are the same folder or one contains another."""
+    bounds = _Bounds({}, splits, {})
+    for name in (f"{split}/{label}" for split in splits for label in classes):
+        if (tree / name).is_dir():
+            real = os.path.realpath(tree / name)
             if real in bounds.classes:
-                raise _shared_folder(tree, place, real, bounds.classes[real])
-            bounds.classes[real] = place
-    for real, place in ((os.path.realpath(tree), tree.name), *((real, part) for part, real in bounds.parts.items())):
-        bounds.above.update(dict.fromkeys((real, *_parents(real)), place))
-    for real, place in bounds.classes.items():
-        bounds.above.update(dict.fromkeys(_parents(real), place))
-    for real, place in bounds.classes.items():
-        if real in bounds.above:
-            raise _shared_folder(tree, place, real, bounds.above[real])
-        for part, folder in bounds.parts.items():
-            if part != _part(place) and folder in _parents(real):
-                raise _shared_folder(tree, place, real, part)
+                raise _shared_folder(tree, name, real, bounds.classes[real])
+            bounds.classes[real] = name
+    roots = [(os.path.realpath(tree), tree.name), *((real, split) for split, real in splits.items())]
+    for real, name in roots:
+        bounds.containers.update(dict.fromkeys((real, *_parents(real)), name))
+    for real, name in bounds.classes.items():
+        bounds.containers.update(dict.fromkeys(_parents(real), name))
+    for real, name in bounds.classes.items():
+        if real in bounds.containers:
+            raise _shared_folder(tree, name, real, bounds.containers[real])
+        for split, folder in splits.items():
+            if split != _split_of(name) and folder in _parents(real):
+                raise _shared_folder(tree, name, real, split)
     return bounds
 
 
-def _part(place: str) -> str:
-    return place.partition("/")[0]
+def _split_of(class_folder: str) -> str:
+    return class_folder.partition("/")[0]
 
 
-def _shared_folder(tree: Path, place: str, real: str, other: str) -> ValueError:
+def _shared_folder(tree: Path, name: str, real: str, other: str) -> ValueError:
     return ValueError(
-        f"{tree / place}: its real folder, {real}, is that of {other}, holds it or lies in it: a picture must not "
+        f"{tree / name}: its real folder, {real}, is that of {other}, contains it or is inside it: an image must not "
         "be in two classes, nor in both train and val: remove the link"
     )
 
 
-def _leads_out(real: str, place: str, bounds: _Bounds) -> bool:
-    """Return whether what a link in the class folder `place` leads to is part of, or holds, another class or part."""
-    if real in bounds.above:
+def _leads_out(real: str, class_folder: str, bounds: _Bounds) -> bool:
+    """Return whether the target of a link in a class folder is in, or contains, another class or split."""
+    if real in bounds.containers:
         return True
     for folder in (real, *_parents(real)):
         if folder in bounds.classes:
-            return bounds.classes[folder] != place
-        if folder in bounds.parts.values():
-            return folder != bounds.parts[_part(place)]
+            return bounds.classes[folder] != class_folder
+        if folder in bounds.splits.values():
+            return folder != bounds.splits[_split_of(class_folder)]
     return False
 
 
-def _scan(tree: Path, place: str, bounds: _Bounds) -> _Found:
-    """Return the pictures in and below a class's folder; where there is no such folder, none.
+def _scan(tree: Path, name: str, bounds: _Bounds) -> _ClassFolder:
+    """Return the images in a class folder, at any depth; none if the folder does not exist.
 
-    Links come after everything that is reached without them, and all in sorted order, so that the path under which a
-    file is listed does not depend on the file system.
+    Links are followed after everything else, and all entries are visited in sorted order, so that the path under which
+    a file is listed does not depend on the file system.
     """
-    found = _Found(place, {}, [], [])
-    if not (tree / place).is_dir():
-        return found
-    folders, links, seen = [(place, os.path.realpath(tree / place))], deque(), set()
+    result = _ClassFolder(name, {}, [], [])
+    if not (tree / name).is_dir():
+        return result
+    folders, links, visited = [(name, os.path.realpath(tree / name))], deque[str](), set[str]()
     while folders or links:
         if not folders:
-            folders += _follow(tree, links.popleft(), bounds, found)
+            folders += _follow(tree, links.popleft(), bounds, result)
             continue
         here, real = folders.pop()
-        if real in seen:
+        if real in visited:
             continue
-        seen.add(real)
+        visited.add(real)
         for entry in sorted(os.scandir(tree / here), key=lambda entry: entry.name):
             path = f"{here}/{entry.name}"
             if entry.name.startswith("."):
                 continue
             if entry.is_symlink():
                 links.append(path)
-            elif entry.is_dir() and not _is_picture(path):
+            elif entry.is_dir() and not _is_image(path):
                 folders.append((path, f"{real}/{entry.name}"))
             elif not entry.is_file():
-                found.irregular.append(path)
-            elif _is_picture(path):
-                found.files.setdefault(f"{real}/{entry.name}", _file(path, entry.stat()))
-    return found
+                result.irregular.append(path)
+            elif _is_image(path):
+                result.files.setdefault(f"{real}/{entry.name}", _file(path, entry.stat()))
+    return result
 
 
-def _follow(tree: Path, link: str, bounds: _Bounds, found: _Found) -> list[tuple[str, str]]:
-    """Note what a link leads to; return [(path, real path)] where that is a folder to be scanned, else []."""
+def _follow(tree: Path, link: str, bounds: _Bounds, result: _ClassFolder) -> list[tuple[str, str]]:
+    """Add the target of a link to the result; return [(path, real path)] if it is a folder to be scanned, else []."""
     try:
         status = os.stat(tree / link)
     except OSError:  # broken
-        if _is_picture(link):
-            found.files[str(tree / link)] = _file(link, os.lstat(tree / link))
+        if _is_image(link):
+            result.files[str(tree / link)] = _file(link, os.lstat(tree / link))
         return []
     real = os.path.realpath(tree / link)
-    folder, file = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
-    if not (folder or file) or (folder and _is_picture(link)):
-        found.irregular.append(link)
-    elif file and not _is_picture(link):
+    is_folder, is_file = stat.S_ISDIR(status.st_mode), stat.S_ISREG(status.st_mode)
+    if not (is_folder or is_file) or (is_folder and _is_image(link)):
+        result.irregular.append(link)
+    elif is_file and not _is_image(link):
         return []
-    elif _leads_out(real, found.place, bounds):
-        found.links.append(link)
-    elif folder:
+    elif _leads_out(real, result.name, bounds):
+        result.links.append(link)
+    elif is_folder:
         return [(link, real)]
     else:
-        found.files.setdefault(real, _file(link, status))
+        result.files.setdefault(real, _file(link, status))
     return []
 
 
-def _is_picture(path: str) -> bool:
+def _is_image(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in SUFFIXES
 
 
@@ -269,32 +272,29 @@ def _file(path: str, status: os.stat_result) -> _File:
     return _File(path, status.st_size, status.st_mtime_ns, inode)
 
 
-def _check_shared(tree: Path, found: list[_Found], bounds: _Bounds) -> None:
-    """Check that no file is in two classes or in both parts, by links that lead to the same place or as hard links.
-
-    Raises:
-        ValueError: there is such a file.
-    """
-    own = {place: real for real, place in bounds.classes.items()}
-    seen, shared = {}, []
-    for one in found:
-        for real, file in one.files.items():
-            if file.inode or not real.startswith(f"{own[one.place]}/"):  # it may be reached in another way, too
-                place, path = seen.setdefault(file.inode or real, (one.place, file.path))
-                if place != one.place:
+def _check_shared(tree: Path, folders: list[_ClassFolder], bounds: _Bounds) -> None:
+    """Raise ValueError if a file is in two classes or in both splits, through links or as hard links."""
+    real_paths = {name: real for real, name in bounds.classes.items()}
+    first: dict[str | tuple[int, int], tuple[str, str]] = {}  # {file: the class folder and path where it is first}
+    shared = []
+    for folder in folders:
+        for real, file in folder.files.items():
+            if file.inode or not real.startswith(f"{real_paths[folder.name]}/"):  # it may have another path
+                name, path = first.setdefault(file.inode or real, (folder.name, file.path))
+                if name != folder.name:
                     shared.append((path, file.path))
     if shared:
         raise ValueError(
-            f"{tree}: {len(shared)} pictures are the same files in two classes or in both train and val, such as "
+            f"{tree}: {len(shared)} images are the same files in two classes or in both train and val, such as "
             f"{shared[0][0]} and {shared[0][1]}: remove one of the two"
         )
 
 
-def _pictures(found: list[_Found]) -> list[Picture]:
-    """Return a part's pictures in the order of the hashes of their paths, which is random and the same everywhere."""
-    pictures = [
-        Picture(file.path, label, file.size, file.modified)
-        for label, one in enumerate(found)
-        for file in one.files.values()
+def _sort(folders: list[_ClassFolder]) -> list[ImageFile]:
+    """Return the images of a split in the order of the hashes of their paths: random, and the same everywhere."""
+    images = [
+        ImageFile(file.path, label, file.size, file.modified)
+        for label, folder in enumerate(folders)
+        for file in folder.files.values()
     ]
-    return sorted(pictures, key=lambda picture: (hashlib.sha256(os.fsencode(picture.path)).digest(), picture.path))
+    return sorted(images, key=lambda image: (hashlib.sha256(os.fsencode(image.path)).digest(), image.path))

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from goodinit import studies
 from goodinit.datasets import cache, catalog, sets, tensors
-from goodinit.datasets.tensors import Examples, Splits
+from goodinit.datasets.splits import Splits
+from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError, nearest
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
@@ -78,7 +79,7 @@ def prepare(name: str, data_root: str, **options: Any) -> Path:
     Args:
         name: of what is prepared, such as `mnist` or `imagenette-144`.
         data_root: the data folder.
-        options: of `prepared.prepare`.
+        options: of `cache.prepare`.
 
     Raises:
         InputError: its files are missing or damaged, or the folder cannot be used.

@@ -15,7 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from goodinit.datasets import catalog, tensors
+from goodinit.datasets import catalog
+from goodinit.datasets.splits import MAX_DEVICE_BYTES
 from goodinit.datasets.tensors import Examples
 from goodinit.studies import components, settings
 from goodinit.training import build
@@ -124,7 +125,7 @@ def _estimate_run(parts):
         evaluated = _evaluated(training, steps, sizes, classes)
         largest = min(build.evaluation_batch("cuda", shape, training.batch_size), max(sizes.values()))
         looking = _count(net, shape, classes, largest, backward=False) if evaluated else forward
-        held = sum(pixels * size for size in sizes.values() if pixels * size <= tensors.HELD)
+        held = sum(pixels * size for size in sizes.values() if pixels * size <= MAX_DEVICE_BYTES)
     return Cost(
         steps * (both.operations + forward.operations * training.loss_after_update),
         evaluated * forward.operations // training.batch_size,

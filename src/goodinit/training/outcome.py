@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from goodinit import records, studies
-from goodinit.datasets.tensors import Splits
+from goodinit.datasets.splits import Splits
 from goodinit.methods import diagnostics
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.records import provenance

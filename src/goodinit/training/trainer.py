@@ -13,8 +13,9 @@ from torch import nn
 
 from goodinit import records, studies
 from goodinit.datasets import tensors
-from goodinit.datasets.augmentation import Augmentation
-from goodinit.datasets.tensors import Examples, Splits
+from goodinit.datasets.preprocessing import Augmentation
+from goodinit.datasets.splits import Splits
+from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.records import provenance

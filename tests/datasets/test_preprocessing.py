@@ -6,8 +6,8 @@ import torch
 from torch.nn import functional
 
 from goodinit.datasets import sets, tensors
-from goodinit.datasets.augmentation import Augmentation
-from goodinit.datasets.tensors import Examples, Preprocessing
+from goodinit.datasets.preprocessing import Augmentation, Preprocessing
+from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models
 from goodinit.seeds import stream_seed
 from goodinit.training import trainer

@@ -10,7 +10,7 @@ from PIL import Image
 
 from goodinit.cli.main import main
 from goodinit.datasets import cache, decode
-from goodinit.datasets.image_folder import list_pictures
+from goodinit.datasets.image_folder import list_images
 
 LINKS_OUT = {  # a link in train/a, and where it leads; {outside} is a folder beside the image folder
     "up to the part": ("up", ".."),
@@ -75,8 +75,8 @@ def outside(tmp_path, tree):
 
 def _listed(tree):
     """Return {place of a class: the paths of its pictures below that}."""
-    listing, found = list_pictures(tree), {}
-    for listed, part in zip(listing.parts.values(), ("train", "val"), strict=True):
+    listing, found = list_images(tree), {}
+    for listed, part in zip(listing.splits.values(), ("train", "val"), strict=True):
         for picture in listed:
             place = f"{part}/{listing.classes[picture.label]}"
             assert picture.path.startswith(f"{place}/")
@@ -94,12 +94,12 @@ def _with(place, *more):
 @pytest.mark.parametrize("case", LINKS_OUT)
 def test_a_link_that_leads_out_of_its_class_takes_nothing_in(tree, outside, case):
     name, target = LINKS_OUT[case]
-    before = list_pictures(tree)
+    before = list_images(tree)
     (tree / "train/a/deep" / name).symlink_to(
         os.path.join("..", target) if target.startswith("..") else target.format(outside=outside)
     )
-    after = list_pictures(tree)
-    assert (after.parts, after.links, after.irregular) == (before.parts, [f"train/a/deep/{name}"], [])
+    after = list_images(tree)
+    assert (after.splits, after.links, after.irregular) == (before.splits, [f"train/a/deep/{name}"], [])
 
 
 @pytest.mark.parametrize("case", SHARED_FOLDERS)
@@ -111,7 +111,7 @@ def test_folders_that_are_one_or_hold_each_other_are_refused_in_one_line(tree, t
         for name in "ab":
             (tree / name).mkdir()
     with pytest.raises(ValueError, match=r"pets.* a picture must not be"):
-        list_pictures(tree)
+        list_images(tree)
     with pytest.raises(SystemExit):
         main(["prepare", "folder-pets-8", "--data-root", str(tmp_path), "--processes", "1"])
     error = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_the_folder_its_parts_and_its_classes_may_be_links(tree, tmp_path):
     (tmp_path / "away" / "train-a" / "up").symlink_to("..")  # holds every folder that was linked in
     (tmp_path / "away" / "train-a" / "back").symlink_to(tree / "train" / "b")
     assert _listed(tree) == WHOLE
-    assert list_pictures(tree).links == ["train/a/back", "train/a/up"]
+    assert list_images(tree).links == ["train/a/back", "train/a/up"]
 
 
 def test_links_to_pictures_elsewhere_are_followed_once(tree, outside):
@@ -143,11 +143,11 @@ def test_links_to_pictures_elsewhere_are_followed_once(tree, outside):
     (tree / "train/a/self").symlink_to(".")
     (tree / "train/a/deep/self").symlink_to("..")
     (tree / "train/a/copy.jpg").symlink_to("0.jpg")
-    listing = list_pictures(tree)
+    listing = list_images(tree)
     assert _listed(tree) == _with("train/a", "again/o.jpg")  # the first in sorted order
     assert listing.links == ["train/a/again/out"]
     (outside / "self").symlink_to(outside)
-    assert list_pictures(tree).parts == listing.parts
+    assert list_images(tree).splits == listing.splits
 
 
 @pytest.mark.parametrize("other", ["train/b", "val/a", "val/b"])
@@ -161,7 +161,7 @@ def test_a_file_of_two_classes_or_of_both_parts_is_refused(tree, outside, kind, 
         else:
             link.symlink_to(outside if kind == "folder" else source)
     with pytest.raises(ValueError, match=f"same files in two classes or in both train and val.*train/a/.*{other}/x"):
-        list_pictures(tree)
+        list_images(tree)
 
 
 def test_hard_links_within_a_class_and_to_elsewhere_are_pictures(tree, outside):
@@ -184,7 +184,7 @@ def test_a_broken_link_counts_as_a_picture_that_cannot_be_read(tree, tmp_path, t
 def test_a_class_whose_link_is_broken_is_refused(tree):
     (tree / "train/c").symlink_to("nowhere")
     with pytest.raises(ValueError, match="train/c: this link leads nowhere"):
-        list_pictures(tree)
+        list_images(tree)
 
 
 def _within(seconds, function, *arguments):
@@ -211,7 +211,7 @@ def test_what_is_not_a_regular_file_is_passed_over_and_counted_once(tree, tmp_pa
     monkeypatch.chdir(special)  # a socket's path must be short
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("socket.jpg")
-        listing = _within(20, list_pictures, tree)
+        listing = _within(20, list_images, tree)
         _within(20, lambda: cache.prepare("folder-pets-8", tmp_path, processes=1))
     names = ("device.jpg", "fifo", "fifo-link.jpg", "fifo.jpg", "folder-link.jpg", "folder.jpg", "socket.jpg")
     assert listing.irregular == [f"train/a/{name}" for name in names]
@@ -234,11 +234,11 @@ def test_a_class_with_nothing_but_what_is_passed_over_says_so(tree):
     with pytest.raises(
         ValueError, match=r"train/a: there are no pictures of this class \(passed over are links .*: 1,"
     ):
-        list_pictures(tree)
+        list_images(tree)
 
 
 def test_a_file_that_becomes_a_fifo_after_it_was_listed_is_unreadable(tmp_path):
     os.mkfifo(tmp_path / "x.jpg")
-    (tmp_path / "rows.npy").write_bytes(bytes(decode.HEADER))
+    (tmp_path / "rows.npy").write_bytes(bytes(decode.HEADER_BYTES))
     chunk = decode.Chunk("train", 0, str(tmp_path / "rows.npy"), [str(tmp_path / "x.jpg")], 8)
     assert _within(20, lambda: list(decode.decode_chunks([chunk], 1, 1)))[0]["bad"] == [(0, "it is not a regular file")]

@@ -69,7 +69,7 @@ def _imagenette_archive(root, monkeypatch):
     checksum = _tar(root / "imagenette2-160.tgz", dict.fromkeys(paths, _jpeg()))
     url, _ = datasets.Imagenette._ARCHIVES["160px"]
     monkeypatch.setitem(datasets.Imagenette._ARCHIVES, "160px", (url, checksum))
-    monkeypatch.setitem(catalog.PICTURES, "imagenette", (2, 4, 4))
+    monkeypatch.setitem(catalog.COUNTS, "imagenette", (2, 4, 4))
 
 
 ARCHIVES = {  # what puts an archive, the shape of the images, and what unpacking it elsewhere leaves there
@@ -89,8 +89,8 @@ def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewh
 
     put, shape, left = ARCHIVES[name]
     put(tmp_path, monkeypatch)
-    for official in list(catalog.OFFICIAL):
-        monkeypatch.delitem(catalog.OFFICIAL, official)
+    for official in list(catalog.CHECKSUMS):
+        monkeypatch.delitem(catalog.CHECKSUMS, official)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     options = {"processes": 1} if name.startswith("imagenette") else {}
     if unpacked:

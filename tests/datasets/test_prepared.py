@@ -82,7 +82,7 @@ def test_preparing_and_loading_say_that_a_folder_has_changed_since_and_delete_no
 
 def test_manifests_without_a_fingerprint_and_folders_that_are_gone_are_taken_as_they_are(tree, tmp_path, capsys):
     manifest = cache.prepare("folder-pets-8", tmp_path, processes=1)
-    fingerprint = image_folder.fingerprint(image_folder.list_pictures(tree).parts)
+    fingerprint = image_folder.fingerprint(image_folder.list_images(tree).splits)
     capsys.readouterr()
     text = manifest.read_text()
     assert fingerprint in text

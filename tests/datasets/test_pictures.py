@@ -16,7 +16,7 @@ from PIL import Image
 
 from goodinit import studies
 from goodinit.cli.main import main
-from goodinit.datasets import cache, catalog, decode, image_arrays, image_folder, sets, tensors
+from goodinit.datasets import cache, catalog, decode, image_arrays, image_folder, sets
 from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError
 from goodinit.methods import curricula
@@ -193,12 +193,12 @@ def test_grays_of_no_known_depth_are_refused(mode, color):
 
 def test_links_are_followed_once_and_what_is_hidden_is_not(tmp_path):
     tree = _tree(tmp_path)
-    listed = image_folder.list_pictures(tree)
+    listed = image_folder.list_images(tree)
     (tree / "train" / "gato" / "self").symlink_to(".", target_is_directory=True)
     hidden = tree / "train" / "gato" / ".ipynb_checkpoints"
     hidden.mkdir()
     (hidden / "0.JPEG").write_bytes(_picture())
-    assert image_folder.list_pictures(tree) == listed
+    assert image_folder.list_images(tree) == listed
     (tree / "train" / "gato" / "broken.JPEG").symlink_to("nowhere")
     assert len(_load(tmp_path, allowed_bad=0.1)[1]["unreadable"]) == 1
 
@@ -289,7 +289,7 @@ def test_interrupted_and_resumed_it_gives_the_same_arrays(tmp_path, monkeypatch,
     with (folder / image_arrays.PROGRESS).open("ab") as progress:
         progress.write(torn)
     with (folder / "train_images.npy").open("r+b") as images:  # the first chunk's numbers did not reach the disk
-        images.seek(decode.HEADER + 10)
+        images.seek(decode.HEADER_BYTES + 10)
         images.write(bytes(100))
     calls = _broken_off(monkeypatch, None)
     _load(tmp_path, allowed_bad=0.1)
@@ -414,7 +414,7 @@ def test_imagenette_whose_unpacking_broke_off_is_one_line_and_a_whole_one_is_pre
     tree.rename(tmp_path / "imagenette2-160")
     with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 pictures in train and val, not 9469"):
         build.prepare("imagenette-16", tmp_path)
-    monkeypatch.setitem(catalog.PICTURES, "imagenette", (3, 24, 9))
+    monkeypatch.setitem(catalog.COUNTS, "imagenette", (3, 24, 9))
     splits = sets.imagenette(tmp_path, _generator(), size=16)
     assert splits.train.images.shape == (24, 3, 16, 16)
 
@@ -429,7 +429,7 @@ def test_splits_are_mapped_and_held_out_from_the_end(cats):
 
 def test_a_part_larger_than_is_held_stays_where_it_is(cats, monkeypatch):
     splits = _cats(cats, standardize=True)
-    monkeypatch.setattr(tensors, "HELD", splits.test.images.nbytes)
+    monkeypatch.setattr(splits, "MAX_DEVICE_BYTES", splits.test.images.nbytes)
     moved = splits.to("meta")
     assert [part.images.device.type for part in (moved.train, moved.test)] == ["cpu", "meta"]
     assert moved.preprocessing.mean.device.type == "meta"
@@ -579,7 +579,7 @@ def _executed(house, root, **more):
 def test_a_folder_is_trained_on_end_to_end(house, cats, monkeypatch, name):
     course = {"curriculum": {"name": "streamed", "chunk": 4, "buffer": 3}} if name == "streamed" else {}
     records = _executed(house, cats, **course)
-    monkeypatch.setattr(tensors, "HELD", 0)  # nothing is held on the device
+    monkeypatch.setattr(splits, "MAX_DEVICE_BYTES", 0)  # nothing is held on the device
     again = _executed(house, cats, **course)
     for one, other in zip(records, again, strict=True):
         assert one.status == "finished"

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from goodinit.datasets import cache, sets, tensors
-from goodinit.datasets.tensors import Examples, Preprocessing
+from goodinit.datasets.preprocessing import Preprocessing
+from goodinit.datasets.tensors import Examples
 
 
 def _generator(seed=0):
