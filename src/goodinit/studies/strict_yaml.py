@@ -18,6 +18,8 @@ from goodinit.errors import InputError, nearest
 
 __all__ = ["read", "validate"]
 
+MAX_INTEGER = 2**63 - 1  # what NumPy and PyTorch hold
+
 
 def read(path: str | Path) -> dict[str, Any]:
     """Read a YAML file of keys and values.
@@ -89,7 +91,7 @@ def _relevance(error: ValidationError) -> Any:
 
 
 def _check_values(value: Any, key: str = "") -> None:
-    """Reject infinite numbers, and keys that are not text, except for the labels of `compare` and `conditions`.
+    """Reject what a record cannot hold, and keys that are not text, except for labels of `compare` and `conditions`.
 
     Raises:
         InputError: the message names the key.
@@ -106,6 +108,10 @@ def _check_values(value: Any, key: str = "") -> None:
             _check_values(item, f"{key}.{index}")
     elif isinstance(value, float) and not math.isfinite(value):
         raise InputError(f"{key}: {value} cannot be recorded: write a finite number, such as 1e30")
+    elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
+        raise InputError(f"{key}: the integer has more than 64 bits: write a smaller number")
+    elif not isinstance(value, str | int | float | None):
+        raise InputError(f"{key}: a {type(value).__name__} cannot be recorded: write text, a number, a list or keys")
 
 
 class _Constructor(SafeConstructor):
