@@ -90,28 +90,34 @@ def _relevance(error: ValidationError) -> Any:
     return depth, [str(key) for key in error.path], *others
 
 
-def _check_values(value: Any, key: str = "") -> None:
-    """Reject what a record cannot hold, and keys that are not text, except for labels of `compare` and `conditions`.
+def _check_values(value: Any, path: tuple[str, ...] = ()) -> None:
+    """Reject what a record cannot hold, and keys that are not text, except for labels.
 
     Raises:
         InputError: the message names the key.
     """
+    location = f"{'.'.join(path)}: " if path else ""
     if isinstance(value, dict):
-        labels = re.search("compare|conditions", key) is not None
-        for name, item in value.items():
-            number = isinstance(name, int | float) and not isinstance(name, bool)
-            if not isinstance(name, str) and not (number and labels):
-                raise InputError(f"{key}: the key {name!r} is not text: write it in quotes".lstrip(": "))
-            _check_values(item, f"{key}.{name}".lstrip("."))
+        for key, item in value.items():
+            number = isinstance(key, int | float) and not isinstance(key, bool)
+            if not isinstance(key, str) and not (number and _has_labels(path)):
+                raise InputError(f"{location}the key {key!r} is not text: write it in quotes")
+            _check_values(item, (*path, str(key)))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _check_values(item, f"{key}.{index}")
+            _check_values(item, (*path, str(index)))
     elif isinstance(value, float) and not math.isfinite(value):
-        raise InputError(f"{key}: {value} cannot be recorded: write a finite number, such as 1e30")
+        raise InputError(f"{location}{value} cannot be recorded: write a finite number, such as 1e30")
     elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
-        raise InputError(f"{key}: the integer has more than 64 bits: write a smaller number")
+        raise InputError(f"{location}the integer has more than 64 bits: write a smaller number")
     elif not isinstance(value, str | int | float | None):
-        raise InputError(f"{key}: a {type(value).__name__} cannot be recorded: write text, a number, a list or keys")
+        raise InputError(f"{location}a {type(value).__name__} cannot be recorded: write text, a number, a list or keys")
+
+
+def _has_labels(path: tuple[str, ...]) -> bool:
+    """Return whether the keys at a path are labels: of `conditions`, or of an axis of `compare`."""
+    compared = path[-2:-1] == ("compare",) or path[-1:] and path[-1].startswith("compare.")
+    return bool(compared or path[-1:] == ("conditions",))
 
 
 class _Constructor(SafeConstructor):
