@@ -18,7 +18,7 @@ from example_project import FIGURE_AND_CLAIM, copy_project, snakemake
 from example_project import STUDY as PROJECT_STUDY
 
 from goodinit import records, studies
-from goodinit.report import tables
+from goodinit.report.frame import from_records
 
 # What `make test` runs is the same every time: only the examples that are written down.  `make test-all` draws others:
 # --hypothesis-profile=fuzz --hypothesis-seed=<the seed that it prints>.
@@ -79,7 +79,7 @@ class House:
     def frame(self, study, numbers, scale="laptop"):
         """Return the frame of a study whose runs all have these numbers."""
         self.fill(study, numbers, scale)
-        return tables.frame(study, scale, self.results)
+        return from_records(study, scale, self.results)
 
     def arms(self, metrics, scale="laptop", **changes):
         """Return a study of one condition for each label of {metric: {label: values}}, and its frame.

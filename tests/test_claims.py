@@ -8,7 +8,7 @@ import pytest
 
 from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import claims, pages, tables
+from goodinit.report import claims, measures, pages, predicates
 
 LOSS = {"metric": "loss"}
 LOW, MIDDLE, HIGH, WIDE = [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], [3.0, 3.1, 3.2], [0.0, 2.0, 4.5]
@@ -80,30 +80,30 @@ def _frame(house, arms, **changes):
 
 @pytest.mark.parametrize(("predicate", "options", "arms", "verdict"), CASES)
 def test_verdict(house, predicate, options, arms, verdict):
-    found = getattr(claims, predicate)(_frame(house, arms), **LOSS, **options)
-    assert found.verdict == verdict
+    found = getattr(predicates, predicate)(_frame(house, arms), **LOSS, **options)
+    assert found.decision == verdict
     assert found.n == len(arms["A"])
 
 
 def test_every_verdict_of_every_predicate_is_reached():
     reached = {(predicate, verdict) for predicate, _, _, verdict in CASES}
     verdicts = ("replicated", "contradicted", "inconclusive")
-    assert reached == {(predicate, verdict) for predicate in claims.__all__ for verdict in verdicts}
+    assert reached == {(predicate, verdict) for predicate in predicates.__all__ for verdict in verdicts}
 
 
 def test_within_gives_the_mean_and_its_interval(house):
-    found = claims.within(_frame(house, {"A": WIDE}), **LOSS, above=1)
+    found = predicates.within(_frame(house, {"A": WIDE}), **LOSS, above=1)
     assert (found.estimate, found.low, found.high) == pytest.approx((6.5 / 3, 0, 4.5))
 
 
 def test_within_takes_the_worst_layer(house):
     frame = _frame(house, {"A": [[[5.0, 1.0, 3.0]], [[5.1, 1.5, 3.1]], [[5.2, 2.6, 3.2]]]})
-    assert claims.within(frame, **LOSS, above=0.5).verdict == "replicated"
-    found = claims.within(frame, **LOSS, above=2)
-    assert (found.verdict, found.estimate) == ("inconclusive", pytest.approx(1.7))
-    found = claims.within(frame, **LOSS, below=4)
-    assert (found.verdict, found.estimate) == ("contradicted", pytest.approx(5.1))
-    assert claims.within(frame, **LOSS, above=2, where={"layer": [1, 3]}).verdict == "replicated"
+    assert predicates.within(frame, **LOSS, above=0.5).decision == "replicated"
+    found = predicates.within(frame, **LOSS, above=2)
+    assert (found.decision, found.estimate) == ("inconclusive", pytest.approx(1.7))
+    found = predicates.within(frame, **LOSS, below=4)
+    assert (found.decision, found.estimate) == ("contradicted", pytest.approx(5.1))
+    assert predicates.within(frame, **LOSS, above=2, where={"layer": [1, 3]}).decision == "replicated"
 
 
 SPREAD = np.array([0.0, 100.0, -50.0, 30.0, 7.0])  # between seeds
@@ -112,55 +112,55 @@ SMALL = np.array([0.010, 0.012, 0.009, 0.011, 0.010])  # between conditions
 
 def test_beats_finds_a_difference_that_is_tiny_against_the_spread_of_seeds(house):
     frame = _frame(house, {"A": SPREAD, "B": SPREAD + SMALL})
-    found = claims.beats(frame, **LOSS, **SIDES, best="lowest")
-    assert found.verdict == "replicated"
+    found = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
+    assert found.decision == "replicated"
     assert found.estimate == pytest.approx(SMALL.mean())
     assert 0.009 <= found.low < found.estimate < found.high <= 0.012
-    assert claims.beats(frame, **LOSS, **SIDES, best="highest").verdict == "contradicted"
+    assert predicates.beats(frame, **LOSS, **SIDES, best="highest").decision == "contradicted"
     broken = _frame(house, {"A": SPREAD, "B": np.roll(SPREAD + SMALL, 1)})
-    assert claims.beats(broken, **LOSS, **SIDES, best="lowest").verdict == "inconclusive"
+    assert predicates.beats(broken, **LOSS, **SIDES, best="lowest").decision == "inconclusive"
 
 
 @pytest.mark.parametrize("best", ["lowest", "highest"])
 def test_a_diverged_run_is_worse_than_any_other(house, best):
     frame = _frame(house, {"A": [1, 2, 3, 4], "B": [np.nan] * 4, "C": [np.nan, np.nan, 3, 4]})
     options = {"metric": "loss", "best": best}
-    won = claims.beats(frame, better={"condition": "A"}, worse={"condition": "B"}, **options)
-    assert (won.verdict, won.n) == ("replicated", 4)
-    lost = claims.beats(frame, better={"condition": "C"}, worse={"condition": "A"}, **options)
-    assert (lost.verdict, lost.n) == ("contradicted", 4)
-    both = claims.beats(frame, better={"condition": "B"}, worse={"condition": "B"}, **options)
-    assert (both.verdict, both.n) == ("inconclusive", 0)
+    won = predicates.beats(frame, better={"condition": "A"}, worse={"condition": "B"}, **options)
+    assert (won.decision, won.n) == ("replicated", 4)
+    lost = predicates.beats(frame, better={"condition": "C"}, worse={"condition": "A"}, **options)
+    assert (lost.decision, lost.n) == ("contradicted", 4)
+    both = predicates.beats(frame, better={"condition": "B"}, worse={"condition": "B"}, **options)
+    assert (both.decision, both.n) == ("inconclusive", 0)
 
 
 def test_beats_pairs_by_seed_and_not_by_place(house):
     frame = _frame(house, {"A": SPREAD, "B": SPREAD + SMALL})
     other = frame.sample(frac=1, random_state=1)
     assert other["seed"].tolist() != frame["seed"].tolist()
-    expected = claims.beats(frame, **LOSS, **SIDES, best="lowest")
-    assert claims.beats(other, **LOSS, **SIDES, best="lowest").estimate == pytest.approx(expected.estimate)
+    expected = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
+    assert predicates.beats(other, **LOSS, **SIDES, best="lowest").estimate == pytest.approx(expected.estimate)
     lost = frame[(frame["condition"] != "B") | (frame["seed"] != 1)]
-    found = claims.beats(lost, **LOSS, **SIDES, best="lowest")
-    assert (found.n, found.verdict) == (4, "replicated")
+    found = predicates.beats(lost, **LOSS, **SIDES, best="lowest")
+    assert (found.n, found.decision) == (4, "replicated")
     assert found.estimate == pytest.approx(SMALL[[0, 2, 3, 4]].mean())
 
 
 def test_sides_must_name_one_condition(house):
     frame = _frame(house, {"A": _two_layers(LOW, LOW), "B": _two_layers(MIDDLE, LOW)})
     with pytest.raises(InputError, match="one condition"):
-        claims.beats(frame, **LOSS, **SIDES, best="lowest")
-    assert claims.beats(frame, **LOSS, **SIDES, best="lowest", where={"layer": 2}).n == 3
+        predicates.beats(frame, **LOSS, **SIDES, best="lowest")
+    assert predicates.beats(frame, **LOSS, **SIDES, best="lowest", where={"layer": 2}).n == 3
     with pytest.raises(InputError, match="one condition"):
-        claims.trend(frame, **LOSS, start={"layer": 1}, end={"layer": 2}, below=9)
+        predicates.trend(frame, **LOSS, start={"layer": 1}, end={"layer": 2}, below=9)
 
 
 def test_ranks_gives_the_worst_pair(house):
     frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": WIDE})
-    found = claims.ranks(frame, **LOSS, **ORDER, best="lowest")
-    assert found == claims.beats(frame, **LOSS, better={"condition": "B"}, worse={"condition": "C"}, best="lowest")
+    found = predicates.ranks(frame, **LOSS, **ORDER, best="lowest")
+    assert found == predicates.beats(frame, **LOSS, better={"condition": "B"}, worse={"condition": "C"}, best="lowest")
     frame = _frame(house, {"A": MIDDLE, "B": WIDE, "C": [-3.0, -2.0, -1.0]})  # straddles, then contradicts
-    found = claims.ranks(frame, **LOSS, **ORDER, best="lowest")
-    assert (found.verdict, found.estimate) == ("contradicted", pytest.approx(-2 - 6.5 / 3))
+    found = predicates.ranks(frame, **LOSS, **ORDER, best="lowest")
+    assert (found.decision, found.estimate) == ("contradicted", pytest.approx(-2 - 6.5 / 3))
 
 
 A_OF_ALL = {"order": [{"condition": "A"}, [{"condition": "B"}, {"condition": "C"}]]}
@@ -182,15 +182,15 @@ C_OF_ALL = {"order": [[{"condition": "A"}, {"condition": "B"}], {"condition": "C
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_ranks_compares_each_of_a_list_with_what_stands_next(house, order, arms, verdict, mirrored):
     order = {"order": order["order"][::-1]} if mirrored else order
-    found = claims.ranks(_frame(house, arms), **LOSS, **order, best="highest" if mirrored else "lowest")
-    assert found.verdict == verdict
+    found = predicates.ranks(_frame(house, arms), **LOSS, **order, best="highest" if mirrored else "lowest")
+    assert found.decision == verdict
 
 
 @pytest.mark.parametrize("order", [A_OF_ALL, C_OF_ALL])
 def test_an_order_that_is_replicated_is_contradicted_the_other_way_round(house, order):
     frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": HIGH})
-    assert claims.ranks(frame, **LOSS, **order, best="lowest").verdict == "replicated"
-    assert claims.ranks(frame, **LOSS, order=order["order"][::-1], best="lowest").verdict == "contradicted"
+    assert predicates.ranks(frame, **LOSS, **order, best="lowest").decision == "replicated"
+    assert predicates.ranks(frame, **LOSS, order=order["order"][::-1], best="lowest").decision == "contradicted"
 
 
 def test_an_order_with_a_condition_that_was_not_run_is_not_judged(house):
@@ -212,23 +212,23 @@ def test_an_order_names_conditions_that_there_are(house):
 def test_trend_compares_a_condition_with_itself_at_an_earlier_step(house):
     frame = _frame(house, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
     options = {"start": {}, "end": {}, "start_at": {"from": 1, "to": 2}, "at": {"from": 3}}
-    found = claims.trend(frame, **LOSS, **options, above=1)
+    found = predicates.trend(frame, **LOSS, **options, above=1)
     assert (found.estimate, found.low, found.high) == pytest.approx(((1.25 + 1 + 2) / 3, 1, 2))
-    same = claims.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
-    assert (same.estimate, same.verdict) == (1, "replicated")
+    same = predicates.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
+    assert (same.estimate, same.decision) == (1, "replicated")
 
 
 def test_trend_is_the_mean_of_ratios_paired_by_seed(house):
     frame = _frame(house, {"A": _two_layers([1.0, 10.0, 1000.0], [0.4, 0.5, 0.6])})
-    found = claims.trend(frame, **LOSS, **LAYERS, above=0.3, below=0.7)
+    found = predicates.trend(frame, **LOSS, **LAYERS, above=0.3, below=0.7)
     assert (found.estimate, found.low, found.high) == pytest.approx((0.5, 0.4, 0.6))
-    assert found.verdict == "replicated"
+    assert found.decision == "replicated"
 
 
 def test_agrees_predicts_one_more_value(house):
-    found = claims.agrees(_frame(house, {"A": [1, 2, 3, 4, 5]}), 3, **LOSS, **ONE_RUN)
+    found = predicates.agrees(_frame(house, {"A": [1, 2, 3, 4, 5]}), 3, **LOSS, **ONE_RUN)
     assert (found.estimate, found.low, found.high, found.n) == pytest.approx((3, 3 - HALF, 3 + HALF, 5))
-    few = claims.agrees(_frame(house, {"A": [1, 2]}), 3, **LOSS, **ONE_RUN)
+    few = predicates.agrees(_frame(house, {"A": [1, 2]}), 3, **LOSS, **ONE_RUN)
     assert few.estimate == 1.5
     assert math.isnan(few.low)
 
@@ -236,22 +236,22 @@ def test_agrees_predicts_one_more_value(house):
 def test_agrees_looks_back_as_far_as_its_window(house):
     steps = [[90.0, 1.0, 4.0, -70.0], [-80.0, 2.0, 5.0, 60.0], [70.0, 3.0, 6.0, 50.0]]
     frame = _frame(house, {"A": steps})
-    found = claims.agrees(frame, 9, **LOSS, where={"condition": "A"}, at=3, window=2)
+    found = predicates.agrees(frame, 9, **LOSS, where={"condition": "A"}, at=3, window=2)
     half = 2.5705818366147395 * math.sqrt(3.5) * math.sqrt(1 + 1 / 6)  # t with 5 degrees of freedom; of 1 to 6
     assert (found.estimate, found.low, found.high) == pytest.approx((3.5, 3.5 - half, 3.5 + half))
-    assert (found.n, found.verdict) == (3, "contradicted")
-    narrow = claims.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3)
+    assert (found.n, found.decision) == (3, "contradicted")
+    narrow = predicates.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3)
     half = 4.302652729911275 * math.sqrt(1 + 1 / 3)  # t with 2 degrees of freedom; of 4 to 6
     assert (narrow.estimate, narrow.low, narrow.high, narrow.n) == pytest.approx((5, 5 - half, 5 + half, 3))
-    with pytest.raises(tables.NotRun):
-        claims.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3, window=4)
+    with pytest.raises(measures.NotRun):
+        predicates.agrees(frame, 5, **LOSS, where={"condition": "A"}, at=3, window=4)
 
 
 def test_agrees_counts_the_seeds_that_came_so_far(house):
     frame = _frame(house, {"A": [[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]]})
     early = frame[(frame["seed"] == 0) | (frame["step"] == 1)]
-    found = claims.agrees(early, 99, **LOSS, where={"condition": "A"}, at=2)
-    assert (found.n, found.verdict) == (1, "inconclusive")
+    found = predicates.agrees(early, 99, **LOSS, where={"condition": "A"}, at=2)
+    assert (found.n, found.decision) == (1, "inconclusive")
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_agrees_counts_the_seeds_that_came_so_far(house):
 )
 def test_infinite_loss_is_the_largest(house, predicate, options, verdict):
     frame = _frame(house, {"A": LOW, "B": [math.inf, math.inf, 5.0]})
-    found = getattr(claims, predicate)(frame, **LOSS, **options)
-    assert found.verdict == verdict
+    found = getattr(predicates, predicate)(frame, **LOSS, **options)
+    assert found.decision == verdict
     assert math.isinf(found.estimate)
 
 
@@ -386,7 +386,7 @@ def test_judge_names_the_claim_that_it_cannot_test(house):
 def test_page_shows_every_claim(house, scale):
     deviations = ["They draw one net.", "We draw five."]
     study, found = _judged(house, scale, deviations=deviations)
-    page = pages.verdicts([study], found.reset_index(), scale)
+    page = pages.claims_page([study], found.reset_index(), scale)
     assert page.startswith(f"# Verdicts at {scale} scale\n")
     assert ("demonstration" in page) == ("not a replication" in page) == (scale == "demo")
     assert "## work/study: A title" in page
@@ -405,7 +405,7 @@ def test_page_shows_every_claim(house, scale):
 def test_page_passes_studies_without_claims_over(house):
     study, found = _judged(house)
     other = house.study("other", title="Another title")
-    page = pages.verdicts([other, study], found.reset_index(), "laptop")
+    page = pages.claims_page([other, study], found.reset_index(), "laptop")
     assert "Another title" not in page
     assert "Deviations" not in page
 

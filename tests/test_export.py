@@ -22,7 +22,7 @@ def crate(house, tmp_path):
     (house.configs / "works.yaml").write_text(
         "work: {title: On Works, kind: paper, author: 'A. One, B. Two', year: 2020, where: here}"
     )
-    build.everything([study], ["laptop"], house.results, house.figures, processes=1)
+    build.write_all([study], ["laptop"], house.results, house.figures, processes=1)
     words = ["export", "--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
     return [*words, "--figures", str(house.figures), "--file", str(tmp_path / "out" / "it.zip")], study
 

@@ -12,7 +12,8 @@ from matplotlib.colors import to_rgb
 from goodinit import records
 from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import claims, figures, marks, style, tables, verdict_chart
+from goodinit.report import claims, drawing, figures, measures, statistics, style, verdict_chart
+from goodinit.report.frame import from_records, images
 
 INITS = ["zeta", "alpha", "Mu"]
 LAST = [[0, 1, 7, 2, 0, 0], [2, 2, 2, 2, 1, 1], [0, 0, 0, 0, 1, 9]]  # counts of the first seed in each layer
@@ -101,36 +102,36 @@ def test_every_kind_is_drawn_here(study):
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_every_figure_is_whole_and_the_same_twice(study, frame, name):
-    drawn = figures.draw(study, "laptop", name, frame)
+    drawn = drawing.draw(study, "laptop", name, frame)
     panels, lines = DRAWN[name]
     assert len(drawn.axes) == panels
     expected = [2, 2, 2, 0] if lines is None else [lines] * panels
     assert [len(_lines(axis)) for axis in drawn.axes] == expected
     assert [axis.get_visible() for axis in drawn.axes] == ([True] * 3 + [lines is not None] + [True] * panels)[:panels]
-    svg, png = figures.render(drawn, "svg"), figures.render(drawn, "png")
+    svg, png = drawing.render(drawn, "svg"), drawing.render(drawn, "png")
     assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
     assert b"dc:date" not in svg
     assert png.startswith(b"\x89PNG")
     assert b"Software" not in png
     assert struct.unpack(">II", png[16:24]) == tuple(int(150 * length) for length in drawn.get_size_inches())
-    assert (figures.render(drawn, "svg"), figures.render(drawn, "png")) == (svg, png)
-    again = figures.draw(study, "laptop", name, frame)
-    assert (figures.render(again, "svg"), figures.render(again, "png")) == (svg, png)
+    assert (drawing.render(drawn, "svg"), drawing.render(drawn, "png")) == (svg, png)
+    again = drawing.draw(study, "laptop", name, frame)
+    assert (drawing.render(again, "svg"), drawing.render(again, "png")) == (svg, png)
 
 
 def test_other_numbers_give_another_file(study, frame):
-    first = figures.render(figures.draw(study, "laptop", "relu_alone", frame), "svg")
+    first = drawing.render(drawing.draw(study, "laptop", "relu_alone", frame), "svg")
     frame.loc[frame["metric"] == "loss", "value"] *= 1.01
-    assert figures.render(figures.draw(study, "laptop", "relu_alone", frame), "svg") != first
+    assert drawing.render(drawing.draw(study, "laptop", "relu_alone", frame), "svg") != first
 
 
 @pytest.mark.parametrize("scale", ["demo", "laptop", "paper"])
 def test_title_says_what_of_which_study_at_what_scale(study, frame, scale):
-    title = figures.draw(study, scale, "loss", frame).get_suptitle()
+    title = drawing.draw(study, scale, "loss", frame).get_suptitle()
     assert title.startswith("work/study: Loss of a batch\n")
     assert f"{scale} scale, 3 seeds (mean" in title
     assert ("not a replication" in title) == (scale == "demo")
-    title = figures.draw(study, scale, "histogram_tanh", frame[frame["seed"] == 0]).get_suptitle()
+    title = drawing.draw(study, scale, "histogram_tanh", frame[frame["seed"] == 0]).get_suptitle()
     assert title.startswith("work/study: A title, activation tanh\n")
     assert f"{scale} scale, 1 seed" in title
     assert "the first" not in title
@@ -139,7 +140,7 @@ def test_title_says_what_of_which_study_at_what_scale(study, frame, scale):
 
 @pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh", "both", "way", "rates"])
 def test_nothing_overlaps_the_title_or_leaves_the_page(study, frame, name):
-    drawn = figures.draw(study, "demo", name, frame)
+    drawn = drawing.draw(study, "demo", name, frame)
     (title,) = drawn.texts
     box = title.get_window_extent()
     panels = [axis.get_tightbbox() for axis in drawn.axes if axis.get_visible()]
@@ -154,7 +155,7 @@ def test_nothing_overlaps_the_title_or_leaves_the_page(study, frame, name):
 
 
 def test_curves_are_the_mean_of_smoothed_runs_in_a_band_of_one_deviation(study, frame):
-    drawn = figures.draw(study, "laptop", "loss", frame)
+    drawn = drawing.draw(study, "laptop", "loss", frame)
     assert [axis.get_title() for axis in drawn.axes] == ["activation: tanh", "activation: relu"]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == INITS
     for axis, activation in zip(drawn.axes, ("tanh", "relu"), strict=True):
@@ -175,13 +176,13 @@ def test_curves_are_the_mean_of_smoothed_runs_in_a_band_of_one_deviation(study, 
 
 
 def test_where_chooses_what_is_drawn(study, frame):
-    (axis,) = figures.draw(study, "laptop", "relu_alone", frame).axes
+    (axis,) = drawing.draw(study, "laptop", "relu_alone", frame).axes
     expected = frame[(frame["model.activation"] == "relu") & (frame["metric"] == "loss") & (frame["init"] == "Mu")]
     np.testing.assert_allclose(_lines(axis)["Mu"].get_ydata(), expected.groupby("step")["value"].mean())
 
 
 def test_log_axis_has_geometric_means_and_a_triangle_where_0(study, frame):
-    drawn = figures.draw(study, "laptop", "spread", frame)
+    drawn = drawing.draw(study, "laptop", "spread", frame)
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == [*INITS, "exactly 0"]
     for place, axis in enumerate(drawn.axes):
         assert axis.get_yscale() == "log"
@@ -199,7 +200,7 @@ def test_log_axis_has_geometric_means_and_a_triangle_where_0(study, frame):
 def test_no_triangle_where_a_run_has_no_number(house):
     _, frame = house.arms({"loss": {"a": [[1, 0, 4, 5], [1, 2, np.nan, 5]], "b": [[1, 2, 3, 4], [1, 2, 3, 4]]}})
     drawn = figures.curves(frame, y="loss", hue="condition", log_y=True)
-    figures.render(drawn, "png")
+    drawing.render(drawn, "png")
     (axis,) = drawn.axes
     (triangle,) = _triangles(axis)
     assert triangle.get_xdata().tolist() == [2]
@@ -213,7 +214,7 @@ def test_diverged_runs_are_drawn_without_a_warning(house, log_y):
     diverged = [[1, 1e38, np.inf], [1, 2, np.inf], [1, 2, 3]]
     _, frame = house.arms({"loss": {"a": diverged, "b": [[1, 2, 3]] * 3, "c": [[np.nan, np.nan, np.nan]] * 3}})
     drawn = figures.curves(frame, y="loss", hue="condition", log_y=log_y)
-    figures.render(drawn, "png")
+    drawing.render(drawn, "png")
     (axis,) = drawn.axes
     assert set(_lines(axis)) == {"a", "b", "c (diverged)"}
     assert _lines(axis)["b"].get_ydata() == pytest.approx([1, 2, 3])
@@ -230,7 +231,7 @@ def test_diverged_runs_are_drawn_without_a_warning(house, log_y):
 def test_a_figure_of_nothing_finite_is_drawn(house, lost, log_y):
     _, frame = house.arms({"loss": {"a": [[lost] * 3] * 3, "b": [[lost] * 3] * 3}})
     drawn = figures.curves(frame, y="loss", hue="condition", log_y=log_y, smooth=3)
-    figures.render(drawn, "png")
+    drawing.render(drawn, "png")
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["a (diverged)", "b (diverged)"]
 
 
@@ -258,7 +259,7 @@ def test_a_run_that_stopped_at_a_bound_ends_at_a_cross_on_the_edge(house):
     ]
     (file,) = house.files(study)
     records.write(file, made)
-    drawn = figures.curves(tables.frame(study, "laptop", house.results), y="loss", hue="init", y_limits=[0, 9])
+    drawn = figures.curves(from_records(study, "laptop", house.results), y="loss", hue="init", y_limits=[0, 9])
     (axis,) = drawn.axes
     (cross,) = _crosses(axis)
     assert [list(data) for data in cross.get_data()] == [[3], [9]]
@@ -282,8 +283,8 @@ def test_a_histogram_of_what_is_not_finite_says_so(house, study):
 
     for status, word in (("finished", "not finite"), ("diverged", "diverged")):
         house.fill(study, numbers, status=status)
-        drawn = figures.draw(study, "laptop", "histogram_relu", tables.frame(study, "laptop", house.results))
-        figures.render(drawn, "png")
+        drawn = drawing.draw(study, "laptop", "histogram_relu", from_records(study, "laptop", house.results))
+        drawing.render(drawn, "png")
         panels = np.array(drawn.axes).reshape(3, 3)
         assert [axis.get_ylabel() for axis in panels[:, 0]] == INITS
         assert [[text.get_text() for text in axis.texts] for axis in panels[1]] == [[word], [word], ["90%"]]
@@ -297,8 +298,8 @@ def test_a_path_ends_at_a_cross_where_it_left_the_numbers(house, study):
         return {"position": records.Series(np.arange(3), np.array(ways[run.labels["init"]], float), ("coordinate",))}
 
     house.fill(study, numbers)
-    drawn = figures.draw(study, "laptop", "way", tables.frame(study, "laptop", house.results))
-    figures.render(drawn, "png")
+    drawn = drawing.draw(study, "laptop", "way", from_records(study, "laptop", house.results))
+    drawing.render(drawn, "png")
     titles = [axis.get_title() for axis in drawn.axes if axis.get_visible()]
     assert titles == ["zeta, 2 points (not finite)", "alpha, 0 points (not finite)", "Mu, 3 points"]
     (cross,) = _crosses(drawn.axes[0])
@@ -314,7 +315,7 @@ def test_trials_that_diverged_are_crosses_on_the_edges(house):
     study, frame = house.trials({"loss": values})
     options = {"x": ["optimizer.lr", "optimizer.weight_decay"], "y": "loss"}
     drawn = figures.scatter(frame, **options)
-    figures.render(drawn, "png")
+    drawing.render(drawn, "png")
     lost = [(2, 2), (4, 0), (4, 1), (4, 2)]  # trials and seeds
     rates, decays = (
         np.array([study.draws("laptop", seed)[trial][path] for trial, seed in lost]) for path in study.tuned
@@ -330,7 +331,7 @@ def test_trials_that_diverged_are_crosses_on_the_edges(house):
     drawn = figures.scatter(short, at=2, **options)
     assert len(_crosses(drawn.axes[0])[0].get_xdata()) == 6
     lost = frame.assign(value=frame["value"].where(frame["metric"] != "loss"))
-    assert len(figures.render(figures.scatter(lost, **options), "png")) > 0
+    assert len(drawing.render(figures.scatter(lost, **options), "png")) > 0
 
 
 def test_pictures_of_a_run_that_diverged_say_so(house):
@@ -348,8 +349,8 @@ def test_pictures_of_a_run_that_diverged_say_so(house):
         for run in study.runs("laptop")
     ]
     records.write(house.files(study)[0], made)
-    drawn = figures.draw(study, "laptop", "seen", tables.pictures(study, "laptop", house.results, "seen"))
-    figures.render(drawn, "png")
+    drawn = drawing.draw(study, "laptop", "seen", images(study, "laptop", house.results, "seen"))
+    drawing.render(drawn, "png")
     names = ["he_normal", "glorot_normal (diverged)", "orthonormal (diverged)"]
     assert [axis.get_ylabel() for axis in drawn.axes] == names
     assert [len(axis.images) for axis in drawn.axes] == [1, 0, 1]
@@ -367,8 +368,8 @@ def test_a_verdict_on_what_is_not_finite_says_so(house, estimate):
     study = house.study(claims=[claim], reported=reported)
     frame = house.frame(study, lambda run: {"loss": records.Series(np.array([4]), np.array([1.0]))})
     found = claims.judge(study, "laptop", frame).assign(estimate=estimate, low=math.nan, high=math.nan)
-    drawn = verdict_chart.verdicts(found, "laptop")
-    figures.render(drawn, "png")
+    drawn = verdict_chart.draw(claims.judged_claims(found))
+    drawing.render(drawn, "png")
     names, axis = drawn.axes
     assert "not finite (n=3)" in " ".join(text.get_text() for text in names.texts)
     (cross,) = [line for line in axis.get_lines() if line.get_marker() == "x"]
@@ -376,7 +377,7 @@ def test_a_verdict_on_what_is_not_finite_says_so(house, estimate):
 
 
 def test_histogram_shows_the_first_seed_at_the_last_step(study, frame):
-    drawn = figures.draw(study, "laptop", "histogram_relu", frame)
+    drawn = drawing.draw(study, "laptop", "histogram_relu", frame)
     panels = np.array(drawn.axes).reshape(3, 3)
     assert [axis.get_ylabel() for axis in panels[:, 0]] == INITS
     assert [axis.get_title() for axis in panels[0]] == ["layer 1", "layer 2", "layer 3"]
@@ -391,7 +392,7 @@ def test_histogram_shows_the_first_seed_at_the_last_step(study, frame):
 
 
 def test_several_metrics_are_lines_named_in_words_in_the_given_order(study, frame):
-    drawn = figures.draw(study, "laptop", "both", frame)
+    drawn = drawing.draw(study, "laptop", "both", frame)
     assert [axis.get_title() for axis in drawn.axes[:3]] == [f"init: {init}" for init in INITS]
     assert [text.get_text() for text in drawn.legends[0].get_texts()] == ["test loss", "loss"]
     assert drawn.legends[0].get_title().get_text() == "metric"
@@ -406,7 +407,7 @@ def test_several_metrics_are_lines_named_in_words_in_the_given_order(study, fram
 
 
 def test_paths_are_the_points_of_the_first_seed_as_they_were_recorded(study, frame):
-    drawn = figures.draw(study, "laptop", "way", frame)
+    drawn = drawing.draw(study, "laptop", "way", frame)
     for axis, init in zip(drawn.axes, INITS, strict=False):
         assert axis.get_title() == f"{init}, 5 points"
         assert (axis.get_xlim(), axis.get_ylim()) == ((-10, 10), (-5, 5))
@@ -431,7 +432,7 @@ def test_paths_of_some_labels(frame):
 def test_what_is_0_throughout_is_drawn_on_a_logarithmic_axis_without_a_warning(house):
     _, frame = house.arms({"loss": {"A": np.zeros((3, 4)), "B": np.ones((3, 4))}})
     drawn = figures.curves(frame, y="loss", hue="condition", log_y=True)
-    assert len(figures.render(drawn, "png")) > 0
+    assert len(drawing.render(drawn, "png")) > 0
 
 
 def test_points_are_runs(house):
@@ -456,15 +457,15 @@ def test_points_are_runs(house):
 @pytest.mark.parametrize("length", [11, 12, 40, 101])
 def test_smoothing_is_the_book_s(length):
     curve = np.random.default_rng(length).normal(size=length).cumsum()
-    np.testing.assert_allclose(marks.smooth(curve, 11), _book_smooth(curve), rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(statistics.smooth(curve, 11), _book_smooth(curve), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("length", [1, 2, 5, 11, 40])
 @pytest.mark.parametrize("width", [1, 3, 11])
 def test_smoothing_keeps_a_constant_and_the_length(length, width):
-    np.testing.assert_allclose(marks.smooth(np.full(length, 2.5), width), np.full(length, 2.5), rtol=1e-14)
+    np.testing.assert_allclose(statistics.smooth(np.full(length, 2.5), width), np.full(length, 2.5), rtol=1e-14)
     curve = np.random.default_rng(width).normal(size=length)
-    smooth = marks.smooth(curve, width)
+    smooth = statistics.smooth(curve, width)
     assert smooth.shape == (length,)
     assert smooth.min() >= curve.min() - 1e-12
     assert smooth.max() <= curve.max() + 1e-12
@@ -507,9 +508,9 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
 
     tidy = house.frame(study, numbers)
     assert "seen" not in set(tidy["metric"])
-    found = tables.pictures(study, "laptop", house.results, "seen")
+    found = images(study, "laptop", house.results, "seen")
     assert found["seed"].tolist() == [0, 1, 2] * 2
-    drawn = figures.draw(study, "laptop", "seen", found)
+    drawn = drawing.draw(study, "laptop", "seen", found)
     assert [axis.get_title() for axis in drawn.axes] == ["before", "after", "", ""]
     assert [axis.get_ylabel() for axis in drawn.axes] == ["he_normal", "", "glorot_normal", ""]
     for axis, (init, kind) in zip(drawn.axes, [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True):
@@ -518,13 +519,13 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
         for place, image in enumerate(pixels[init, 0, 1, kind]):
             np.testing.assert_array_equal(shown[1:6, 7 * place + 1 : 7 * place + 6], image.transpose(1, 2, 0))
         assert (shown[[0, 6]] == 255).all()
-    svg = figures.render(drawn, "svg")
-    assert figures.render(figures.draw(study, "laptop", "seen", found), "svg") == svg
+    svg = drawing.render(drawn, "svg")
+    assert drawing.render(drawing.draw(study, "laptop", "seen", found), "svg") == svg
     other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
-    with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of pictures"):
-        figures.draw(other, "laptop", "seen", found)
-    with pytest.raises(tables.NotRun, match="no records with pictures"):
-        tables.pictures(study, "laptop", house.results, "pictures")
+    with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of images"):
+        drawing.draw(other, "laptop", "seen", found)
+    with pytest.raises(measures.NotRun, match="no records with pictures"):
+        images(study, "laptop", house.results, "pictures")
     places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
     main(["figure", "work/study", *places, "--figures", str(house.figures)])
     assert (house.figures / "laptop" / "work" / "study-seen.svg").read_bytes() == svg
@@ -533,6 +534,6 @@ def test_pictures_are_those_of_the_first_seed_at_the_last_step(house, capsys):
 def test_a_panel_for_each_layer(house, study, frame):
     options = {"kind": "curves", "x": "step", "y": "spread", "hue": "init", "col": "layer"}
     other = house.study("other", figures={"layers": options | {"where": {"layer": [1, 3]}}})
-    drawn = figures.draw(other, "laptop", "layers", frame)
+    drawn = drawing.draw(other, "laptop", "layers", frame)
     assert [axis.get_title() for axis in drawn.axes] == ["layer: 1", "layer: 3"]
     assert [len(_lines(axis)) for axis in drawn.axes] == [3, 3]

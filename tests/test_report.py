@@ -67,7 +67,7 @@ def test_everything_is_what_the_single_commands_write_and_the_same_twice(house, 
 
 def test_the_page_of_a_scale_shows_every_figure_that_there_is(house, study):
     house.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
-    build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
+    build.write_all(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
     page = (house.results / "laptop" / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
     assert [link for link in links if link.endswith("png")] == ["../../figures/laptop/work/study-loss.png"]
@@ -89,19 +89,19 @@ def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
     house.study("other", figures=other, pack=3)
     house.fill(study, _numbers, jobs=slice(1))
     house.fill(house.study("other", figures=other, pack=3), _numbers, jobs=slice(1))
-    build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
+    build.write_all(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
     drawn = sorted(file.stem for file in (house.figures / "laptop" / "work").glob("*.png"))
     assert drawn == ["study-loss", "verdicts"]
     assert "rescalings" not in (house.results / "laptop" / "tables" / "work" / "study.csv").read_text()
     assert "study-rescalings" not in (house.results / "laptop" / "README.md").read_text()
     house.fill(study, _numbers)
     with pytest.raises(InputError, match="'rescalings' is not in the records"):
-        build.everything(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
+        build.write_all(studies.load_all(house.configs), ["laptop"], house.results, house.figures, processes=1)
 
 
 def test_a_demonstration_says_so_on_every_page(house, study):
     house.fill(study, _numbers, "demo")
-    build.everything([study], ["demo"], house.results, house.figures, processes=1)
+    build.write_all([study], ["demo"], house.results, house.figures, processes=1)
     for name in ("README.md", "claims.md"):
         assert "not a replication" in (house.results / "demo" / name).read_text()
 
@@ -122,7 +122,7 @@ def _judged(house, study, scale="laptop"):
 
 def test_the_glance_has_a_row_for_each_claim_and_a_multiple_for_each_reported_number(house, study):
     found = _judged(house, study)
-    drawn = verdict_chart.verdicts(found, "laptop")
+    drawn = verdict_chart.draw(claims.judged_claims(found))
     words = [text.get_text() for text in drawn.axes[0].texts]
     for claim in CLAIMS:
         assert f"study: {claim['id']}" in words
@@ -131,15 +131,15 @@ def test_the_glance_has_a_row_for_each_claim_and_a_multiple_for_each_reported_nu
     labels = [text.get_text() for text in drawn.legends[0].get_texts()]
     assert labels[:2] == ["2 replicated", "1 contradicted"]
     assert "1 indicative: for" in labels
-    assert "DEMONSTRATION" in verdict_chart.verdicts(found, "demo").texts[0].get_text()
+    assert "not a replication" in verdict_chart.draw(claims.judged_claims(found.assign(scale="demo"))).texts[0].get_text()
 
 
 def test_the_summary_takes_each_claim_at_the_largest_scale_that_was_run(house, study):
     laptop, paper = _judged(house, study), claims.judge(study, "paper", None)
-    rows = pages.verdict_counts({"laptop": laptop, "paper": paper}).splitlines()
+    rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 2 ", " 1 ", "  ", " 1 ", "  ", "  "]
     paper = _judged(house, study, "paper")
-    rows = pages.verdict_counts({"laptop": laptop, "paper": paper}).splitlines()
+    rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 3 ", " 1 ", "  ", "  ", "  ", "  "]
     assert rows[-1] == rows[2].replace("`work`", "all")
 
@@ -172,7 +172,7 @@ def test_the_readme_s_tables_are_written_and_found_stale(house, study, tmp_path,
     marks = [f"<!-- {where} of {what}, which make figures writes -->" for what in ("verdicts", "works", "costs")
              for where in ("begin", "end")]  # fmt: skip
     page.write_text("before\n" + "\n".join(marks) + "\nafter\n")
-    build.everything([study], ["laptop"], house.results, house.figures, processes=1)
+    build.write_all([study], ["laptop"], house.results, house.figures, processes=1)
     (house.configs / "works.yaml").write_text(
         "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss}"
     )

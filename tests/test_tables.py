@@ -12,7 +12,8 @@ from scipy import stats
 from goodinit import records
 from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import tables
+from goodinit.report import measures, statistics, tables
+from goodinit.report.frame import from_records
 
 COLUMNS = ["model.activation", "init", "seed", "run", "status", "metric", "step", *records.AXES, "value"]
 BASE = {"zeta": 10.0, "alpha": 20.0, "Mu": 30.0}
@@ -50,7 +51,7 @@ def tidy(house, study):
 
 def _pick(frame, **where):
     axes = {"activation": "model.activation"}
-    return tables.select(frame, {axes.get(name, name): value for name, value in where.items()})
+    return measures.select(frame, {axes.get(name, name): value for name, value in where.items()})
 
 
 def test_frame_holds_every_number_once(study, tidy):
@@ -82,7 +83,7 @@ def test_layers_count_from_1_and_bins_from_0(tidy):
 def test_labels_stand_in_the_study_s_order(tidy):
     assert list(tidy["init"].cat.categories) == ["zeta", "alpha", "Mu"]
     assert list(tidy["model.activation"].cat.categories) == ["tanh", "relu"]
-    summary = tables.summarise(tables.measure(tidy, "loss"), ["model.activation", "init"])
+    summary = statistics.summarize(measures.measure(tidy, "loss"), ["model.activation", "init"])
     expected = [(activation, init) for activation in ("tanh", "relu") for init in ("zeta", "alpha", "Mu")]
     assert list(summary[["model.activation", "init"]].itertuples(index=False, name=None)) == expected
 
@@ -91,7 +92,7 @@ def test_labels_are_today_s(house, tidy):
     renamed = {"zeta": "he_normal", "A new name": "glorot_normal", "Mu": {"name": "gaussian", "std": 0.01}}
     study = house.study(compare={"model.activation": ["tanh", "relu"], "init": renamed})
     assert not any("alpha" in file.read_text() for file in house.files(study))
-    found = tables.frame(study, "laptop", house.results)
+    found = from_records(study, "laptop", house.results)
     assert list(found["init"].cat.categories) == ["zeta", "A new name", "Mu"]
     assert found[found["init"] == "A new name"]["value"].tolist() == tidy[tidy["init"] == "alpha"]["value"].tolist()
 
@@ -106,7 +107,7 @@ def test_labels_that_only_one_scale_has(house):
 def test_missing_jobs_are_left_out(house, study):
     assert len(study.jobs("laptop")) == 2
     house.fill(study, _numbers, jobs=slice(1, None))
-    found = tables.frame(study, "laptop", house.results)
+    found = from_records(study, "laptop", house.results)
     assert set(found["run"]) == {run.id for run in study.jobs("laptop")[1].runs}
     assert set(found["model.activation"]) == {"relu"}
     assert list(found["model.activation"].cat.categories) == ["tanh", "relu"]  # so that colors stay
@@ -114,8 +115,8 @@ def test_missing_jobs_are_left_out(house, study):
 
 def test_no_record_at_all(house, study):
     house.fill(study, _numbers, scale="demo")
-    with pytest.raises(tables.NotRun, match=re.escape("goodinit train work/study --scale laptop")):
-        tables.frame(study, "laptop", house.results)
+    with pytest.raises(measures.NotRun, match=re.escape("goodinit train work/study --scale laptop")):
+        from_records(study, "laptop", house.results)
 
 
 def test_stale_record_is_refused(house, study):
@@ -124,9 +125,9 @@ def test_stale_record_is_refused(house, study):
     then[3].filled["training"]["batch_size"] = 64
     records.write(house.files(study)[1], then)
     with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 today") as caught:
-        tables.frame(study, "laptop", house.results)
+        from_records(study, "laptop", house.results)
     assert str(house.files(study)[1]) in str(caught.value)
-    assert not isinstance(caught.value, tables.NotRun)
+    assert not isinstance(caught.value, measures.NotRun)
 
 
 def test_record_without_one_of_its_runs_is_refused(house, study):
@@ -134,15 +135,15 @@ def test_record_without_one_of_its_runs_is_refused(house, study):
     file = house.files(study)[0]
     records.write(file, records.read(file)[1:])
     with pytest.raises(InputError, match=f"run {study.runs('laptop')[0].id} is missing"):
-        tables.frame(study, "laptop", house.results)
+        from_records(study, "laptop", house.results)
 
 
 def test_select(tidy):
-    both = tables.select(tidy, {"init": ["zeta", "Mu"], "seed": 1})
+    both = measures.select(tidy, {"init": ["zeta", "Mu"], "seed": 1})
     assert set(both["init"]) == {"zeta", "Mu"}
     assert set(both["seed"]) == {1}
     assert len(both) == len(tidy) * 2 // 9
-    assert len(tables.select(tidy, None)) == len(tidy)
+    assert len(measures.select(tidy, None)) == len(tidy)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_select(tidy):
     ],
 )
 def test_measure(tidy, metric, at, expected):
-    values = tables.measure(tidy, metric, at)
+    values = measures.measure(tidy, metric, at)
     assert len(values) == 18
     assert not {"layer", "bin"} & set(values.columns)
     mine = _pick(values, init="zeta", activation="tanh").sort_values("seed")
@@ -173,9 +174,9 @@ def test_measure(tidy, metric, at, expected):
 
 
 def test_measure_of_layers(tidy):
-    values = _pick(tables.measure(tidy, "spread"), init="zeta", activation="tanh", seed=0)
+    values = _pick(measures.measure(tidy, "spread"), init="zeta", activation="tanh", seed=0)
     assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.4, 2: 10.5, 3: 10.6})
-    values = _pick(tables.measure(tidy, "spread", {"from": 0}), init="zeta", activation="tanh", seed=0)
+    values = _pick(measures.measure(tidy, "spread", {"from": 0}), init="zeta", activation="tanh", seed=0)
     assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.25, 2: 10.35, 3: 10.45})
 
 
@@ -187,17 +188,17 @@ def test_measure_at_each_run_s_own_last_step(house):
         return {"loss": records.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
 
     found = house.frame(study, numbers)
-    assert set(zip(*(tables.measure(found, "loss")[name] for name in ("seed", "value")), strict=True)) == {
+    assert set(zip(*(measures.measure(found, "loss")[name] for name in ("seed", "value")), strict=True)) == {
         (0, 20), (1, 30), (2, 40)
     }  # fmt: skip
-    assert set(tables.measure(found, "loss", {"last": 2})["value"]) == {15, 25, 35}
-    assert set(tables.measure(found, "loss", 3)["seed"]) == {1, 2}
+    assert set(measures.measure(found, "loss", {"last": 2})["value"]) == {15, 25, 35}
+    assert set(measures.measure(found, "loss", 3)["seed"]) == {1, 2}
 
 
 @pytest.mark.parametrize("at", [{"from": 5}, {"from": 2, "to": 5}, {"from": 5, "to": 6}])
 def test_measure_over_steps_that_were_not_reached(tidy, at):
-    with pytest.raises(tables.NotRun, match="no value at steps"):
-        tables.measure(tidy, "loss", at)
+    with pytest.raises(measures.NotRun, match="no value at steps"):
+        measures.measure(tidy, "loss", at)
 
 
 def test_measure_from_a_step_on_takes_the_last_value_of_a_run_that_diverged_before(house):
@@ -210,7 +211,7 @@ def test_measure_from_a_step_on_takes_the_last_value_of_a_run_that_diverged_befo
     for job in study.jobs("laptop"):
         made = [house.run_record(run, numbers(run), status="finished" if run.seed else "diverged") for run in job.runs]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.measure(tables.frame(study, "laptop", house.results), "loss", {"from": 3, "to": 4})
+    found = measures.measure(from_records(study, "laptop", house.results), "loss", {"from": 3, "to": 4})
     values = found.set_index("seed")["value"]
     assert np.isnan(values[0])
     assert values[1] == 4
@@ -218,7 +219,7 @@ def test_measure_from_a_step_on_takes_the_last_value_of_a_run_that_diverged_befo
 
 def test_mean_over_steps_hides_no_nan(house):
     _, found = house.arms({"loss": {"a": [[1, 2, 3], [1, 2, np.nan]], "b": [[1, np.inf, 3], [3, 3, 3]]}})
-    means = tables.measure(found, "loss", {"last": 2}).set_index(["condition", "seed"])["value"]
+    means = measures.measure(found, "loss", {"last": 2}).set_index(["condition", "seed"])["value"]
     assert means["a", 0] == 2.5
     assert np.isnan(means["a", 1])
     assert np.isinf(means["b", 0])
@@ -227,10 +228,10 @@ def test_mean_over_steps_hides_no_nan(house):
 
 def test_measure_of_what_is_not_there(tidy):
     with pytest.raises(InputError, match="'los' is not in the records; did you mean loss") as caught:
-        tables.measure(tidy, "los")
-    assert not isinstance(caught.value, tables.NotRun)
-    with pytest.raises(tables.NotRun, match="no value at step 5; the last is 4"):
-        tables.measure(tidy, "loss", 5)
+        measures.measure(tidy, "los")
+    assert not isinstance(caught.value, measures.NotRun)
+    with pytest.raises(measures.NotRun, match="no value at step 5; the last is 4"):
+        measures.measure(tidy, "loss", 5)
 
 
 def _values(groups):
@@ -239,7 +240,7 @@ def _values(groups):
 
 
 def test_summary_by_hand():
-    summary = tables.summarise(_values({"a": [1.0, 2.0, 3.0, 6.0], "b": [5.0, 5.0, 5.0]}), ["arm"])
+    summary = statistics.summarize(_values({"a": [1.0, 2.0, 3.0, 6.0], "b": [5.0, 5.0, 5.0]}), ["arm"])
     assert list(summary.columns) == ["arm", "n", "not_finite", "mean", "sd", "low", "high"]
     assert summary["n"].tolist() == [4, 3]
     assert summary["mean"].tolist() == [3, 5]
@@ -250,7 +251,7 @@ def test_summary_by_hand():
 
 def test_summary_counts_what_is_not_finite_and_leaves_it_out():
     groups = {"a": [1.0, np.nan, 3.0, np.inf, -np.inf], "b": [np.nan, 4.0], "c": [np.nan, np.nan]}
-    summary = tables.summarise(_values(groups), ["arm"]).set_index("arm")
+    summary = statistics.summarize(_values(groups), ["arm"]).set_index("arm")
     assert summary["n"].to_dict() == {"a": 2, "b": 1, "c": 0}
     assert summary["not_finite"].to_dict() == {"a": 3, "b": 1, "c": 2}
     assert summary["mean"].tolist() == pytest.approx([2, 4, np.nan], nan_ok=True)
@@ -261,21 +262,21 @@ def test_summary_counts_what_is_not_finite_and_leaves_it_out():
 def test_interval_is_scipy_s_whatever_stands_beside():
     drawn = np.random.default_rng(3)
     values = drawn.gamma(2, size=(4, 5))
-    low, high = tables.interval(values)
-    np.testing.assert_array_equal(tables.interval(values), [low, high])
+    low, high = statistics.bootstrap_interval(values)
+    np.testing.assert_array_equal(statistics.bootstrap_interval(values), [low, high])
     for row, *bounds in zip(values, low, high, strict=True):
         expected = stats.bootstrap(
-            (row,), np.mean, n_resamples=tables.RESAMPLES, method="percentile", rng=0
+            (row,), np.mean, n_resamples=statistics.RESAMPLES, method="percentile", rng=0
         ).confidence_interval
         assert bounds == pytest.approx(list(expected), rel=1e-12)
         assert bounds[0] < row.mean() < bounds[1]
-    summary = tables.summarise(_values(dict(zip("abcd", values, strict=True)) | {"e": [1.0, 2.0, 4.0]}), ["arm"])
+    summary = statistics.summarize(_values(dict(zip("abcd", values, strict=True)) | {"e": [1.0, 2.0, 4.0]}), ["arm"])
     np.testing.assert_array_equal(summary[["low", "high"]].to_numpy()[:4].T, [low, high])
 
 
 def test_interval_widens_with_the_spread():
     values = np.array([[-2.0, -1, 0, 1, 2], [-20.0, -10, 0, 10, 20]])
-    low, high = tables.interval(values)
+    low, high = statistics.bootstrap_interval(values)
     assert high[1] - low[1] == pytest.approx(10 * (high[0] - low[0]))
     # The 95 % interval of a normal mean of five is 1.96 sd / sqrt(5) on either side; the bootstrap's is of that size.
     assert high[0] == pytest.approx(1.96 * np.sqrt(2) / np.sqrt(5), rel=0.1)
@@ -283,7 +284,7 @@ def test_interval_widens_with_the_spread():
 
 @pytest.mark.parametrize("size", [0, 1])
 def test_fewer_than_two_have_no_interval(size):
-    found = tables.interval(np.ones((3, size)))
+    found = statistics.bootstrap_interval(np.ones((3, size)))
     assert found.shape == (2, 3)
     assert np.isnan(found).all()
 
@@ -322,7 +323,7 @@ def test_table_leaves_out_what_this_scale_does_not_reach(house):
     tidy = house.frame(study, _numbers)
     assert set(tables.table(study, tidy)["at"]) == {"4"}
     study = house.study(table=[{"metric": "loss", "at": 1901}])
-    with pytest.raises(tables.NotRun, match="no measure"):
+    with pytest.raises(measures.NotRun, match="no measure"):
         tables.table(study, tidy)
 
 
@@ -377,14 +378,14 @@ def test_a_trial_that_diverged_before_the_step_is_the_last(house):
 
 
 def test_a_step_that_this_scale_does_not_reach_ranks_nothing(house):
-    with pytest.raises(tables.NotRun, match="no value at step 99"):
+    with pytest.raises(measures.NotRun, match="no value at step 99"):
         house.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 99})
 
 
 def test_what_was_drawn_is_a_metric_at_step_0(house):
     study, found = house.trials({"accuracy": ACCURACY})
     for path in ("optimizer.lr", "optimizer.weight_decay"):
-        rows = tables.of(found, path)
+        rows = measures.metric_rows(found, path)
         assert set(rows["step"]) == {0}
         assert len(rows) == 4 * 2
         for seed, trial in itertools.product((0, 1), (1, 2, 3, 4)):
@@ -399,9 +400,9 @@ def test_seconds_are_a_metric_at_each_run_s_own_last_step(house):
     for job in study.jobs("laptop"):
         made = [house.run_record(run, _numbers(run), seconds=seconds, steps=steps[run.id]) for run in job.runs]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.frame(study, "laptop", house.results)
+    found = from_records(study, "laptop", house.results)
     for what, expected in seconds.items():
-        rows = tables.of(found, f"{what}_seconds")
+        rows = measures.metric_rows(found, f"{what}_seconds")
         assert dict(zip(rows["run"], rows["step"], strict=True)) == steps
         assert set(rows["value"]) == {expected}
         assert (rows[list(records.AXES)] == -1).all(axis=None)
@@ -416,10 +417,10 @@ def test_whether_a_run_converged_and_its_epochs_are_metrics_at_its_last_step(hou
             for run in job.runs
         ]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.frame(study, "laptop", house.results)
-    converged = tables.measure(found, "converged")
+    found = from_records(study, "laptop", house.results)
+    converged = measures.measure(found, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
-    epochs = tables.measure(found, "epochs")
+    epochs = measures.measure(found, "epochs")
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
 
 
@@ -429,7 +430,7 @@ def test_the_spread_of_the_loss_is_that_of_its_last_fifth(house):
     for job in study.jobs("laptop"):
         made = [house.run_record(run, {"loss": records.Series(np.arange(1, 21), loss)}, steps=20) for run in job.runs]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.of(tables.frame(study, "laptop", house.results), "loss_spread")
+    found = measures.metric_rows(from_records(study, "laptop", house.results), "loss_spread")
     assert set(found["step"]) == {20}
     np.testing.assert_allclose(found["value"], loss[16:].std())
 
@@ -451,7 +452,7 @@ def test_the_flat_phase_ends_where_the_mean_of_forty_losses_is_below_that_of_gue
             for run in job.runs
         ]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.measure(tables.frame(study, "laptop", house.results), "flat_epochs")
+    found = measures.measure(from_records(study, "laptop", house.results), "flat_epochs")
     assert (found.loc[found["seed"] == 0, "value"] == 5.3).all()  # 37 and three tenths of 40 are less than 95 %
     assert found.loc[found["seed"] > 0, "value"].isna().all()
 
@@ -464,7 +465,7 @@ def test_each_update_has_its_share_of_what_the_run_took(house):
             for run in job.runs
         ]
         records.write(records.path(house.results, "laptop", study, job), made)
-    found = tables.against(tables.frame(study, "laptop", house.results), "loss", "training_seconds")
+    found = measures.metric_against(from_records(study, "laptop", house.results), "loss", "training_seconds")
     for init in ("zeta", "alpha"):  # the mean over the seeds 0, 1 and 2 of the seconds of 4 updates
         mine = found[found["init"] == init]
         np.testing.assert_allclose(mine["training_seconds"], mine["step"] * (1 + len(init)) / 4)
@@ -474,7 +475,7 @@ def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):
     trained, tested = [[0.5, 1.0], [0.25, 0.75]], [[0.25, 0.25], [0.5, 0.5]]
     metrics = {"train_accuracy": {"a": trained}, "test_accuracy": {"a": tested}}
     _, found = house.arms(metrics)
-    gap = tables.of(found, "generalization_gap").sort_values(["seed", "step"])
+    gap = measures.metric_rows(found, "generalization_gap").sort_values(["seed", "step"])
     assert gap["value"].tolist() == [0.25, 0.75, -0.25, 0.25]
     assert gap["step"].tolist() == [1, 2, 1, 2]
     study = house.study()
@@ -484,7 +485,7 @@ def test_generalization_gap_is_a_difference_where_both_were_evaluated(house):
     }
     for numbers in (late, {"train_accuracy": late["train_accuracy"]}):
         with pytest.raises(InputError, match="'generalization_gap' is not in the records"):
-            tables.of(house.frame(study, lambda run, numbers=numbers: numbers), "generalization_gap")
+            measures.metric_rows(house.frame(study, lambda run, numbers=numbers: numbers), "generalization_gap")
 
 
 def test_table_of_the_best_trials_with_what_was_reported_of_them(house):
@@ -566,6 +567,6 @@ def test_a_study_that_is_not_run_at_a_scale_is_passed_over_unless_it_is_named(ho
 
 def test_the_lowest_value_of_a_run(house):
     _, found = house.arms({"loss": {"a": [[3, 1, 2], [5, 6, np.nan]], "b": [[4, 4, 4], [7, 8, 9]]}})
-    lowest = tables.measure(found, "loss", "lowest")
+    lowest = measures.measure(found, "loss", "lowest")
     assert {(row.condition, row.seed): row.value for row in lowest.itertuples()} == {
         ("a", 0): 1, ("a", 1): 5, ("b", 0): 4, ("b", 1): 7}  # fmt: skip

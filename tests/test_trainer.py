@@ -15,7 +15,8 @@ from goodinit.cli.main import main
 from goodinit.datasets import sets, tensors
 from goodinit.errors import InputError
 from goodinit.methods import initializers, models
-from goodinit.report import tables
+from goodinit.report.frame import from_records
+from goodinit.report.measures import measure, metric_rows
 from goodinit.seeds import stream_seed
 from goodinit.training import build, precision, trainer
 
@@ -161,8 +162,8 @@ def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root
     (job,) = study.jobs("laptop")
     found = {one.id: one for one in _execute(job.runs, data_root)}
     records.write(records.path(house.results, "laptop", study, job), list(found.values()))
-    tidy = tables.frame(study, "laptop", house.results)
-    rows = tables.of(tidy, "rescalings")
+    tidy = from_records(study, "laptop", house.results)
+    rows = metric_rows(tidy, "rescalings")
     assert set(rows["init"]) == {"lsuv"}
     assert set(rows["step"]) == {0}
     assert sorted(rows["layer"]) == [1, 1, 2, 2]
@@ -171,9 +172,9 @@ def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root
         assert one.seconds.keys() == set(kinds)
         for kind in kinds:
             assert 0 <= one.seconds[kind] < 60
-            (row,) = tables.of(tidy[tidy["run"] == one.id], f"{kind}_seconds").to_dict("records")
+            (row,) = metric_rows(tidy[tidy["run"] == one.id], f"{kind}_seconds").to_dict("records")
             assert (row["step"], row["layer"], row["value"]) == (4, -1, one.seconds[kind])
-    assert len(tables.measure(tidy, "initializing_seconds")) == 4
+    assert len(measure(tidy, "initializing_seconds")) == 4
 
 
 def test_runs_with_learning_rates_of_layers_are_trained_together_as_alone(study, data_root):

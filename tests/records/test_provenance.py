@@ -165,4 +165,4 @@ def test_commit_of_a_deleted_checkout_is_unknown(tmp_path):
     ],
 )
 def test_export_describes_the_code_version(version, text):
-    assert ro_crate._code(version) == text
+    assert ro_crate.describe_code(version) == text

@@ -13,7 +13,7 @@ from goodinit import studies
 from goodinit.datasets import sets
 from goodinit.errors import InputError
 from goodinit.methods import curricula, diagnostics, initializers, models, objectives, optimizers, schedules, updates
-from goodinit.report import claims, figures
+from goodinit.report import figures, predicates
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
 from goodinit.studies.search import Distribution, RandomSearch
@@ -221,7 +221,7 @@ def test_every_study_binds_to_real_functions(study, scale):
             for one in filled if isinstance(filled, list) else [filled]:
                 assert part == "training" or callable(getattr(modules[part], one["name"]))
     assert {figure.kind for figure in study.figures.values()} <= set(figures.__all__)
-    assert {claim.predicate for claim in study.claims} <= set(claims.__all__)
+    assert {claim.predicate for claim in study.claims} <= set(predicates.__all__)
 
 
 def _tuned(tmp_path, **changes):

@@ -1,16 +1,16 @@
 """Records of runs: what they hold, how they are stored, and whether they are current."""
 
-from goodinit.records.record import AXES, LEARNED_BELOW, STATUSES, RunRecord, Series, Status
+from goodinit.records.record import AXES, STATUSES, RunRecord, Series, Status, guessing_bound
 from goodinit.records.staleness import known, read_current, verify
 from goodinit.records.storage import path, read, write
 
 __all__ = [
     "AXES",
-    "LEARNED_BELOW",
     "STATUSES",
     "RunRecord",
     "Series",
     "Status",
+    "guessing_bound",
     "known",
     "path",
     "read",

@@ -1,15 +1,16 @@
 """The record of one run: its specification, its outcome, and the numbers measured in it."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, get_args
 
 from numpy.typing import NDArray
 
-__all__ = ["AXES", "LEARNED_BELOW", "STATUSES", "RunRecord", "Series", "Status"]
+__all__ = ["AXES", "STATUSES", "RunRecord", "Series", "Status", "guessing_bound"]
 
 Status = Literal["finished", "diverged", "did not learn"]
 STATUSES: tuple[Status, ...] = get_args(Status)
-LEARNED_BELOW = 0.95  # of ln(classes), the cross-entropy of uniform predictions
 
 # Axes that a series may have after its steps, and the number of the first position on each.
 AXES = {"layer": 1, "parameter": 1, "coordinate": 1, "bin": 0}
@@ -56,3 +57,18 @@ class RunRecord:
     seconds: dict[str, float]
     provenance: dict[str, Any]
     series: dict[str, Series] = field(default_factory=dict)
+
+
+def guessing_bound(parts: Mapping[str, Any], classes: int) -> float | None:
+    """Return the loss below which a classifier is better than guessing: 95 % of the entropy of uniform predictions.
+
+    Args:
+        parts: the specification of the run.
+        classes: number of classes, 0 if there are none.
+
+    Returns:
+        0.95 ln(classes), or None unless the objective is the cross-entropy of at least two classes.
+    """
+    if parts["objective"]["name"] != "cross_entropy" or classes < 2:
+        return None
+    return 0.95 * math.log(classes)

@@ -1,4 +1,4 @@
-"""Build what is made of a scale's records: tables, figures, verdicts, and the pages around them.
+"""Build tables, figures, verdicts and pages from the records of a scale.
 
 Only the functions that draw import matplotlib.
 """
@@ -7,93 +7,131 @@ import concurrent.futures
 import contextlib
 import functools
 import os
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from goodinit import studies
 from goodinit.files import replace_file
 from goodinit.processes import end_with_parent
-from goodinit.report import claims, pages, tables
+from goodinit.report import claims, pages
+from goodinit.report.frame import from_records, images
+from goodinit.report.measures import NotRun
+from goodinit.report.tables import table
+from goodinit.studies import Study, load
 
-__all__ = ["everything", "judge", "write_figures", "write_table", "write_verdicts"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["JudgedStudy", "judge", "write_all", "write_figures", "write_table", "write_verdicts"]
 
 
-def everything(studies, scales, results, drawings, *, verdicts=True, processes=None):
+class JudgedStudy(NamedTuple):
+    """Whether a study was run at a scale, and the verdicts on its claims."""
+
+    was_run: bool
+    verdicts: pd.DataFrame
+
+
+class _Task(NamedTuple):
+    """A study at a scale, by its file, so that it can be sent to another process."""
+
+    scale: str
+    path: Path
+
+
+def write_all(
+    studies: Sequence[Study],
+    scales: Sequence[str],
+    results: Path,
+    drawings: Path,
+    *,
+    verdicts: bool = True,
+    processes: int | None = None,
+) -> dict[str, list[Path]]:
     """Write the tables, figures, verdicts and pages of some scales, the studies in several processes.
 
     Args:
         studies: of all works, or of some.
         scales: of the records.
-        results, drawings: the folders of records and tables, and of figures.
-        verdicts: write the verdicts and pages of each scale, too.
-        processes: how many; None is one for each processor.
+        results: the folder of records and tables.
+        drawings: the folder of figures.
+        verdicts: whether to write the verdicts and pages of each scale, too.
+        processes: the number of processes; None for one on each processor.
 
     Returns:
-        {scale: the files written}.
+        The files written for each scale.
 
     Raises:
         InputError: a record is damaged or stale.
     """
-    tasks = [(scale, study.path) for scale in scales for study in studies]
-    tasks.sort(key=lambda task: -_recorded_bytes(results, *task))  # the longest first, so that none is waited for alone
-    one = functools.partial(_one, results=results, drawings=drawings, verdicts=verdicts)
+    tasks = [_Task(scale, study.path) for scale in scales for study in studies]
+    tasks.sort(key=lambda task: -_size_of_records(results, task))  # the longest first, which ends the earliest
+    build_study = functools.partial(_build_study, results=results, drawings=drawings, verdicts=verdicts)
+    build_pages = functools.partial(_build_pages, studies=studies, results=results, drawings=drawings)
     with contextlib.ExitStack() as context:
-        run = map
+        run: Callable[..., Iterable[Any]] = map
         if processes != 1 and len(tasks) > 1:
             pool = concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent)
             run = context.enter_context(pool).map
-        made = dict(zip(tasks, run(one, tasks), strict=True))
-        own = {scale: [made[scale, study.path] for study in studies] for scale in scales}
-        written = {scale: [file for files, _ in own[scale] for file in files] for scale in scales}
+        outcomes = dict(zip(tasks, run(build_study, tasks), strict=True))
+        by_scale = {scale: [outcomes[_Task(scale, study.path)] for study in studies] for scale in scales}
+        written = {scale: [file for files, _ in by_scale[scale] for file in files] for scale in scales}
         if verdicts:
-            judged = [[found for _, found in own[scale]] for scale in scales]
-            pages_of = functools.partial(_pages, studies=studies, results=results, drawings=drawings)
-            for scale, files in zip(scales, run(pages_of, zip(scales, judged, strict=True)), strict=True):
+            judged = [[judgement for _, judgement in by_scale[scale]] for scale in scales]
+            for scale, files in zip(scales, run(build_pages, scales, judged), strict=True):
                 written[scale] += files
     return written
 
 
-def _pages(task, studies, results, drawings):
-    """Write the verdicts of one scale; return the files."""
-    scale, judged = task
-    return write_verdicts(studies, judged, scale, results, drawings)
-
-
-def write_table(study, scale, results, frame):
-    """Write a study's table as CSV; return the file."""
+def write_table(study: Study, scale: str, results: Path, frame: pd.DataFrame) -> Path:
+    """Write the table of a study as CSV; return the file."""
     file = Path(results) / scale / "tables" / study.work / f"{study.name}.csv"
-    text = tables.table(study, frame).to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    replace_file(file, text.encode())
+    replace_file(file, _to_csv(table(study, frame)))
     return file
 
 
-def write_figures(study, scale, results, drawings, frame, names=None):
-    """Draw some of a study's figures as SVG and PNG, or all for which there are records; return the files."""
-    from goodinit.report import figures
+def write_figures(
+    study: Study, scale: str, results: Path, drawings: Path, frame: pd.DataFrame, names: Iterable[str] | None = None
+) -> list[Path]:
+    """Draw figures of a study as SVG and PNG.
+
+    Args:
+        study, scale, results, drawings: as in `write_all`.
+        frame: from `frame.from_records`.
+        names: which; None for all that have records.
+
+    Returns:
+        The files written.
+
+    Raises:
+        NotRun: a figure that is named has no records.
+    """
+    from goodinit.report import drawing
 
     written = []
     for name in names or study.figures:
         spec = study.figures[name]
-        shown = frame
         try:
-            if spec.kind == "images":
-                shown = tables.pictures(study, scale, results, spec.options["metric"])
-            drawn = figures.draw(study, scale, name, shown)
-        except tables.NotRun:
+            shown = images(study, scale, results, spec.options["metric"]) if spec.kind == "images" else frame
+            figure = drawing.draw(study, scale, name, shown)
+        except NotRun:
             if names:
                 raise
             continue
-        written += _draw(drawn, Path(drawings) / scale / study.work / f"{study.name}-{name}")
+        written += _write_figure(figure, _figure_path(study, scale, drawings, name))
     return written
 
 
-def write_verdicts(studies, judged, scale, results, drawings):
+def write_verdicts(
+    studies: Sequence[Study], judged: Sequence[JudgedStudy], scale: str, results: Path, drawings: Path
+) -> list[Path]:
     """Write the verdicts as CSV, as a page and as a figure for each work, and the page of the scale.
 
     Args:
-        studies, scale, results, drawings: as in `everything`.
-        judged: for each study whether it was run, and its verdicts.
+        studies, scale, results, drawings: as in `write_all`.
+        judged: from `judge`, for each study.
 
     Returns:
         The files written.
@@ -101,66 +139,86 @@ def write_verdicts(studies, judged, scale, results, drawings):
     from goodinit.report import verdict_chart
 
     folder = Path(results) / scale
-    every = [verdicts for _, verdicts in judged]
-    found = pd.concat([verdicts for verdicts in every if len(verdicts)] or every[:1], ignore_index=True)
-    ran = [study for study, (was_run, _) in zip(studies, judged, strict=True) if was_run]
-    figures_of = {
-        (study.work, study.name): [
-            name
-            for name in study.figures
-            if (Path(drawings) / scale / study.work / f"{study.name}-{name}.png").exists()
+    frames = [verdicts for _, verdicts in judged]
+    verdicts = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    run = [study for study, (was_run, _) in zip(studies, judged, strict=True) if was_run]
+    figures = {
+        study.full_name: [
+            name for name in study.figures if _with_suffix(_figure_path(study, scale, drawings, name), "png").exists()
         ]
-        for study in ran
+        for study in run
     }
-    where = os.path.relpath(Path(drawings) / scale, folder)
-    texts = {
-        "claims.csv": found.to_csv(index=False, float_format="%.6g", lineterminator="\n"),
-        "claims.md": pages.verdicts(studies, found, scale),
-        "README.md": pages.gallery(ran, found, scale, figures_of, where),
+    figure_folder = os.path.relpath(Path(drawings) / scale, folder)
+    contents = {
+        "claims.csv": _to_csv(verdicts),
+        "claims.md": pages.claims_page(studies, verdicts, scale).encode(),
+        "README.md": pages.scale_page(run, verdicts, scale, figures, figure_folder).encode(),
     }
-    for name, text in texts.items():
-        replace_file(folder / name, text.encode())
-    written = [folder / name for name in texts]
-    for work in dict.fromkeys(study.work for study in ran):
-        if len(mine := found[found["work"] == work]):
-            written += _draw(verdict_chart.verdicts(mine, scale), Path(drawings) / scale / work / "verdicts")
+    for name, content in contents.items():
+        replace_file(folder / name, content)
+    written = [folder / name for name in contents]
+    for work in dict.fromkeys(study.work for study in run):
+        if rows := claims.judged_claims(verdicts[verdicts["work"] == work]):
+            written += _write_figure(verdict_chart.draw(rows), Path(drawings) / scale / work / "verdicts")
     return written
 
 
-def judge(study, scale, results):
+def judge(study: Study, scale: str, results: Path) -> JudgedStudy:
     """Return whether a study was run at a scale, and the verdicts on its claims."""
-    frame = _frame(study, scale, results)
-    return frame is not None, claims.judge(study, scale, frame)
+    frame = _frame_or_none(study, scale, results)
+    return JudgedStudy(frame is not None, claims.judge(study, scale, frame))
 
 
-def _frame(study, scale, results):
-    """Return the study's frame, None where it was not run."""
+def _build_study(task: _Task, results: Path, drawings: Path, verdicts: bool) -> tuple[list[Path], JudgedStudy | None]:
+    """Write the table and figures of a study; return the files, and the verdicts if they are asked for."""
+    scale, study = task.scale, load(task.path)
+    written: list[Path] = []
+    frame = _frame_or_none(study, scale, results)
+    if frame is not None:
+        written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
+    return written, JudgedStudy(frame is not None, claims.judge(study, scale, frame)) if verdicts else None
+
+
+def _build_pages(
+    scale: str, judged: Sequence[JudgedStudy], studies: Sequence[Study], results: Path, drawings: Path
+) -> list[Path]:
+    """Write the verdicts of one scale; return the files."""
+    return write_verdicts(studies, judged, scale, results, drawings)
+
+
+def _frame_or_none(study: Study, scale: str, results: Path) -> pd.DataFrame | None:
+    """Return the frame of a study, or None if it was not run."""
     try:
-        return tables.frame(study, scale, results)
-    except tables.NotRun:
+        return from_records(study, scale, results)
+    except NotRun:
         return None
 
 
-def _one(task, results, drawings, verdicts):
-    """Write a study's table and figures; return the files, and, where verdicts are asked for, what `judge` does."""
-    scale, path = task
-    study, written = studies.load(path), []
-    frame = _frame(study, scale, results)
-    if frame is not None:
-        written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
-    return written, (frame is not None, claims.judge(study, scale, frame)) if verdicts else None
-
-
-def _recorded_bytes(results, scale, path):
-    folder = Path(results) / scale / "runs" / path.parent.name / path.stem
+def _size_of_records(results: Path, task: _Task) -> int:
+    """Return the size of the records of a study in bytes."""
+    folder = Path(results) / task.scale / "runs" / task.path.parent.name / task.path.stem
     return sum(file.stat().st_size for file in folder.glob("*.npz"))
 
 
-def _draw(figure, stem):
-    """Write a figure as SVG and PNG; return the files."""
-    from goodinit.report import figures
+def _to_csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode()
 
-    files = [stem.with_name(f"{stem.name}.{kind}") for kind in ("svg", "png")]
-    for file in files:
-        replace_file(file, figures.render(figure, file.suffix[1:]))
-    return files
+
+def _figure_path(study: Study, scale: str, drawings: Path, name: str) -> Path:
+    """Return the path of a figure without the suffix of its format."""
+    return Path(drawings) / scale / study.work / f"{study.name}-{name}"
+
+
+def _with_suffix(path: Path, kind: str) -> Path:
+    return path.with_name(f"{path.name}.{kind}")  # the name of a figure may have a dot
+
+
+def _write_figure(figure: "Figure", path: Path) -> list[Path]:
+    """Write a figure as SVG and PNG; return the files."""
+    from goodinit.report import drawing
+
+    written = []
+    for kind in drawing.FORMATS:
+        written.append(_with_suffix(path, kind))
+        replace_file(written[-1], drawing.render(figure, kind))
+    return written

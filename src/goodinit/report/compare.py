@@ -1,67 +1,81 @@
-"""Two roots of records, number by number: did another machine reproduce them?"""
+"""Compare two folders of records, number by number, to see whether another machine reproduced them."""
+
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
-from goodinit.report import tables
+from goodinit.report.frame import from_records
+from goodinit.report.measures import NotRun, condition_columns, measure, select
+from goodinit.studies import Measure, Study
 
-__all__ = ["compare"]
+__all__ = ["COLUMNS", "compare"]
 
-COLUMNS = ("study", "metric", "at", "one", "other", "n", "spread", "found")  # what is no label
-ROUNDING = 1e-5  # relative; what other processors make of the same sums, before training has grown it
-ERRORS = 3  # standard errors of the difference between two means of so many seeds; hundreds are compared
+COLUMNS = ("study", "metric", "at", "one", "other", "n", "spread", "found")  # the others are axes
+ROUNDING = 1e-5  # relative: the difference between processors in the same sums, before training has amplified it
+STANDARD_ERRORS = 3  # of the difference between two means: hundreds of them are compared
 
 
-def compare(study, scale, one, other):
+def compare(study: Study, scale: str, one: Path, other: Path) -> pd.DataFrame:
     r"""Return a frame with a row for each measure of the study's table and each condition.
 
     Args:
-        study: a Study.
+        study: which.
         scale: of both.
-        one, other: the results folders.
+        one, other: the folders of results.
 
     Returns:
-        A frame with the labels, `metric`, `at`, `one` and `other` (means over the seeds that both have), `spread`
-        (the larger standard deviation between seeds), `n` and `found`: `same`, every number to the bit; `within
-        spread`, means that differ by no more than two sets of seeds might, :math:`3 s \sqrt{2 / n}`, or by rounding;
-        or `different`.  Seconds are left out.
+        A frame with the labels, `metric`, `at`, `one` and `other` (means over the seeds that both have), `spread` (the
+        larger standard deviation over seeds), `n` and `found`: `same`, all numbers are bit-equal; `within spread`, the
+        means differ by at most :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by rounding; or
+        `different`.  Seconds are left out.
 
     Raises:
-        NotRun: one of the folders has no records of the study; InputError: as in `tables.frame`.
+        NotRun: one of the folders has no records of the study.
+        InputError: as in `frame.from_records`.
     """
-    frames = [tables.frame(study, scale, results) for results in (one, other)]
+    frames = from_records(study, scale, one), from_records(study, scale, other)
     parts = []
-    for measure in study.table:
-        if measure.metric.endswith("_seconds"):
+    for item in study.table:
+        if item.metric.endswith("_seconds"):
             continue
         try:
-            found = [tables.select(tables.measure(tidy, measure.metric, measure.at), measure.where) for tidy in frames]
-        except tables.NotRun:
+            first, second = (select(measure(frame, item.metric, item.at), item.where) for frame in frames)
+        except NotRun:
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        by = tables.condition_columns(found[0])
-        keys = [*by, "seed"]
-        pair = found[0][[*keys, "value"]].merge(found[1][[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
-        rows = [_row(key, group, by) for key, group in pair.groupby(by, observed=True)]
-        part = pd.DataFrame(rows)
-        part.insert(len(by), "metric", measure.metric)
-        part.insert(len(by) + 1, "at", str(measure.at))
-        parts.append(part)
+        parts.append(_compare_measure(item, first, second))
     if not parts:
-        raise tables.NotRun(f"{study.path}: table: no measure that both have at this scale")
+        raise NotRun(f"{study.path}: table: no measure that both have at this scale")
     return pd.concat(parts, ignore_index=True)
 
 
-def _row(key, group, by):
-    one, other = group["value_one"].to_numpy(), group["value_other"].to_numpy()
-    row = dict(zip(by, key, strict=True)) | {"one": one.mean(), "other": other.mean(), "n": len(group)}
-    row["spread"] = max(one.std(ddof=1), other.std(ddof=1)) if len(group) > 1 else 0.0
-    error = np.nan_to_num(row["spread"]) * np.sqrt(2 / len(group))
-    close = np.isclose(row["one"], row["other"], rtol=ROUNDING, atol=ERRORS * error)
+def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of one measure, given its values in both folders."""
+    axes = condition_columns(first)
+    keys = [*axes, "seed"]
+    pairs = first[[*keys, "value"]].merge(second[[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
+    rows = [
+        {**dict(zip(axes, key, strict=True)), **_compare_samples(*group[["value_one", "value_other"]].to_numpy().T)}
+        for key, group in pairs.groupby(axes, observed=True)
+    ]
+    part = pd.DataFrame(rows)
+    part.insert(len(axes), "metric", item.metric)
+    part.insert(len(axes) + 1, "at", str(item.at))
+    return part
+
+
+def _compare_samples(one: np.ndarray, other: np.ndarray) -> dict[str, float | str]:
+    """Return the means of two samples, paired by seed, and how they differ."""
+    count, means = len(one), (float(one.mean()), float(other.mean()))
+    spread = float(max(one.std(ddof=1), other.std(ddof=1))) if count > 1 else 0.0
+    standard_error = float(np.nan_to_num(spread)) * np.sqrt(2 / count)
     if np.array_equal(one, other, equal_nan=True):
-        row["found"] = "same"
+        difference = "same"
+    elif np.isclose(*means, rtol=ROUNDING, atol=STANDARD_ERRORS * standard_error):
+        difference = "within spread"
     else:
-        row["found"] = "within spread" if close else "different"
-    return row
+        difference = "different"
+    return {"one": means[0], "other": means[1], "n": count, "spread": spread, "found": difference}

@@ -1,4 +1,4 @@
-"""What the studies cost: estimates, which need torch, kept as a table, and the time that records say it took."""
+"""What the studies cost: estimates, which need torch and are kept as a table, and the recorded time."""
 
 import csv
 import hashlib
@@ -7,20 +7,21 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from goodinit import records, studies
+from goodinit import records
 from goodinit.errors import InputError
 from goodinit.files import replace_file
+from goodinit.studies import Run, Study
 
 __all__ = ["Estimate", "WorkCost", "of_works", "write"]
 
 
 class Estimate(NamedTuple):
-    """What the runs of one study are estimated to cost.
+    """The estimated cost of the runs of one study.
 
     Args:
         study: `<work>/<study>`.
-        runs: how many.
-        runs_sha256: of the runs' ids, in order: of which runs it is an estimate.
+        runs: the number of runs.
+        runs_sha256: a hash of the ids of the runs, in order.
         operations: floating-point operations of training and evaluation.
         memory: bytes that the largest run needs on its device.
     """
@@ -32,13 +33,22 @@ class Estimate(NamedTuple):
     memory: int
 
     @classmethod
-    def of(cls, study: studies.Study, runs: list[studies.Run], operations: int, memory: int) -> "Estimate":
+    def of(cls, study: Study, runs: list[Run], operations: int, memory: int) -> "Estimate":
         """Return the Estimate of a study's runs."""
-        return cls(f"{study.work}/{study.name}", len(runs), _digest(runs), operations, memory)
+        return cls(study.full_name, len(runs), _digest(runs), operations, memory)
 
 
 class WorkCost(NamedTuple):
-    """What the runs of a work at a scale cost: estimated operations, memory in bytes; seconds of recorded runs."""
+    """The cost of the runs of a work at a scale.
+
+    Args:
+        scale, work: which.
+        runs: the number of runs.
+        operations: the estimated floating-point operations.
+        memory: the bytes that the largest run needs, estimated.
+        seconds: the time of the recorded runs.
+        recorded: the number of recorded runs.
+    """
 
     scale: str
     work: str
@@ -57,45 +67,58 @@ def write(file: Path, estimates: Iterable[Estimate]) -> None:
     replace_file(Path(file), text.getvalue().encode())
 
 
-def of_works(studies: Iterable[studies.Study], scale: str, results: Path) -> list[WorkCost]:
+def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCost]:
     """Return the cost of each work at a scale, from the estimates in `<results>/<scale>/costs.csv` and the records.
 
     Raises:
         InputError: there are no estimates of these runs, or a record is damaged.
     """
-    file, works = Path(results) / scale / "costs.csv", {}
+    file = Path(results) / scale / "costs.csv"
+    works: dict[str, list[Study]] = {}
     estimates = _read(file)
     for study in studies:
         works.setdefault(study.work, []).append(study)
-    found = []
-    for work, own in works.items():
-        costs, recorded = [], []
-        for study in own:
-            name, runs = f"{study.work}/{study.name}", study.runs(scale)
-            if name not in estimates or estimates[name].runs_sha256 != _digest(runs):
-                raise InputError(f"{file}: no estimate of today's runs of {name}: make costs")
-            costs.append(estimates[name])
-            files = [records.path(results, scale, study, job) for job in study.jobs(scale)]
-            recorded += [run for file in files if file.exists() for run in records.read(file)]
-        seconds = sum(sum(run.seconds.values()) for run in recorded)
-        runs, operations = (sum(getattr(cost, column) for cost in costs) for column in ("runs", "operations"))
-        found.append(
-            WorkCost(scale, work, runs, operations, max(cost.memory for cost in costs), seconds, len(recorded))
+    costs = []
+    for work, own_studies in works.items():
+        own_estimates, recorded = [], []
+        for study in own_studies:
+            estimate = estimates.get(study.full_name)
+            if estimate is None or estimate.runs_sha256 != _digest(study.runs(scale)):
+                raise InputError(f"{file}: no estimate of today's runs of {study.full_name}: make costs")
+            own_estimates.append(estimate)
+            paths = [records.path(results, scale, study, job) for job in study.jobs(scale)]
+            recorded += [run for path in paths if path.exists() for run in records.read(path)]
+        costs.append(
+            WorkCost(
+                scale,
+                work,
+                runs=sum(estimate.runs for estimate in own_estimates),
+                operations=sum(estimate.operations for estimate in own_estimates),
+                memory=max(estimate.memory for estimate in own_estimates),
+                seconds=sum(sum(run.seconds.values()) for run in recorded),
+                recorded=len(recorded),
+            )
         )
-    return found
+    return costs
 
 
 def _read(file: Path) -> dict[str, Estimate]:
+    """Return the estimates in a file, by study."""
     try:
         with file.open(encoding="utf-8", newline="") as text:
             rows = list(csv.DictReader(text))
-        numbers = ("runs", "operations", "memory")
-        return {row["study"]: Estimate(**row | {name: int(row[name]) for name in numbers}) for row in rows}
+        return {
+            row["study"]: Estimate(
+                row["study"], int(row["runs"]), row["runs_sha256"], int(row["operations"]), int(row["memory"])
+            )
+            for row in rows
+        }
     except FileNotFoundError:
         raise InputError(f"{file}: missing: make costs") from None
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{file}: damaged ({error}): make costs") from None
 
 
-def _digest(runs: list[studies.Run]) -> str:
+def _digest(runs: list[Run]) -> str:
+    """Return a hash of the ids of runs."""
     return hashlib.sha256(" ".join(run.id for run in runs).encode()).hexdigest()[:12]

@@ -1,170 +1,127 @@
-"""Pages for people: the verdicts of a scale, its figures, and the table of the README."""
+"""Markdown pages: the verdicts of a scale, its results, and the generated sections of the README."""
 
-import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import jinja2
 import pandas as pd
 
-from goodinit.studies import summary
+from goodinit.report import DEMONSTRATION
+from goodinit.report.claims import VERDICTS, JudgedClaim, judged_claims
+from goodinit.report.costs import WorkCost
+from goodinit.studies import Study, summary
 
-__all__ = ["costs", "gallery", "verdict_counts", "verdicts", "works"]
-
-VERDICTS = ("replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run")
-DEMONSTRATION = "**A demonstration at a small scale, on stand-in data: not a replication.**"
+__all__ = ["claims_page", "cost_table", "scale_page", "verdict_table", "work_sections"]
 
 
-def verdicts(studies, found, scale):
-    """Return the verdicts of a scale as a Markdown page.
+class _Work(NamedTuple):
+    """What the README says of a work: its entry in configs/works.yaml, its studies, and a figure of one of them."""
+
+    name: str
+    entry: Mapping[str, Any]
+    studies: Sequence[Study]
+    shown: Study
+    figure: str
+    scale: str | None
+    verdicts: str
+
+
+def claims_page(studies: Iterable[Study], verdicts: pd.DataFrame, scale: str) -> str:
+    """Return the verdicts at a scale as a page.
 
     Args:
         studies: in the order of the page.
-        found: from `claims.judge`, of all studies.
+        verdicts: from `claims.judge`, of all studies.
         scale: of the verdicts.
     """
-    lines = [f"# Verdicts at {scale} scale", ""]
-    lines += [DEMONSTRATION, ""] if scale == "demo" else []
-    lines += [
-        "Each claim with our estimate, its 95 % interval and the number of seeds n. What the estimate is",
-        "depends on the test: `within` a mean, `beats` and `ranks` a paired difference (more than 0: as",
-        "claimed), `trend` a ratio, `agrees` a mean with the interval in which one more run would lie.",
-        "",
-    ]
-    for study in studies:
-        mine = _of(found, study)
-        if not mine.empty:
-            lines += [f"## {study.work}/{study.name}: {study.title}", "", study.question, ""]
-            lines += _claims(mine) + _deviations(study)
-    return "\n".join(lines)
+    sections = [(study, _claims_of(study, verdicts)) for study in studies]
+    return _render("claims", scale=scale, sections=sections) + "\n"
 
 
-def gallery(studies, found, scale, figures, where):
-    """Return everything that was made at a scale as a Markdown page: questions, figures, verdicts, deviations.
+def scale_page(
+    studies: Iterable[Study],
+    verdicts: pd.DataFrame,
+    scale: str,
+    figures: Mapping[str, Sequence[str]],
+    figure_folder: str,
+) -> str:
+    """Return the results at a scale as a page: questions, figures, verdicts, deviations and protocols.
 
     Args:
-        studies, found, scale: as in `verdicts`; studies that were not run are left out.
-        figures: {(work, study): names of its figures}.
-        where: the way from the page to the folder of the scale's figures.
+        studies, verdicts, scale: as in `claims_page`; studies that were not run are left out.
+        figures: the names of the figures that were drawn of each study, by its full name.
+        figure_folder: the path from the page to the figures of the scale.
     """
-    lines = [f"# Goodinit at {scale} scale", ""]
-    lines += [DEMONSTRATION, ""] if scale == "demo" else []
-    lines += ["All verdicts: [claims.md](claims.md); all numbers: [tables](tables); all records: [runs](runs).", ""]
-    for study in studies:
-        names = figures.get((study.work, study.name))
-        if names is None:
-            continue
-        lines += [f"## {study.work}/{study.name}: {study.title}", "", study.question, ""]
-        lines += [
-            f"Source: {study.source}. Numbers: [table](tables/{study.work}/{study.name}.csv).",
-            "",
-        ]
-        for name in names:
-            lines += [f"![{study.name}: {name}]({where}/{study.work}/{study.name}-{name}.png)", ""]
-        mine = _of(found, study)
-        lines += ([] if mine.empty else _claims(mine)) + _deviations(study) + _protocol(study, scale)
-    return "\n".join(lines)
-
-
-def verdict_counts(found):
-    """Return the README's table: how many claims of each work have which verdict, at the largest scale that was run.
-
-    Args:
-        found: {scale: verdicts of all works}, the largest scale last.
-    """
-    best = pd.concat(found.values())
-    best["ran"] = best["verdict"] != "not run"
-    best = best.sort_values("ran", kind="stable").drop_duplicates(["work", "study", "claim"], keep="last")
-    counts = best.groupby(["work", "verdict"]).size().unstack(fill_value=0).reindex(columns=VERDICTS, fill_value=0)
-    counts = counts.reindex(dict.fromkeys(next(iter(found.values()))["work"]))
-    lines = [f"| work | claims | {' | '.join(VERDICTS)} |", "|---|" + "---:|" * (len(VERDICTS) + 1)]
-    lines += [
-        f"| `{work}` | {row.sum()} | {' | '.join(str(count or '') for count in row)} |"
-        for work, row in counts.iterrows()
+    sections = [
+        (study, _claims_of(study, verdicts), figures[study.full_name], summary.lines(study, scale))
+        for study in studies
+        if study.full_name in figures
     ]
-    total = counts.sum()
-    lines += [f"| all | {total.sum()} | {' | '.join(str(count or '') for count in total)} |"]
-    return "\n".join(lines)
+    return _render("scale", scale=scale, sections=sections, figure_folder=figure_folder) + "\n"
 
 
-def works(cited, studies, found):
-    """Return the README's section of each work: what it is, its studies, and one figure with its question.
+def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
+    """Return the table of the README that counts the verdicts on each work, at the largest scale that was run.
 
     Args:
-        cited: {work: its entry in configs/works.yaml}, in the order of the page.
+        verdicts: the verdicts on all works at each scale, the largest scale last.
+    """
+    frame = pd.concat(verdicts.values())
+    frame["was_run"] = frame["verdict"] != "not run"
+    latest = frame.sort_values("was_run", kind="stable").drop_duplicates(["work", "study", "claim"], keep="last")
+    counts = pd.crosstab(latest["work"], latest["verdict"]).reindex(columns=VERDICTS, fill_value=0)
+    works = dict.fromkeys(next(iter(verdicts.values()))["work"])
+    rows = {f"`{work}`": counts.loc[work] for work in works} | {"all": counts.sum()}
+    cells = [(name, row.sum(), [count or "" for count in row]) for name, row in rows.items()]
+    return _render("verdict_counts", verdicts=VERDICTS, rows=cells)
+
+
+def work_sections(
+    works: Mapping[str, Mapping[str, Any]], studies: Sequence[Study], verdicts: Mapping[str, pd.DataFrame]
+) -> str:
+    """Return the sections of the README on the works: what each is, its studies, and a figure with its question.
+
+    Args:
+        works: the entries of configs/works.yaml, in the order of the page.
         studies: of all works.
-        found: as in `verdict_counts`.
+        verdicts: as in `verdict_table`.
     """
-    lines = []
-    for work, entry in cited.items():
-        mine = [study for study in studies if study.work == work]
-        name, _, figure = entry["figure"].partition("-")
-        shown = next(study for study in mine if study.name == name)
-        scale = next((scale for scale in reversed(found) if _was_run(found[scale], shown)), None)
-        lines += [
-            f"### `{work}`: {entry['about']}",
-            "",
-            f"{entry['author']}, *{entry['title']}* ({entry['year']}).",
-            "",
-        ]
-        lines += [f"Studies: {', '.join(f'`{study.name}`' for study in mine)}.", ""]
-        if scale is not None:
-            counts = _of(found[scale], shown)["verdict"].value_counts()
-            verdict = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
-            lines += [f"![{work}/{name}: {figure}](figures/{scale}/{work}/{entry['figure']}.png)", ""]
-            lines += [f"*{shown.question}* Of its claims: {verdict}.", ""]
-    return "\n".join(lines).rstrip()
+    sections = []
+    for name, entry in works.items():
+        own = [study for study in studies if study.work == name]
+        study_name, _, figure = entry["figure"].partition("-")
+        shown = next(study for study in own if study.name == study_name)
+        claims = {scale: _claims_of(shown, frame) for scale, frame in verdicts.items()}
+        scale = next((scale for scale in reversed(claims) if any(c.verdict != "not run" for c in claims[scale])), None)
+        decided = [claim.verdict for claim in claims[scale]] if scale else []
+        counts = ", ".join(f"{decided.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in decided)
+        sections.append(_Work(name, entry, own, shown, figure, scale, counts))
+    return _render("works", works=sections)
 
 
-def costs(rows, rate):
-    """Return the README's table of what each work takes at each scale.
+def cost_table(costs: Iterable[WorkCost], rate: float) -> str:
+    """Return the table of the README with the cost of each work at each scale.
 
     Args:
-        rows: WorkCosts, from `costs.of_works`.
-        rate: operations a second of the device that hours are given for.
+        costs: from `costs.of_works`.
+        rate: operations per second of the device for which hours are given.
     """
-    hours = f"hours at {rate / 1e12:g} TFLOP/s"
-    lines = [
-        f"| scale | work | runs | PFLOP | {hours} | memory of the largest run | recorded, in hours of their devices |",
-        "|---|---|---:|---:|---:|---:|---|",
-    ]
-    for scale, work, runs, operations, memory, seconds, recorded in rows:
-        took = f"{recorded} of {runs} runs, {seconds / 3600:.2f}" if recorded else ""
-        sizes = f"{operations / 1e15:.3g} | {operations / rate / 3600:.2g} | {memory / 2**30:.2g} GiB"
-        lines.append(f"| {scale} | `{work}` | {runs} | {sizes} | {took} |")
-    return "\n".join(lines)
+    return _render("costs", rows=costs, rate=rate)
 
 
-def _was_run(found, study):
-    return (_of(found, study)["verdict"] != "not run").any()
+def _claims_of(study: Study, verdicts: pd.DataFrame) -> list[JudgedClaim]:
+    """Return the judged claims of one study."""
+    return judged_claims(verdicts[(verdicts["work"] == study.work) & (verdicts["study"] == study.name)])
 
 
-def _of(found, study):
-    return found[(found["work"] == study.work) & (found["study"] == study.name)]
-
-
-def _claims(mine):
-    lines = ["| claim | in the source | reported | test | ours | n | verdict |", "|---|---|---|---|---|---|---|"]
-    for row in mine.itertuples():
-        note = f" *{row.note}*" if row.note else ""
-        unverified = "" if row.verified == "yes" else " (unverified)"
-        said = "" if math.isnan(row.reported) else f"{row.reported:g}{unverified}"
-        ours = f"{row.estimate:.4g} [{row.low:.4g}, {row.high:.4g}]" if row.n else ""
-        lines.append(
-            f"| {row.says}{note} | {row.source} | {said} | {row.test} | {ours} | {row.n} | **{row.verdict}** |"
-        )
-    return [*lines, ""]
-
-
-def _deviations(study):
-    said = study.deviations
-    return ["Deviations from the source:", "", *(f"- {one}" for one in said), ""] if said else [""]
-
-
-def _protocol(study, scale):
-    said = summary.lines(study, scale)
-    return [
-        f"<details><summary>Protocol at {scale} scale</summary>",
-        "",
-        *(f"- {one}" for one in said),
-        "",
-        "</details>",
-        "",
-    ]
+def _render(name: str, **values: Any) -> str:
+    """Return a template of `templates/` filled in, without empty lines at its end."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("goodinit.report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # Markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template(f"{name}.md.j2")
+    return template.render(demonstration=DEMONSTRATION, **values).rstrip("\n")

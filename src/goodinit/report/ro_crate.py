@@ -1,7 +1,9 @@
-"""A scale's results as one RO-Crate, for an archive: records, tables, figures, verdicts, and what they came from."""
+"""Export the results at a scale as an RO-Crate, for an archive: records, tables, figures, verdicts and provenance."""
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rocrate.model import ContextEntity, Person
 from rocrate.rocrate import ROCrate
@@ -10,7 +12,7 @@ from goodinit import records
 from goodinit.errors import InputError
 from goodinit.studies import strict_yaml
 
-__all__ = ["export"]
+__all__ = ["describe_code", "export"]
 
 ROOT = Path(__file__).resolve().parents[3]
 LICENSES = {"MIT": "https://spdx.org/licenses/MIT"}
@@ -26,19 +28,19 @@ FORMATS = {
 }
 
 
-def export(scale, configs, results, figures, file):
-    """Write a zipped RO-Crate of everything that there is at a scale, whole or not at all.
+def export(scale: str, configs: Path, results: Path, figures: Path, file: Path) -> int:
+    """Write everything that exists at a scale as a zipped RO-Crate, whole or not at all.
 
-    It names the workflow and its license, the works and their authors, and for every record which run of which
-    software on which device made it.
+    The crate names the workflow and its license, the works and their authors, and for every record the runs, the
+    software and the device.
 
     Args:
         scale: of the results.
         configs, results, figures: the folders.
-        file: to be written.
+        file: the file to write.
 
     Returns:
-        How many files the crate holds.
+        The number of files in the crate.
 
     Raises:
         InputError: nothing was run at the scale, a record is damaged, or this is not a checkout.
@@ -54,106 +56,127 @@ def export(scale, configs, results, figures, file):
     citation = strict_yaml.read(ROOT / "CITATION.cff")
     crate = ROCrate()
     crate.name = f"{citation['title']}, {scale} scale"
-    crate.description = "Replications of five works on how to start and steady the training of neural networks."
+    crate.description = "Replications of five works on initializing and stabilizing the training of neural networks."
     crate.license = LICENSES[citation["license"]]
-    authors = [_organization(crate, author["name"]) for author in citation["authors"]]
+    authors = [_add_organization(crate, author["name"]) for author in citation["authors"]]
     crate.creator = authors
-    _workflow(crate, citation, authors)
-    works = _works(crate, strict_yaml.read(configs / "works.yaml"))
+    _add_workflow(crate, citation, authors)
+    works = _add_works(crate, strict_yaml.read(configs / "works.yaml"))
     for path in sorted(configs.rglob("*.yaml")):
-        _add(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
+        _add_file(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
     for kind, folder in folders.items():
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                _add(crate, path, f"{kind}/{scale}/{path.relative_to(folder).as_posix()}")
+                _add_file(crate, path, f"{kind}/{scale}/{path.relative_to(folder).as_posix()}")
     for path, runs in recorded.items():
-        _actions(crate, path, runs, scale, works)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part.zip")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        crate.write_zip(part)
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
+        _add_actions(crate, path, runs, scale, works)
+    _write(crate, file)
     return len(crate.data_entities)
 
 
-def _add(crate, path, place, **properties):
-    return crate.add_file(
-        path, place, properties={"encodingFormat": FORMATS.get(path.suffix, "text/plain"), **properties}
-    )
+def describe_code(provenance: Mapping[str, Any]) -> str:
+    """Return the commit of the code as text; both the commit and whether it was modified may be unknown (None)."""
+    if not provenance.get("commit"):
+        return "commit unknown"
+    changes = {True: ", modified", False: "", None: ", perhaps modified"}[provenance.get("modified")]
+    return f"commit {provenance['commit']}{changes}"
 
 
-def _organization(crate, name):
+def _write(crate: ROCrate, file: Path) -> None:
+    """Write a crate to a temporary file, which then replaces the file."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.part.zip")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        crate.write_zip(temporary)
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _add_file(crate: ROCrate, path: Path, destination: str) -> None:
+    crate.add_file(path, destination, properties={"encodingFormat": FORMATS.get(path.suffix, "text/plain")})
+
+
+def _add_organization(crate: ROCrate, name: str) -> ContextEntity:
     return crate.add(ContextEntity(crate, f"#{_slug(name)}", {"@type": "Organization", "name": name}))
 
 
-def _workflow(crate, citation, authors):
-    workflow = crate.add_workflow(ROOT / "Snakefile", "Snakefile", main=True, lang="snakemake", properties={
-        "name": citation["title"], "version": citation["version"],
-    })  # fmt: skip
-    workflow["license"] = {"@id": LICENSES[citation["license"]]}
+def _add_workflow(crate: ROCrate, citation: Mapping[str, Any], authors: Sequence[ContextEntity]) -> None:
+    """Add the Snakefile, the rules, and the license."""
+    license_url = LICENSES[citation["license"]]
+    properties = {"name": citation["title"], "version": citation["version"]}
+    workflow = crate.add_workflow(ROOT / "Snakefile", "Snakefile", main=True, lang="snakemake", properties=properties)
+    workflow["license"] = {"@id": license_url}
     workflow["creator"] = authors
     for path in sorted((ROOT / "workflow").rglob("*.*")):
-        _add(crate, path, path.relative_to(ROOT).as_posix())
-    crate.add(
-        ContextEntity(crate, LICENSES[citation["license"]], {
-            "@type": "CreativeWork", "name": citation["license"], "identifier": LICENSES[citation["license"]],
-        })
-    )  # fmt: skip
+        _add_file(crate, path, path.relative_to(ROOT).as_posix())
+    described = {"@type": "CreativeWork", "name": citation["license"], "identifier": license_url}
+    crate.add(ContextEntity(crate, license_url, described))
 
 
-def _works(crate, cited):
-    """Add the works that are replicated; return {name: entity}."""
-    found = {}
+def _add_works(crate: ROCrate, cited: Mapping[str, Any]) -> dict[str, ContextEntity]:
+    """Add the works that are replicated; return their entities by name."""
+    works = {}
     for name, work in cited.items():
         authors = [
             crate.add(Person(crate, f"#{_slug(author)}", {"name": author.strip()}))
             for author in work["author"].split(",")
         ]
-        found[name] = crate.add(ContextEntity(crate, f"#work-{name}", {
+        properties = {
             "@type": "CreativeWork",
             "name": work["title"],
             "author": [{"@id": author.id} for author in authors],
             "datePublished": str(work["year"]),
             "description": f"{work['kind']}; {work['where']}",
-        }))  # fmt: skip
-    crate.root_dataset["mentions"] = [{"@id": work.id} for work in found.values()]
-    return found
+        }
+        works[name] = crate.add(ContextEntity(crate, f"#work-{name}", properties))
+    crate.root_dataset["mentions"] = [{"@id": work.id} for work in works.values()]
+    return works
 
 
-def _actions(crate, path, runs, scale, works):
-    """Add what made a record, or the parts of one made in several goes: software, device, code, data, seconds."""
+def _add_actions(
+    crate: ROCrate,
+    path: Path,
+    runs: Sequence[records.RunRecord],
+    scale: str,
+    works: Mapping[str, ContextEntity],
+) -> None:
+    """Add an action for each provenance of a record: software, device, code, data and seconds."""
     study = path.parent
-    work, place = study.parent.name, f"results/{scale}/runs/{study.parent.name}/{study.name}"
-    origins = [run.provenance for run in runs]
-    for number, made in enumerate(made for i, made in enumerate(origins) if made not in origins[:i]):
-        mine = [run for run in runs if run.provenance == made]
-        software = [
-            crate.add(ContextEntity(crate, f"#{name}-{version}", {
-                "@type": "SoftwareApplication", "name": name, "softwareVersion": version,
-            }))
-            for name, version in (made.get("packages") or {}).items()
-            if version
-        ]  # fmt: skip
-        seconds = sum(sum(run.seconds.values()) for run in mine)
-        crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}-{number + 1}", {
+    work, folder = study.parent.name, f"results/{scale}/runs/{study.parent.name}/{study.name}"
+    provenances = [run.provenance for run in runs]
+    different = [provenance for i, provenance in enumerate(provenances) if provenance not in provenances[:i]]
+    for number, provenance in enumerate(different, 1):
+        own_runs = [run for run in runs if run.provenance == provenance]
+        seconds = sum(sum(run.seconds.values()) for run in own_runs)
+        source = [f"configs/{work}/{study.name}.yaml", *([works[work].id] if work in works else [])]
+        properties = {
             "@type": "CreateAction",
-            "name": f"{work}/{study.name}: {len(mine)} runs",
-            "description": f"on {made.get('device')}, {made.get('threads')} CPU threads, {seconds:.0f} seconds; "
-                           f"{_code(made)}; data of SHA-256 {made.get('data_sha256') or 'unknown'}",
-            "instrument": [{"@id": "Snakefile"}, *({"@id": one.id} for one in software)],
-            "object": [{"@id": f"configs/{work}/{study.name}.yaml"},
-                       *([{"@id": works[work].id}] if work in works else [])],
-            "result": [{"@id": f"{place}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
-        }))  # fmt: skip
+            "name": f"{work}/{study.name}: {len(own_runs)} runs",
+            "description": f"on {provenance.get('device')}, {provenance.get('threads')} CPU threads, "
+            f"{seconds:.0f} seconds; {describe_code(provenance)}; "
+            f"data of SHA-256 {provenance.get('data_sha256') or 'unknown'}",
+            "instrument": [{"@id": "Snakefile"}, *({"@id": item.id} for item in _add_software(crate, provenance))],
+            "object": [{"@id": name} for name in source],
+            "result": [{"@id": f"{folder}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
+        }
+        crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}-{number}", properties))
 
 
-def _code(made):
-    """Return the commit of a record's code in words; None is unknown, also whether there were changes."""
-    changes = {True: ", modified", False: "", None: ", perhaps modified"}[made.get("modified")]
-    return f"commit {made['commit']}{changes}" if made.get("commit") else "commit unknown"
+def _add_software(crate: ROCrate, provenance: Mapping[str, Any]) -> list[ContextEntity]:
+    """Add the packages of a provenance whose version is known; return their entities."""
+    return [
+        crate.add(
+            ContextEntity(
+                crate,
+                f"#{name}-{version}",
+                {"@type": "SoftwareApplication", "name": name, "softwareVersion": version},
+            )
+        )
+        for name, version in (provenance.get("packages") or {}).items()
+        if version
+    ]
 
 
-def _slug(text):
+def _slug(text: str) -> str:
     return "-".join(text.lower().split())

@@ -1,19 +1,24 @@
-"""The look of the figures: matplotlib's own defaults with the changes in STYLE, whatever the user has set."""
+"""The style of the figures: matplotlib's defaults with the changes in STYLE, independent of the user's settings."""
 
 import contextlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["COLORS", "DASHES", "STYLE", "context"]
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
 
-# Okabe and Ito's colors, told apart by the color-blind, ordered so that neighbors differ in grey too;
-# the dashes tell them apart where there is no color at all.
+__all__ = ["COLORS", "DASHES", "STYLE", "Dash", "context"]
+
+Dash = str | tuple[float, tuple[float, ...]]
+
+# The palette of Okabe and Ito, which color-blind readers can distinguish, ordered so that neighbors also differ in
+# gray; the dashes distinguish lines without color.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
-STYLE = {
+DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
+STYLE: "dict[RcKeyType, Any]" = {
     "axes.grid": True,
     "axes.spines.right": False,
     "axes.spines.top": False,
@@ -29,17 +34,17 @@ STYLE = {
 
 @contextlib.contextmanager
 def context() -> Iterator[None]:
-    """Draw with matplotlib's defaults and STYLE inside the block; the user's settings are back after it.
+    """Draw with matplotlib's defaults and STYLE inside the block, and restore the user's settings after it.
 
-    Figures are created and saved without pyplot, so the backend follows from the file format; the user's is not
-    touched.
+    Figures are created and saved without pyplot, so that the format of the file decides the backend; that of the user
+    does not change.
     """
     with matplotlib.rc_context(_without_backend(matplotlib.rcParamsDefault) | STYLE):
         yield
 
 
-def _without_backend(settings: "matplotlib.RcParams") -> dict[str, Any]:
-    """Return all settings but the backend: reading that would choose one, and import pyplot."""
+def _without_backend(settings: "matplotlib.RcParams") -> "dict[RcKeyType, Any]":
+    """Return all settings except the backend: reading that would choose one, and import pyplot."""
     return {name: settings[name] for name in settings if name != "backend"}
 
 
@@ -47,18 +52,18 @@ def _without_backend(settings: "matplotlib.RcParams") -> dict[str, Any]:
 def _without_settings() -> Iterator[None]:
     """Hide the user's settings of matplotlib inside the block.
 
-    matplotlib reads them when it is imported, and the import fails where the backend is not installed or a file
-    cannot be read. A matplotlibrc in the working directory comes before all others: only another directory hides it.
+    matplotlib reads them when it is imported, and the import fails if the backend is not installed or a file cannot be
+    read. A matplotlibrc in the working directory takes precedence over all others: only another directory hides it.
     """
     hidden = {"MPLBACKEND": "", "MATPLOTLIBRC": os.devnull}
-    before = {name: os.environ.get(name) for name in hidden}
-    elsewhere = contextlib.chdir(sys.prefix) if os.path.exists("matplotlibrc") else contextlib.nullcontext()
+    previous = {name: os.environ.get(name) for name in hidden}
+    directory = contextlib.chdir(sys.prefix) if os.path.exists("matplotlibrc") else contextlib.nullcontext()
     os.environ.update(hidden)
     try:
-        with elsewhere:
+        with directory:
             yield
     finally:
-        for name, value in before.items():
+        for name, value in previous.items():
             if value is None:
                 del os.environ[name]
             else:
@@ -66,14 +71,14 @@ def _without_settings() -> Iterator[None]:
 
 
 def _load_settings() -> None:
-    """Load the user's settings, as the import does, for whoever draws in the same process; skip what is broken."""
+    """Load the user's settings, as the import does, for other figures of the process; skip invalid settings."""
     backend = os.environ.get("MPLBACKEND")
     with warnings.catch_warnings(action="ignore"), contextlib.suppress(OSError, ValueError):
         settings = matplotlib.rc_params()
-        own = _without_backend(settings)
-        matplotlib.rcParams.update(own)
-        matplotlib.rcParamsOrig.update(own)
-        backend = backend or dict.get(settings, "backend")  # as it is written: RcParams would choose one
+        others = _without_backend(settings)
+        matplotlib.rcParams.update(others)
+        matplotlib.rcParamsOrig.update(others)
+        backend = backend or dict.get(settings, "backend")  # the value as written: RcParams would choose one
     if isinstance(backend, str):
         with contextlib.suppress(ValueError):
             matplotlib.rcParams["backend"] = backend

@@ -28,10 +28,16 @@ MODULES = {
     "curriculum": "goodinit.methods.curricula",
     "diagnostics": "goodinit.methods.diagnostics",
     "figure": "goodinit.report.figures",
-    "test": "goodinit.report.claims",
+    "test": "goodinit.report.predicates",
 }
 # Parts without a name: their options are the fields of a dataclass.
 CLASSES = {"training": ("goodinit.training.loop", "Training")}
+
+# Types of options that have a name, in full.
+ALIASES = {
+    "At": ast.parse("str | int | dict[str, int]", mode="eval").body,
+    "Where": ast.parse("dict[str, str | int | float | bool | list]", mode="eval").body,
+}
 
 _REQUIRED = object()
 
@@ -151,6 +157,7 @@ def _literals(annotation: ast.expr) -> tuple[Any, ...]:
 
 def _fits(value: Any, annotation: ast.expr) -> bool:
     """Return whether a value from YAML is of the annotated type; an integer is a float, a bool is neither."""
+    annotation = ALIASES.get(ast.unparse(annotation), annotation)
     if isinstance(annotation, ast.BinOp):
         return _fits(value, annotation.left) or _fits(value, annotation.right)
     if isinstance(annotation, ast.Subscript):

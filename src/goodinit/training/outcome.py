@@ -1,7 +1,5 @@
 """From what happened in a training to the records of its runs."""
 
-import math
-
 import numpy as np
 import torch
 
@@ -80,6 +78,7 @@ def _status(
     if diverged_at:
         return "diverged"
     start = max(schedule.starts, default=0)
-    if run.parts["objective"]["name"] != "cross_entropy" or classes < 2 or steps <= start:
+    bound = records.guessing_bound(run.parts, classes)
+    if bound is None or steps <= start:
         return "finished"
-    return "did not learn" if loss.values[start:].min() >= records.LEARNED_BELOW * math.log(classes) else "finished"
+    return "did not learn" if loss.values[start:].min() >= bound else "finished"

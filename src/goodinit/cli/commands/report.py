@@ -65,7 +65,7 @@ def report(options: argparse.Namespace) -> None:
     scales = [options.scale]
     if options.scale == "all":
         scales = [scale for scale in studies.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
-    files = build.everything(
+    files = build.write_all(
         selected,
         scales,
         options.results,
@@ -90,9 +90,9 @@ def readme(options: argparse.Namespace) -> None:
     all_studies = studies.load_all(options.configs)
     rows = [row for scale in studies.SCALES[1:] for row in costs.of_works(all_studies, scale, options.results)]
     sections = {
-        "verdicts": pages.verdict_counts(verdicts),
-        "works": pages.works(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts),
-        "costs": pages.costs(rows, GPU_RATE),
+        "verdicts": pages.verdict_table(verdicts),
+        "works": pages.work_sections(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts),
+        "costs": pages.cost_table(rows, GPU_RATE),
     }
     text = current = file.read_text(encoding="utf-8")
     for name, section in sections.items():
@@ -107,14 +107,15 @@ def compare(options: argparse.Namespace) -> None:
     """Compare two folders of records number by number; exit with 1 if they differ by more than seeds do."""
     import pandas as pd
 
-    from goodinit.report import compare, tables
+    from goodinit.report import compare
+    from goodinit.report.measures import NotRun
 
     roots = [_results_folder(Path(folder), options.scale) for folder in (options.first, options.second)]
     compared = []
     for study in selected_studies(options):
         try:
             compared.append(compare.compare(study, options.scale, *roots).assign(study=study.full_name))
-        except tables.NotRun:
+        except NotRun:
             continue
     if not compared:
         raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
@@ -134,7 +135,7 @@ def export(options: argparse.Namespace) -> None:
     from goodinit.report import ro_crate
 
     check_scale(options.scale)
-    file = options.file or f"goodinit-{options.scale}.crate.zip"
+    file = Path(options.file or f"goodinit-{options.scale}.crate.zip")
     count = ro_crate.export(options.scale, options.configs, options.results, options.figures, file)
     print(f"{file}: {count} files")
 
@@ -146,12 +147,13 @@ def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.Da
         NotRun: a study that the command line names has no records, or one of a work that it names and that has runs
             at the scale.
     """
-    from goodinit.report import tables
+    from goodinit.report.frame import from_records
+    from goodinit.report.measures import NotRun
 
     for study in selected_studies(options):
         try:
-            yield study, tables.frame(study, options.scale, options.results)
-        except tables.NotRun:
+            yield study, from_records(study, options.scale, options.results)
+        except NotRun:
             named = study.full_name in options.studies
             if named or (study.work in options.studies and study.runs(options.scale)):
                 raise

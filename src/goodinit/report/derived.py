@@ -1,0 +1,70 @@
+"""Metrics that follow from what a record holds, such as the generalization gap and the number of epochs."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from goodinit import records
+
+__all__ = ["with_derived"]
+
+FLAT_WINDOW = 40  # updates
+
+
+def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[str, records.Series]:
+    """Return the series of a run, and the metrics that follow from them.
+
+    Series with axes other than those of `records.AXES`, such as those of an image, are left out.  The derived metrics:
+
+    - `generalization_gap`: the accuracy on the training set minus that on the test set.
+    - At step 0, each hyper-parameter that a random search drew, such as `optimizer.lr`.
+    - At the last step of a run that trains, `converged`, 1 unless it diverged or did not learn; `loss_spread`, the
+      standard deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`;
+      `epochs`, if the record holds the number of examples; and `flat_epochs`, if it also holds the number of
+      classes: the epochs until the mean loss of 40 updates first falls below `records.guessing_bound`, NaN if it never
+      does.
+
+    Args:
+        record: of the run.
+        tuned: the dotted paths of the hyper-parameters that were drawn.
+    """
+    series = {name: values for name, values in record.series.items() if set(values.dimensions) <= set(records.AXES)}
+    train, test = series.get("train_accuracy"), series.get("test_accuracy")
+    if train and test and np.array_equal(train.steps, test.steps):
+        series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
+    last = {f"{activity}_seconds": seconds for activity, seconds in record.seconds.items()}
+    if record.steps:
+        last |= _at_end(record, series["loss"].values if "loss" in series else None)
+    for name, value in last.items():
+        series[name] = records.Series(np.array([record.steps]), np.array([value]))
+    for path in tuned:
+        drawn: Any = functools.reduce(lambda part, key: part[key], path.split("."), record.parts)
+        series[path] = records.Series(np.array([0]), np.array([drawn]))
+    return series
+
+
+def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, float]:
+    """Return the metrics of a run that trained as a whole."""
+    metrics = {"converged": float(record.status == "finished")}
+    if losses is not None and record.steps >= 10:
+        with np.errstate(invalid="ignore"):  # the losses of a run that diverged
+            metrics["loss_spread"] = float(np.std(losses[-(record.steps // 5) :], dtype=np.float64))
+    if examples := record.provenance.get("train_examples"):
+        updates = max(examples // record.filled["training"]["batch_size"], 1)
+        metrics["epochs"] = record.steps / updates
+        bound = records.guessing_bound(record.parts, record.provenance.get("classes", 0))
+        if bound is not None and losses is not None:
+            metrics["flat_epochs"] = _first_below(losses, bound) / updates
+    return metrics
+
+
+def _first_below(losses: np.ndarray, bound: float) -> float:
+    """Return the number of updates after which the mean of the last 40 losses, or of all so far, is below a bound."""
+    count = np.arange(1, len(losses) + 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged
+        sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
+        means = (sums[1:] - sums[np.maximum(count - FLAT_WINDOW, 0)]) / np.minimum(count, FLAT_WINDOW)
+    below = np.flatnonzero(means < bound)
+    return int(below[0]) + 1 if len(below) else np.nan
