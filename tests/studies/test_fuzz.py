@@ -1,6 +1,6 @@
-"""Whatever a study, the configuration or a record says, the answer is a valid plan or one clear line.
+"""Random changes of studies, settings and records lead to a valid plan or to an error of one clear line.
 
-Each `example` was found by the search, and refused with a traceback or at great length, before it was written down.
+Each `example` is an input that the random search found and that once ended in a traceback or in a long message.
 """
 
 import copy
@@ -26,7 +26,7 @@ TEXTBOOK = yaml.safe_load((CONFIGS / "textbook" / "dropout.yaml").read_text(enco
 SEARCH = yaml.safe_load((CONFIGS / "textbook" / "random_search.yaml").read_text(encoding="utf-8"))
 LONG = "a" * 5000
 
-# What people, and those who mean harm, write where something else was meant.
+# Values that people write by mistake, or to do harm.
 HOSTILE = st.sampled_from([
     "../../etc/passwd", "/tmp/x", "..", "", " ", "a/b", "{0.__class__}", "%s%n", "$(touch x)", "__import__('os')",
     "1e-3", "nan", "yes", "null", "\x00", "é", "猫", "\u202e", "a" * 5000, "model", "training.steps", "init..name",
@@ -42,43 +42,43 @@ VALUES = st.recursive(
 )
 
 
-def _places(value, path=()):
-    """Return the paths of everything in a document."""
-    found = [path]
+def _paths(value, path=()):
+    """Return the paths of all values in a document."""
+    paths = [path]
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
-        found += _places(item, (*path, key))
-    return found
+        paths += _paths(item, (*path, key))
+    return paths
 
 
 @st.composite
 def changed(draw, documents):
-    """Draw a document in which one to three things are changed, removed, doubled or added."""
+    """Draw a document in which one to three values are changed, removed, copied or added."""
     body = copy.deepcopy(draw(documents))
     for _ in range(draw(st.integers(1, 3))):
-        places = [path for path in _places(body) if path]
-        if not places:
+        paths = [path for path in _paths(body) if path]
+        if not paths:
             return draw(VALUES)
-        *way, last = draw(st.sampled_from(places))
-        holder = body
-        for key in way:
-            holder = holder[key]
+        *parents, last = draw(st.sampled_from(paths))
+        container = body
+        for key in parents:
+            container = container[key]
         kind = draw(st.sampled_from(["value", "remove", "add", "swap"]))
         if kind == "value":
-            holder[last] = draw(VALUES)
+            container[last] = draw(VALUES)
         elif kind == "remove":
-            del holder[last]
-        elif kind == "add" and isinstance(holder, dict):
-            holder[draw(st.one_of(WORDS, NUMBERS))] = draw(VALUES)
+            del container[last]
+        elif kind == "add" and isinstance(container, dict):
+            container[draw(st.one_of(WORDS, NUMBERS))] = draw(VALUES)
         else:
-            *other_way, other = draw(st.sampled_from(places))
+            *other_parents, other = draw(st.sampled_from(paths))
             try:
                 value = body
-                for key in (*other_way, other):
+                for key in (*other_parents, other):
                     value = value[key]
             except (KeyError, IndexError, TypeError):
                 continue
-            holder[last] = copy.deepcopy(value)
+            container[last] = copy.deepcopy(value)
     return body
 
 
@@ -90,18 +90,18 @@ def _assert_one_line(error):
     assert "Traceback" not in message
 
 
-def _plan(file):
-    """Do with a study's file what Snakemake does when it parses, and what a run begins with."""
+def _plan(path):
+    """Load a study and fill its runs, as Snakemake and a training job do."""
     try:
-        study = studies.load(file)
+        study = studies.load(path)
     except InputError as error:
         _assert_one_line(error)
         return
     for scale in studies.SCALES:
         for job in study.jobs(scale)[:3]:
-            place = records.path("results", scale, study, job)
-            assert place.parent == Path("results", scale, "runs", study.work, study.name)
-            assert ".." not in place.parts
+            file = records.path("results", scale, study, job)
+            assert file.parent == Path("results", scale, "runs", study.work, study.name)
+            assert ".." not in file.parts
             assert json.dumps([studies.fill(run.parts) for run in job.runs], allow_nan=False)
     for name in study.figures:
         assert Path(name).name == name
@@ -128,7 +128,7 @@ def _plan(file):
 @example(body=SEARCH | {"tune": SEARCH["tune"] | {"trials": 2**63}})
 @example(body=SEARCH | {"scales": {"demo": {"tune.trials": 2**63}}})
 @example(body=TEXTBOOK | {"compare": {f"training.option_{axis}": list(range(10)) for axis in range(12)}})
-def test_a_study_is_planned_or_refused(body, tmp_path):
+def test_a_changed_study_is_planned_or_rejected(body, tmp_path):
     file = tmp_path / (body["source"]["work"] if _has_work(body) else "work") / "study.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump(body, allow_unicode=True), encoding="utf-8")
@@ -147,7 +147,7 @@ def _has_work(body):
 @example(content=b"[" * 200)
 @example(content=b"{1: {2: 3}, a: b}")
 @given(content=st.one_of(st.binary(max_size=200), st.text(max_size=200).map(str.encode)))
-def test_any_bytes_are_refused_as_a_study(content, tmp_path):
+def test_arbitrary_bytes_are_rejected(content, tmp_path):
     file = tmp_path / "work" / "study.yaml"
     file.parent.mkdir(exist_ok=True)
     file.write_bytes(content)
@@ -167,14 +167,14 @@ def test_any_bytes_are_refused_as_a_study(content, tmp_path):
         "{a: " * 3000,
     ],
 )
-def test_documents_that_mean_harm_are_refused(text, tmp_path, monkeypatch):
+def test_harmful_documents_are_rejected(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     file = tmp_path / "work" / "study.yaml"
     file.parent.mkdir()
     file.write_text(text)
-    with pytest.raises(InputError) as refused:
+    with pytest.raises(InputError) as raised:
         studies.load(file)
-    _assert_one_line(refused.value)
+    _assert_one_line(raised.value)
     assert not (tmp_path / "harm").exists()
 
 
@@ -183,16 +183,16 @@ def test_documents_that_mean_harm_are_refused(text, tmp_path, monkeypatch):
 @example(settings_={"works": [LONG, 1]})
 @example(settings_={"data_root": 10**400})
 @given(settings_=st.dictionaries(st.one_of(st.sampled_from(["scale", "works", "results", "device"]), WORDS), VALUES))
-def test_settings_are_taken_or_refused(settings_):
+def test_random_settings_are_accepted_or_rejected(settings_):
     try:
-        found = settings.check(settings_)
+        checked = settings.check(settings_)
     except InputError as error:
         _assert_one_line(error)
     else:
-        assert found["scale"] in studies.SCALES
+        assert checked["scale"] in studies.SCALES
 
 
-def test_a_record_that_is_nested_too_deeply_is_refused(tmp_path):
+def test_a_deeply_nested_record_is_rejected(tmp_path):
     (tmp_path / "job.json").write_text('{"format": ' + "[" * 100_000)
     with pytest.raises(InputError, match="damaged record"):
         records.read(tmp_path / "job.json")
@@ -209,7 +209,7 @@ RUN = {
 
 
 def _record_text():
-    """Return what a record's two files hold: its text, parsed, and its arrays."""
+    """Return the content of the two files of a record: its JSON, parsed, and its arrays."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "job.json"
         records.write(file, [records.RunRecord(id=name, series=SERIES, **RUN) for name in ("0a", "0b")])
@@ -224,8 +224,8 @@ TEXT, ARRAYS = _record_text()
 @example(body=TEXT | {"format": LONG})
 @example(body=TEXT | {"runs": [[]]})
 @given(body=changed(st.just(TEXT)))
-def test_a_record_is_read_or_refused(body, tmp_path):
-    """Also one whose checksum was made to fit."""
+def test_a_changed_record_is_read_or_rejected(body, tmp_path):
+    """The checksum is that of the changed record."""
     try:
         body = body | {"sha256": storage.checksum(body)}
         content = json.dumps(body)

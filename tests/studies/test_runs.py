@@ -1,4 +1,4 @@
-"""From studies to runs and jobs: ids that stay, order that does not matter, streams of their own."""
+"""Runs and jobs of studies: product of axes, golden ids, and independent random streams."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ GOLDEN = {
     "xavier_he/activations": ("e110d041808c", "ed2b159f1baf"),
     "xavier_he/mnist": ("c3fe72f24a56", "f78ed60abf57"),
 }
-SEARCH = [  # the first two of the draws of textbook/random_search, which name its runs
+SEARCH = [  # the first two draws of textbook/random_search
     {"optimizer.weight_decay": 2.3211e-05, "optimizer.lr": 0.00265768},
     {"optimizer.weight_decay": 4.22933e-07, "optimizer.lr": 0.000252479},
 ]
@@ -71,17 +71,19 @@ def test_product_of_axes_with_labels_first_axis_outermost(tmp_path):
     assert runs[0].parts["objective"] == {"name": "cross_entropy"}
 
 
-def test_what_a_job_asks_a_cluster_for_is_no_part_of_a_run(tmp_path):
-    asked = {"mem_mb": 9000, "runtime": 90}
-    study = _study(tmp_path, resources=asked, scales={"paper": {"resources": {"runtime": 900}}, "laptop": {"pack": 3}})
-    assert study.resources_at("laptop") == asked
+def test_resources_do_not_change_run_ids(tmp_path):
+    resources = {"mem_mb": 9000, "runtime": 90}
+    study = _study(
+        tmp_path, resources=resources, scales={"paper": {"resources": {"runtime": 900}}, "laptop": {"pack": 3}}
+    )
+    assert study.resources_at("laptop") == resources
     assert study.resources_at("paper") == {"runtime": 900}
     assert [run.id for run in study.runs("paper")] == [run.id for run in _study(tmp_path).runs("paper")]
 
 
-@pytest.mark.parametrize("wrong", [{"mem_mb": 0}, {"runtime": 1.5}, {"memory": 1}, {}])
-def test_a_resource_is_a_number_that_the_cluster_knows(tmp_path, wrong):
-    for changes in ({"resources": wrong}, {"scales": {"paper": {"resources": wrong}}}):
+@pytest.mark.parametrize("resources", [{"mem_mb": 0}, {"runtime": 1.5}, {"memory": 1}, {}])
+def test_invalid_resources_are_rejected(tmp_path, resources):
+    for changes in ({"resources": resources}, {"scales": {"paper": {"resources": resources}}}):
         with pytest.raises(InputError, match="resources"):
             _study(tmp_path, **changes)
 
@@ -148,37 +150,36 @@ def test_every_committed_record_is_that_of_a_job(scale):
     assert not committed
 
 
-def test_an_id_depends_on_what_a_run_is_and_on_nothing_else(tmp_path):
+def test_an_id_depends_only_on_parts_seed_and_revision(tmp_path):
     def ids(**changes):
         return [run.id for run in _study(tmp_path, **changes).runs("paper")]
 
     base = ids()
     assert len(set(base)) == len(base)
-    turned = copy.deepcopy(STUDY["fixed"])
-    turned = {key: turned[key] for key in reversed(turned)}
-    assert ids(fixed=turned, title="Another", question="What?") == base
+    reordered = dict(reversed(copy.deepcopy(STUDY["fixed"]).items()))
+    assert ids(fixed=reordered, title="Another", question="What?") == base
     assert ids(fixed=STUDY["fixed"] | {"optimizer": {"name": "sgd", "lr": 0.2}})[0] != base[0]
     assert ids(revision=1)[0] != base[0]
     assert ids(seeds=3)[:2] == base[:2]
     assert set(ids(compare={"init": ["he_normal"], "model.activation": ["tanh", "relu"]})) < set(base)
 
 
-def test_one_and_one_point_zero_are_the_same_run():
-    one, other = (studies.Run({"optimizer": {"lr": value}}, 0, {}) for value in (1, 1.0))
-    assert one.id == other.id
-    assert one.id != studies.Run({"optimizer": {"lr": 1.5}}, 0, {}).id
+def test_an_integer_and_an_equal_float_have_the_same_id():
+    integer, decimal = (studies.Run({"optimizer": {"lr": value}}, 0, {}) for value in (1, 1.0))
+    assert integer.id == decimal.id
+    assert integer.id != studies.Run({"optimizer": {"lr": 1.5}}, 0, {}).id
 
 
-def test_one_more_value_adds_just_those_runs(tmp_path):
+def test_a_further_value_adds_only_its_runs(tmp_path):
     before = {run.id for run in _study(tmp_path).runs("paper")}
-    more = copy.deepcopy(STUDY["compare"])
-    more["init"]["LeCun"] = "lecun_normal"
-    after = _study(tmp_path, compare=more).runs("paper")
+    compare = copy.deepcopy(STUDY["compare"])
+    compare["init"]["LeCun"] = "lecun_normal"
+    after = _study(tmp_path, compare=compare).runs("paper")
     assert {run.id for run in after} > before
     assert [run.labels["init"] for run in after if run.id not in before] == ["LeCun"] * 4
 
 
-def test_streams_are_apart_and_stay():
+def test_random_streams_are_distinct_and_golden():
     seeds = {stream_seed(seed, purpose) for seed in range(100) for purpose in ("init", "order", "split", "dropout")}
     assert len(seeds) == 400
     assert all(0 <= seed < 2**63 for seed in seeds)
@@ -218,14 +219,14 @@ def test_every_study_binds_to_real_functions(study, scale):
     assert sum(len(job.runs) for job in study.jobs(scale)) == len(runs)
     for run in runs:
         for part, filled in studies.fill(run.parts).items():
-            for one in filled if isinstance(filled, list) else [filled]:
-                assert part == "training" or callable(getattr(modules[part], one["name"]))
+            for options in filled if isinstance(filled, list) else [filled]:
+                assert part == "training" or callable(getattr(modules[part], options["name"]))
     assert {figure.kind for figure in study.figures.values()} <= set(figures.__all__)
     assert {claim.predicate for claim in study.claims} <= set(predicates.__all__)
 
 
 def _tuned(tmp_path, **changes):
-    """Return a study that searches; `init` must be known for `init.std`."""
+    """Return a study with a random search."""
     fixed = STUDY["fixed"] | {"init": {"name": "gaussian"}}
     file = tmp_path / "work" / "study.yaml"
     file.parent.mkdir(exist_ok=True)
@@ -235,14 +236,14 @@ def _tuned(tmp_path, **changes):
 
 
 def _draws(how, trials=2000):
-    """Return what each trial draws for one hyper-parameter."""
+    """Return the values that the trials draw for one hyper-parameter."""
     ((kind, (low, high)),) = how.items()
     draws = RandomSearch(trials, {"optimizer.lr": Distribution(kind, low, high)}).draw(trials, 0)
     assert list(draws) == list(range(1, trials + 1))
     return [values["optimizer.lr"] for values in draws.values()]
 
 
-def test_every_seed_is_a_random_search_of_its_own(tmp_path):
+def test_each_seed_is_a_separate_random_search(tmp_path):
     study = _tuned(tmp_path)
     runs = study.runs("paper")
     assert [(run.labels, run.seed) for run in runs] == [({"trial": t}, s) for t in (1, 2, 3, 4) for s in (0, 1)]
@@ -274,11 +275,11 @@ def test_log_uniform_draws_are_uniform_in_the_logarithm():
         assert abs(count - 500) < 4 * math.sqrt(2000 * 0.25 * 0.75)
 
 
-def test_draws_have_six_digits_so_that_every_machine_gives_the_same_ids():
+def test_draws_have_six_significant_digits():
     assert all(draw == float(f"{draw:.6g}") for draw in _draws({"log_uniform": [1e-6, 1e-2]}, 50))
 
 
-def test_more_trials_and_hyper_parameters_leave_the_draws_alone(tmp_path):
+def test_further_trials_and_hyper_parameters_do_not_change_draws(tmp_path):
     few = _tuned(tmp_path)
     more = _tuned(tmp_path, tune=TUNE | {"trials": 9})
     assert list(more.axes["trial"]) == list(range(1, 10))
@@ -300,7 +301,7 @@ def test_a_scale_may_have_fewer_trials(tmp_path):
 
 
 @pytest.mark.parametrize("scale", studies.SCALES)
-def test_draws_of_the_textbook_s_search_are_golden(scale):
+def test_draws_of_the_textbook_search_are_golden(scale):
     runs = studies.find(CONFIGS, "textbook/random_search").runs(scale)
     for trial, drawn in enumerate(SEARCH, 1):
         options = [run.parts["optimizer"] for run in runs if (run.labels["trial"], run.seed) == (trial, 0)]
@@ -315,7 +316,7 @@ def test_draws_of_the_textbook_s_search_are_golden(scale):
     ("name", "updates", "every"),
     [("weight_decay", 601, 3), ("dropout", 903, 3), ("batch_norm_scales", 191, 10), ("random_search", 200, 4)],
 )
-def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, every):
+def test_textbook_studies_have_its_numbers_of_updates_and_evaluations(name, updates, every):
     for run in studies.find(CONFIGS, f"textbook/{name}").runs("paper"):
         training = run.parts["training"]
         assert {key: training[key] for key in ("steps", "evaluate_every", "evaluate_from", "batch_size")} == {
@@ -326,14 +327,14 @@ def test_the_textbook_s_studies_have_its_updates_and_evaluations(name, updates, 
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 @pytest.mark.parametrize("name", ["weight_decay", "dropout", "batch_norm_scales", "random_search"])
-def test_every_evaluation_that_is_asked_for_is_made(name, scale):
+def test_every_step_that_an_output_refers_to_is_evaluated(name, scale):
     study = studies.find(CONFIGS, f"textbook/{name}")
     steps = [measure.at for measure in (*study.table, *study.reported)]
     steps += [study.search.ranking.at] if study.search else []
     steps += [claim.options.get("at") for claim in study.claims]
     training = study.runs(scale)[0].parts["training"]
-    made = {0, training["steps"], *range(1, training["steps"] + 1, training["evaluate_every"])}
-    assert {step for step in steps if isinstance(step, int)} <= made
+    evaluated = {0, training["steps"], *range(1, training["steps"] + 1, training["evaluate_every"])}
+    assert {step for step in steps if isinstance(step, int)} <= evaluated
 
 
 def test_defaults_read_from_the_source_are_those_in_force():
@@ -356,7 +357,7 @@ def _ids(name, scale, **labels):
 
 
 @pytest.mark.parametrize("scale", studies.SCALES)
-def test_what_several_studies_of_semi_synchronous_updates_share_is_one_run(scale):
+def test_runs_shared_by_studies_of_semi_synchronous_updates_have_equal_ids(scale):
     synchronous = [
         _ids("semisync/table1", scale, condition="BN (conv)"),
         _ids("semisync/table2", scale, condition="no Dropout", update="synchronous"),
@@ -374,7 +375,7 @@ def test_what_several_studies_of_semi_synchronous_updates_share_is_one_run(scale
 
 
 @pytest.mark.parametrize("scale", studies.SCALES)
-def test_the_control_slows_the_hidden_layers_by_the_number_of_groups_or_its_root(scale):
+def test_the_control_divides_the_learning_rate_of_hidden_layers_by_the_groups_or_their_root(scale):
     runs = studies.find(CONFIGS, "semisync/learning_rates").runs(scale)
     controls = {"synchronous, fc rate / groups": 1, "synchronous, fc rate / root of groups": 0.5}
     if scale == "overnight":  # where the root is left out
@@ -387,7 +388,7 @@ def test_the_control_slows_the_hidden_layers_by_the_number_of_groups_or_its_root
         assert parts["update"] == {"name": "synchronous"}
 
 
-def test_table_2_has_the_paper_s_dropout_and_table_1_the_usual_one_beside_it():
+def test_table_2_uses_the_dropout_of_the_paper_and_table_1_also_inverted_dropout():
     paper_s, usual = {"dropout": 0.5, "inverted_dropout": False}, {"dropout": 0.5}
     for name, label, options in (
         ("table1", "Dropout", paper_s), ("table1", "Dropout (inverted)", usual), ("table2", "Dropout", paper_s)

@@ -3,7 +3,6 @@
 import functools
 import importlib.resources
 import math
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,7 @@ def _check_values(value: Any, path: tuple[str, ...] = ()) -> None:
 
 def _has_labels(path: tuple[str, ...]) -> bool:
     """Return whether the keys at a path are labels: of `conditions`, or of an axis of `compare`."""
-    compared = path[-2:-1] == ("compare",) or path[-1:] and path[-1].startswith("compare.")
+    compared = path[-2:-1] == ("compare",) or (path[-1:] and path[-1].startswith("compare."))
     return bool(compared or path[-1:] == ("conditions",))
 
 
