@@ -15,18 +15,18 @@ from goodinit.methods import initializers, models, objectives
 from goodinit.methods.models import fitnet
 
 BATCH = 32
-WAYS = {"torch.maximum": functools.partial(functools.reduce, torch.maximum), "maxout": fitnet._maxout}
+WAYS = {"torch.maximum": functools.partial(functools.reduce, torch.maximum), "maxout": fitnet.maxout}
 
 
 def step(net, batch, way):
-    fitnet._maxout = WAYS[way]
+    fitnet.maxout = WAYS[way]
     objectives.cross_entropy(net, batch)[0].backward()
     net.zero_grad()
 
 
 def operations(net, batch, way):
     """Return the number of operators that a backward pass calls."""
-    fitnet._maxout = WAYS[way]
+    fitnet.maxout = WAYS[way]
     loss, _ = objectives.cross_entropy(net, batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         loss.backward()

@@ -9,6 +9,7 @@ from torch import nn
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import diagnostics, initializers, models, objectives
+from goodinit.methods.contracts import PublishedInit
 from goodinit.methods.models import caffe
 
 CAFFENET = {  # weights, as Caffe has them, and the published bias and standard deviation
@@ -89,7 +90,7 @@ def test_caffenet_has_caffe_s_weights_and_published_start():
     }
     assert sum(parameter.numel() for parameter in net.parameters()) == 60965224
     for name, (_, bias, std) in CAFFENET.items():
-        assert found[name].published == {"distribution": "normal", "std": std, "bias": bias}
+        assert found[name].published == PublishedInit("normal", std, bias)
 
 
 def test_caffenet_s_layers_stand_in_caffe_s_order_and_give_its_shapes():
@@ -123,7 +124,7 @@ def test_googlenet_has_caffe_s_weights_in_the_order_of_its_definition(auxiliary,
     for layer in _layers(net):
         fan_in = math.prod(layer.weight.shape[1:])
         bias = 0 if len(layer.weight) == 1000 else 0.2
-        assert layer.published == {"distribution": "uniform", "std": pytest.approx(fan_in**-0.5), "bias": bias}
+        assert layer.published == PublishedInit("uniform", pytest.approx(fan_in**-0.5), bias)
 
 
 def test_googlenet_s_modules_give_the_paper_s_shapes():
@@ -175,7 +176,7 @@ def test_normalization_is_a_slow_transcription_of_the_formula():
 
 @pytest.mark.parametrize(("size", "outputs"), [(112, 56), (55, 27), (27, 13), (13, 6), (14, 7), (4, 2), (2, 1)])
 def test_pooling_keeps_what_is_over(size, outputs):
-    assert caffe.pooled(size) == outputs
+    assert caffe.pooled_size(size) == outputs
     inputs = torch.arange(size * size).float().view(1, 1, size, size)
     found = caffe.max_pool()(inputs)
     assert found.shape[2:] == (outputs, outputs)
@@ -192,7 +193,7 @@ def test_images_of_every_size_are_taken_but_too_small_ones(name, least, options)
         for height, width in ((least, least), (least, least + 31), (least + 100, least)):
             net = build((3, height, width), 10, width=0.25, **options)
             assert net.eval()(torch.empty(2, 3, height, width)).shape == (2, 10)
-        with pytest.raises(ValueError, match=f"{name}: takes images of at least {least} x {least}, not of shape"):
+        with pytest.raises(ValueError, match=f"{name}: images must be at least {least} x {least}, not of shape"):
             build((3, least + 5, least - 1), 10, **options)
 
 
@@ -208,12 +209,12 @@ def test_published_weights_and_biases_are_those_the_layers_name(name):
     net, _ = _small(name)
     initializers.published(net, None, _generator())
     for layer in _layers(net):
-        std, weight = layer.published["std"], layer.weight.detach().double()
-        uniform = layer.published["distribution"] == "uniform"
+        std, weight = layer.published.std, layer.weight.detach().double()
+        uniform = layer.published.distribution == "uniform"
         error = math.sqrt((0.8 if uniform else 2) / weight.numel())
         assert abs(weight.square().mean() / std**2 - 1) < 4 * error
         assert (weight.abs().max() <= math.sqrt(3) * std * (1 + 1e-6)) == uniform
-        assert (layer.bias == layer.published["bias"]).all()
+        assert (layer.bias == layer.published.bias).all()
 
 
 def test_a_model_without_a_published_start_is_refused():
@@ -224,7 +225,7 @@ def test_a_model_without_a_published_start_is_refused():
         lambda: initializers.orthonormal(net, None, _generator(), biases="published"),
         lambda: initializers.lsuv(net, batch, _generator(), biases="published"),
     ):
-        with pytest.raises(ValueError, match="the model does not say how its authors filled the layer 1"):
+        with pytest.raises(ValueError, match="the model has no published initialization of the layer 1"):
             start()
 
 
@@ -238,7 +239,7 @@ def test_lsuv_scales_each_layer_s_own_output_in_the_order_of_execution(name, bia
     assert len(found.scaled) == len(outputs) == {"caffenet": 8, "googlenet": 64}[name]
     for layer, output, _ in outputs:
         assert abs(float(output.var(correction=0)) - 1) <= 0.0201
-        assert (layer.bias == (layer.published["bias"] if biases == "published" else 0)).all()
+        assert (layer.bias == (layer.published.bias if biases == "published" else 0)).all()
 
 
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune
 
 from goodinit.methods import initializers
-from goodinit.methods.layers import fans, layers_of, refusal, set_weight, weight_key
+from goodinit.methods.layers import fans, layers_to_initialize, set_weight, unsupported_layer, weight_key
 
 NAMES = sorted({*initializers.__all__} - {"as_built", "lsuv", "published"})
 
@@ -143,7 +143,7 @@ def test_every_initializer_refuses_what_it_would_not_initialize(initializer, bui
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_a_scripted_model_is_refused():
-    with pytest.raises(ValueError, match=r"^he_normal: a scripted or traced model .* before torch\.jit\.script$"):
+    with pytest.raises(ValueError, match=r"^he_normal: .* scripted or traced model .* before torch\.jit\.script$"):
         initializers.he_normal(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), None, _generator())
 
 
@@ -179,7 +179,7 @@ def test_looking_whether_a_weight_can_be_set_keeps_its_storage():
     layer = parametrizations.weight_norm(nn.Linear(4, 6))
     parameters = list(layer.parametrizations["weight"].parameters())
     before = [(parameter.data_ptr(), parameter.clone()) for parameter in parameters]
-    assert not refusal(layer)
+    assert not unsupported_layer(layer)
     for parameter, (pointer, value) in zip(parameters, before, strict=True):
         assert parameter.data_ptr() == pointer
         assert torch.equal(parameter, value)
@@ -197,7 +197,7 @@ def test_two_weights_in_one_storage_are_two():
     net[0].weight.data, net[1].weight.data = flat[:12].view(4, 3), flat[12:].view(3, 4)
     net[2].weight.data = net[0].weight.data
     assert weight_key(net[0]) == weight_key(net[2]) != weight_key(net[1])
-    assert [name for name, _ in layers_of("test", net)] == ["0", "1"]
+    assert [name for name, _ in layers_to_initialize("test", net)] == ["0", "1"]
 
 
 def test_he_std_by_hand():

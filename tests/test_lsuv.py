@@ -118,7 +118,7 @@ def _transcription(net, images, generator, batch_size, batches, biases):
         matrix = layer.weight.flatten(1)
         left, _, right = torch.linalg.svd(torch.randn(matrix.shape, generator=generator), full_matrices=False)
         layer.weight.copy_(1.0 * (left if left.shape == matrix.shape else right).view_as(layer.weight))
-        layer.bias.fill_(layer.published["bias"] if biases == "published" else 0)
+        layer.bias.fill_(layer.published.bias if biases == "published" else 0)
     counts = {}
 
     def scale(layer, inputs, output):
@@ -204,7 +204,7 @@ def test_lsuv_leaves_the_streams_of_dropout_alone():
 def test_lsuv_scales_a_layer_that_is_used_twice_for_its_first_use():
     layer, batch = nn.Conv2d(3, 3, 3, padding=1), _batch()
     report = initializers.lsuv(nn.Sequential(layer, nn.ReLU(), layer), batch, _generator(), batches=1)
-    assert [row.note for row in report.rows] == ["called 2 times, scaled for the first"]
+    assert [row.note for row in report.rows] == ["called 2 times, scaled at the first"]
     assert float(layer(batch.images).detach().var(correction=0)) == pytest.approx(1, abs=0.05)
     assert not layer._forward_hooks
 

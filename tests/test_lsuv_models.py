@@ -8,7 +8,7 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations, prune
 
 from goodinit import lsuv
-from goodinit.methods.initializers.preserved import random_state
+from goodinit.methods.initializers.preserve import preserve_random_state
 
 LAYERS = nn.Linear | nn.modules.conv._ConvNd
 
@@ -98,7 +98,7 @@ def _variances(model, data):
         found.setdefault(names[layer], float(output.var(correction=0)))
 
     handles = [layer.register_forward_hook(look) for layer in names]
-    with torch.no_grad(), random_state(set(), 0):
+    with torch.no_grad(), preserve_random_state(set(), 0):
         model(data)
     for handle in handles:
         handle.remove()
@@ -107,7 +107,7 @@ def _variances(model, data):
 
 def _build(name):
     build, data, scaled, others = MODELS[name]
-    with random_state(set(), 0):
+    with preserve_random_state(set(), 0):
         return build(), data(), scaled, others
 
 
@@ -141,7 +141,7 @@ def test_evaluation_mode_does_it_as_well(name):
 def test_the_reasons_name_what_is_not_scaled():
     model, data, *_ = _build("transformer encoder")
     notes = {row.name: row.note for row in lsuv(model, data, seed=0).rows}
-    assert notes["encoder.layers.0.self_attn.out_proj"].startswith("filled, but not scaled: not called")
+    assert notes["encoder.layers.0.self_attn.out_proj"].startswith("initialized but not scaled: not called")
     assert "MultiheadAttention is not a linear" in notes["encoder.layers.1.self_attn.in_proj_weight"]
     assert "Embedding is not a linear" in notes["embed.weight"]
     assert notes["head"] == ""
@@ -161,12 +161,12 @@ def test_an_unused_head_is_said_to_be_unused():
     model.forward = lambda x: model[1](model[0](x))
     rows = lsuv(model, torch.randn(64, 8), seed=0).rows
     assert [row.name for row in rows if row.scaled] == ["0"]
-    assert rows[-1].note.startswith("filled, but not scaled: not called")
+    assert rows[-1].note.startswith("initialized but not scaled: not called")
 
 
 # Weights that are computed.
 def _net(wrap):
-    with random_state(set(), 0):
+    with preserve_random_state(set(), 0):
         return nn.Sequential(wrap(nn.Linear(12, 20)), nn.ReLU(), wrap(nn.Linear(20, 6)))
 
 
@@ -250,7 +250,7 @@ def test_a_weight_whose_scale_has_no_effect_is_not_said_to_be_scaled():
     rows = {row.name: row for row in lsuv(model, data, seed=0).rows}
     assert rows["3"].scaled
     for name in ("0", "2"):
-        assert rows[name].note.startswith("filled, but not scaled: no scale")
+        assert rows[name].note.startswith("initialized but not scaled: no scale")
     torch.testing.assert_close(model[0].weight.mT @ model[0].weight, torch.eye(12), atol=1e-5, rtol=0)
 
 
@@ -314,7 +314,7 @@ def test_a_weight_shared_with_an_embedding_is_left_alone():
     kept = model.out.weight.clone()
     report = lsuv(model, data, seed=0)
     notes = {row.name: row.note for row in report.rows}
-    assert notes["out"] == "its weight is also that of embed (Embedding), which is not scaled"
+    assert notes["out"] == "not initialized: shares its weight with embed (Embedding)"
     assert torch.equal(model.out.weight, kept)
     assert _variances(model, data)["hidden"] == pytest.approx(1, abs=0.05)
 
@@ -334,8 +334,8 @@ def test_a_recurrent_layer_is_scaled_for_its_first_state_that_is_not_constant():
     model, data = Recurrence(), torch.randn(256, 3, 4, generator=torch.Generator().manual_seed(0))
     notes = {row.name: row.note for row in lsuv(model, data, seed=0).rows}
     assert notes == {
-        "inputs": "called 3 times, scaled for the first",
-        "hidden": "scaled for its call 2, constant before; called 3 times",
+        "inputs": "called 3 times, scaled at the first",
+        "hidden": "scaled at call 2, because earlier outputs are constant; called 3 times",
         "out": "",
     }
     with torch.no_grad():
@@ -379,7 +379,7 @@ def test_scripted_models_are_refused_and_scripted_parts_named():
     part = torch.jit.script(nn.Sequential(nn.Linear(12, 8)))
     report = lsuv(nn.Sequential(part, nn.Linear(8, 4)), torch.randn(64, 12), seed=0)
     assert [(row.name, row.scaled) for row in report.rows] == [("1", True), ("0", False)]
-    assert report.rows[1].note.startswith("scripted")
+    assert report.rows[1].note.endswith("its layers are scripted")
 
 
 @pytest.mark.parametrize("wrap", [nn.DataParallel, lambda model: torch.compile(model, backend="eager")])
@@ -414,8 +414,8 @@ def test_a_compiled_part_is_initialized_and_runs_compiled_afterwards():
         (lambda: nn.Sequential(nn.LazyLinear(2)), "is not known yet"),
         (lambda: nn.Sequential(nn.ReLU()), "no linear or convolutional layer"),
         (lambda: nn.LSTM(4, 4), "LSTM is not a linear"),
-        (lambda: type("DistributedDataParallel", (nn.Linear,), {})(4, 2), "before it is wrapped"),
-        (lambda: nn.Sequential(type("FullyShardedDataParallel", (nn.Linear,), {})(4, 2)), "before it is wrapped"),
+        (lambda: type("DistributedDataParallel", (nn.Linear,), {})(4, 2), "before wrapping it in"),
+        (lambda: nn.Sequential(type("FullyShardedDataParallel", (nn.Linear,), {})(4, 2)), "before wrapping it in"),
         (lambda: nn.Linear(4, 2, dtype=torch.complex64), "complex64"),
         (lambda: "model", "must be a torch.nn.Module, not str"),
     ],
@@ -428,7 +428,7 @@ def test_models_that_cannot_be_initialized_are_refused_in_one_line(build, reason
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_other_dtypes_are_kept_and_measured_well(dtype):
-    with random_state(set(), 0):
+    with preserve_random_state(set(), 0):
         model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10)).to(dtype)
     report = lsuv(
         model, 1000 * torch.randn(64, 3, 8, 8), seed=0
@@ -492,7 +492,7 @@ NON_LINEARITIES = {
 @pytest.mark.parametrize("name", NON_LINEARITIES)
 def test_measuring_after_holds_for_any_module_or_function(name):
     function, data = NON_LINEARITIES[name], torch.randn(512, 12, generator=torch.Generator().manual_seed(0))
-    with random_state(set(), 0):
+    with preserve_random_state(set(), 0):
         model = _Function(function)
         model(data)
     bounded = {"Tanh": 0.1, "torch.tanh": 0.1, "Hardtanh": 0.1, "Softsign": 0.2}  # a variance of 1 is their bound
@@ -542,7 +542,7 @@ def test_a_variance_out_of_reach_is_said_to_be(function):
     report = lsuv(model, data, seed=0, measure="after")
     assert [row.scaled for row in report.rows] == [True, False]
     assert report.rows[1].name == "first"
-    assert report.rows[1].note.startswith("filled, but not scaled: no scale of its weight")
+    assert report.rows[1].note.startswith("initialized but not scaled: no scale of its weight")
     assert "measured after" in report.rows[1].note
     torch.testing.assert_close(model.first.weight.mT @ model.first.weight, torch.eye(12), atol=1e-5, rtol=0)
 

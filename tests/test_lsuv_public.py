@@ -146,20 +146,20 @@ def test_batches_of_other_lengths_cannot_be_joined_and_the_first_serves():
         ((image for image in _images()), "not generator"),
         (TensorDataset(_images()), "not TensorDataset"),
         ((), "data has 0 elements"),
-        ((1, 2), "no tensor"),
+        ((1, 2), "contains no tensor"),
         ((_images(), 1, 2), "data has 3 elements"),
-        ({}, "no tensor"),
-        ({"x": _images()}, "does not run on this data"),
+        ({}, "contains no tensor"),
+        ({"x": _images()}, "cannot process this data"),
         ({"input": _images(), "labels": 1}, "has no argument 'labels'; it takes input"),
         (_images()[:0], "without elements"),
         (torch.full((4, 3, 8, 8), torch.nan), "NaN or infinite"),
         (torch.full((4, 3, 8, 8), torch.inf), "NaN or infinite"),
         (torch.zeros(4, 3, 8, 8), "layer 0: the variance of its output is 0"),
-        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "does not run on this data"),
-        (torch.randn(4, 5, 8, 8), "does not run on this data"),
-        (torch.randn(4, 3, 9, 9), "does not run on this data"),
-        (DataLoader(TensorDataset(_images()[:0]), batch_size=4), "the DataLoader gives no batch"),
-        (DataLoader(TensorDataset(_images()), batch_size=64, drop_last=True), "the DataLoader gives no batch"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "cannot process this data"),
+        (torch.randn(4, 5, 8, 8), "cannot process this data"),
+        (torch.randn(4, 3, 9, 9), "cannot process this data"),
+        (DataLoader(TensorDataset(_images()[:0]), batch_size=4), "the DataLoader yields no batch"),
+        (DataLoader(TensorDataset(_images()), batch_size=64, drop_last=True), "the DataLoader yields no batch"),
     ],
 )
 def test_wrong_data_are_refused_in_one_line_and_leave_no_trace(data, reason):
@@ -249,7 +249,7 @@ def test_an_error_within_the_model_leaves_no_trace_and_is_the_cause(measure):
     model = _model().append(Failing())
     model[1].eval()
     before = _state(model)
-    with pytest.raises(ValueError, match="does not run on this data: RuntimeError: first line") as error:
+    with pytest.raises(ValueError, match="cannot process this data: RuntimeError: first line") as error:
         lsuv(model, _images(), seed=0, measure=measure)
     assert isinstance(error.value.__cause__, RuntimeError)
     _assert_same(before, _state(model))

@@ -9,7 +9,7 @@ from torch import nn
 from goodinit.datasets import tensors
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
-from goodinit.methods.models import fitnet
+from goodinit.methods.models.maxout import maxout
 from goodinit.training import loop, stacking
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -205,7 +205,7 @@ def test_quadratic_is_the_book_s():
 
 @pytest.mark.parametrize(("start", "curvatures"), [([1.0], [1.0, 2.0]), ([1.0, 2.0], [1.0]), ([], [])])
 def test_quadratic_needs_a_curvature_for_each_coordinate(start, curvatures):
-    with pytest.raises(ValueError, match="coordinates of start, but"):
+    with pytest.raises(ValueError, match="start and curvatures must have the same length"):
         models.quadratic((0,), 0, start=start, curvatures=curvatures)
 
 
@@ -301,21 +301,21 @@ def test_vgg16_refuses_what_it_cannot_be(shape, options):
 def test_maxout_is_the_largest_piece_and_its_gradient_is_the_winner_s(count):
     pieces = [torch.randn(4, 3, 5, 5, generator=_generator(seed)).requires_grad_() for seed in range(count)]
     weights = torch.randn(4, 3, 5, 5, generator=_generator(9))
-    outputs = fitnet._maxout(pieces)
+    outputs = maxout(pieces)
     largest, winner = torch.stack(pieces).max(0)
     assert torch.equal(outputs, largest)
     with torch.no_grad():
-        assert torch.equal(fitnet._maxout(pieces), largest)
+        assert torch.equal(maxout(pieces), largest)
     for place, gradient in enumerate(torch.autograd.grad((outputs * weights).sum(), pieces)):
         assert torch.equal(gradient, weights * (winner == place))
 
 
 def test_the_first_of_equal_pieces_has_the_whole_gradient():
     pieces = [torch.tensor([1.0, 0.0, 2.0, 2.0], requires_grad=True) for _ in range(3)]
-    gradients = torch.autograd.grad(fitnet._maxout(pieces).sum(), pieces)
+    gradients = torch.autograd.grad(maxout(pieces).sum(), pieces)
     assert [gradient.tolist() for gradient in gradients] == [[1] * 4, [0] * 4, [0] * 4]
 
 
 def test_maxout_has_second_derivatives():
     pieces = [torch.randn(6, dtype=torch.float64, generator=_generator(seed)).requires_grad_() for seed in range(3)]
-    assert torch.autograd.gradgradcheck(lambda *some: fitnet._maxout([one**3 for one in some]), pieces)
+    assert torch.autograd.gradgradcheck(lambda *some: maxout([one**3 for one in some]), pieces)

@@ -6,7 +6,7 @@ from scipy import stats
 from torch import nn
 
 from goodinit.methods import initializers
-from goodinit.methods.initializers.orthogonal import CHOLESKY_FROM, orthonormal_matrix
+from goodinit.methods.initializers.orthogonal import CHOLESKY_MIN_SIZE, orthonormal_matrix
 
 SHAPES = [
     (8, 3, 3, 3),
@@ -19,7 +19,7 @@ SHAPES = [
     (600, 256),
     (1, 1),
 ]
-BIG = 2 * CHOLESKY_FROM
+BIG = 2 * CHOLESKY_MIN_SIZE
 
 
 def _generator(seed=0):
@@ -43,7 +43,7 @@ def test_weights_have_orthonormal_rows_or_columns(shape, decomposition):
     assert not layer.bias.any()
 
 
-@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (30, 30), (CHOLESKY_FROM, BIG), (BIG, CHOLESKY_FROM)])
+@pytest.mark.parametrize("shape", [(20, 50), (50, 20), (30, 30), (CHOLESKY_MIN_SIZE, BIG), (BIG, CHOLESKY_MIN_SIZE)])
 def test_qr_is_the_factor_with_a_positive_diagonal(shape):
     """It is unique, whichever way it is computed: R = Q^T A is upper triangular, with a positive diagonal."""
     found = orthonormal_matrix(*shape, _generator(), dtype=torch.float64)
@@ -60,7 +60,7 @@ def test_a_product_of_low_precision_gives_way_to_reflections(monkeypatch):
     """As with TF32, whose products have ten bits."""
     exact = torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda one, other: exact(one.bfloat16(), other.bfloat16()).float())
-    found = orthonormal_matrix(CHOLESKY_FROM, BIG, _generator())
+    found = orthonormal_matrix(CHOLESKY_MIN_SIZE, BIG, _generator())
     monkeypatch.undo()
     assert _deviation(found) < 2e-6
 

@@ -285,7 +285,7 @@ def test_large_images_are_looked_at_in_smaller_batches():
             {"data": {"name": "shapes"}, "model": {"name": "resnet_vae", "blocks": 3, "width": 4}},
             "model resnet_vae with objective cross_entropy with data shapes: ",
         ),
-        ({"data": {"name": "gaussian"}, "model": {"name": "convnet3"}}, "convnet3: takes images of at least 8 x 8"),
+        ({"data": {"name": "gaussian"}, "model": {"name": "convnet3"}}, "convnet3: images must be at least 8 x 8"),
         (
             {"model": {"name": "mlp", "hidden": [20]}, "update": {"name": "semi_synchronous"}},
             "the nearest are 16 and 25",

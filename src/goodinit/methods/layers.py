@@ -1,9 +1,9 @@
-"""Which layers of a model are initialized, and how their weights and biases are read and written."""
+"""The layers that initializers and diagnostics use, and how their weights and biases are read and set."""
 
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -14,127 +14,113 @@ from torch.nn.utils.weight_norm import WeightNorm
 from goodinit.errors import InputError
 
 __all__ = [
-    "Batch",
     "Layer",
-    "Published",
     "fans",
-    "is_frozen",
-    "kept_buffers",
-    "layers_of",
-    "refusal",
+    "has_frozen_weight",
+    "layers_to_initialize",
+    "preserve_buffers",
     "set_bias",
     "set_weight",
+    "unsupported_layer",
     "unsupported_model",
     "weight_key",
 ]
 
-Layer = nn.Linear | _ConvNd
+Layer: TypeAlias = nn.Linear | _ConvNd  # the only list of the layer types that initializers and diagnostics include
+
 DISTRIBUTED = {"DistributedDataParallel", "FullyShardedDataParallel"}
 
 
-class Batch(Protocol):
-    """Examples that a data-dependent initializer looks at: images, float (N, ...)."""
+def layers_to_initialize(initializer: str, model: nn.Module) -> list[tuple[str, Layer]]:
+    """Return (name, layer) for each linear and convolutional layer, in the order of `model.named_modules()`.
 
-    images: Tensor
-
-
-class Published(Protocol):
-    """A layer that says how its authors initialized it.
-
-    `published` has the keys `distribution` ("normal" or "uniform"), `std` (of the weight) and `bias` (a constant).
-    """
-
-    published: dict[str, str | float]
-
-
-def layers_of(initializer: str, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield (name, layer) for every layer that an initializer fills, each weight once, in the order of `modules()`.
+    Of several layers that share a weight, only the first is returned.
 
     Args:
-        initializer: named in messages.
-        model: its linear and convolutional layers are meant.
+        initializer: name of the initializer, for error messages.
+        model: any module.
 
     Raises:
-        InputError: the model has no such layer, or has one whose weight cannot be written, see `refusal`.
+        InputError: the model has no such layer, or the weight of a layer cannot be set, see `unsupported_layer`.
     """
     if reason := unsupported_model(model):
         raise InputError(f"{initializer}: {reason}")
-    weights = set()
+    layers: dict[int, tuple[str, Layer]] = {}
     for name, layer in model.named_modules():
         if isinstance(layer, Layer):
-            if reason := refusal(layer):
+            if reason := unsupported_layer(layer):
                 raise InputError(f"{initializer}: layer {name or type(layer).__name__}: {reason}")
-            if weight_key(layer) not in weights:
-                weights.add(weight_key(layer))
-                yield name, layer
-    if not weights:
+            layers.setdefault(weight_key(layer), (name, layer))
+    if not layers:
         raise InputError(f"{initializer}: {type(model).__name__} has no linear or convolutional layer to initialize")
+    return list(layers.values())
 
 
 def unsupported_model(model: nn.Module) -> str:
-    """Return why none of a model's layers can be initialized, or an empty string."""
+    """Return why no layer of a model can be initialized, or an empty string."""
     if isinstance(model, torch.jit.ScriptModule):
-        return "a scripted or traced model has no layers to initialize: initialize the model before torch.jit.script"
+        return "the layers of a scripted or traced model are not accessible: initialize it before torch.jit.script"
     wrappers = {type(module).__name__ for module in model.modules()} & DISTRIBUTED
     if wrappers:
-        name = min(wrappers)
-        return f"initialize the model before it is wrapped in {name}, so that all processes start from the same weights"
+        wrapper = min(wrappers)
+        return f"initialize the model before wrapping it in {wrapper}, so that all processes start with equal weights"
     for name, parameter in model.named_parameters():
         if nn.parameter.is_lazy(parameter):
             return f"the shape of {name} is not known yet: run the model on one batch first"
         if parameter.is_meta:
             return f"{name} is on the meta device and has no values: call model.to_empty(device=...) first"
         if hasattr(parameter, "device_mesh"):
-            return f"{name} is a distributed tensor: initialize the model before it is sharded"
+            return f"{name} is a distributed tensor: initialize the model before sharding it"
     return ""
 
 
-def refusal(layer: nn.Module) -> str:
-    """Return why the weight of a linear or convolutional layer cannot be written, or an empty string.
+def unsupported_layer(layer: Layer) -> str:
+    """Return why the weight of a layer cannot be set, or an empty string.
 
-    A weight that is computed from other parameters can be written if it can take any value, as with `weight_norm`.
-    The parametrization of torch is tried with a random weight, and left as it was.
+    A weight that is computed from other parameters is supported if any value can be assigned to it, as with
+    `weight_norm`. For a parametrization of torch, this is tested by assigning a random weight; the original weight is
+    then restored.
     """
     weight = layer._parameters.get("weight")
     if weight is None:
-        return _refusal_of_computed(layer)
+        return _unsupported_computed_weight(layer)
     if not weight.is_floating_point():
         return f"its weight is {str(weight.dtype).removeprefix('torch.')}, not a real floating-point number"
     return ""
 
 
-def _refusal_of_computed(layer: nn.Module) -> str:
-    if _weight_norm(layer) is not None:
+def _unsupported_computed_weight(layer: Layer) -> str:
+    if _weight_norm_hook(layer) is not None:
         return ""
     if parametrize.is_parametrized(layer, "weight"):
-        if _takes_any_weight(layer):
+        if _accepts_any_weight(layer):
             return ""
-        kinds = [type(module).__name__.lstrip("_") for module in layer.parametrizations["weight"]]
+        causes = [type(module).__name__.lstrip("_") for module in _weight_parametrization(layer).children()]
     else:
-        kinds = [type(hook).__name__ for hook in layer._forward_pre_hooks.values()] or ["its own forward"]
-    return f"its weight is computed by {' and '.join(kinds)} and cannot be set: initialize it before that is applied"
+        causes = [type(hook).__name__ for hook in layer._forward_pre_hooks.values()] or ["its own forward"]
+    return f"its weight is computed by {' and '.join(causes)} and cannot be set: initialize it before applying that"
 
 
 @torch.no_grad()
-def _takes_any_weight(layer: nn.Module) -> bool:
-    """Write a random weight through torch's parametrization, look whether it is there, and restore the old one."""
-    parameters = list(layer.parametrizations["weight"].parameters())
-    before = [(parameter.detach(), parameter.clone()) for parameter in parameters]
-    with kept_buffers(layer):
-        wanted = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
+def _accepts_any_weight(layer: Layer) -> bool:
+    """Return whether a random weight can be set through torch's parametrization; restore the original weight."""
+    parameters = list(_weight_parametrization(layer).parameters())
+    originals = [(parameter.detach(), parameter.clone()) for parameter in parameters]
+    with preserve_buffers(layer):
+        weight = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
         try:
-            layer.weight = wanted.clone()
-            return _equal(layer.weight, wanted)
-        except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or none for this weight
+            layer.weight = weight.clone()
+            return _is_close(layer.weight, weight)
+        except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or no inverse for this weight
             return False
         finally:
-            for parameter, (storage, value) in zip(parameters, before, strict=True):
-                parameter.set_(storage.copy_(value))  # torch may have given it another storage
+            for parameter, (storage, value) in zip(parameters, originals, strict=True):
+                parameter.data = storage.copy_(value)  # torch may have replaced the storage
 
 
 @contextlib.contextmanager
-def kept_buffers(model: nn.Module) -> Iterator[None]:
-    """Restore the buffers of a model after the block, their values and which tensors they are."""
+def preserve_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore all buffers of a model after the block: the values and the identity of the tensors."""
     buffers = [
         (module, name, buffer, buffer.clone())
         for module in model.modules()
@@ -146,51 +132,44 @@ def kept_buffers(model: nn.Module) -> Iterator[None]:
     finally:
         with torch.no_grad():
             for module, name, buffer, value in buffers:
-                buffer.copy_(value) if buffer.shape == value.shape else buffer.set_(value)
+                if buffer.shape == value.shape:
+                    buffer.copy_(value)
+                else:
+                    buffer.data = value
                 module._buffers[name] = buffer
 
 
-def _equal(weight: Tensor, wanted: Tensor) -> bool:
-    return torch.allclose(weight, wanted, rtol=8 * torch.finfo(wanted.dtype).eps, atol=torch.finfo(wanted.dtype).tiny)
-
-
-def _weight_norm(layer: nn.Module) -> WeightNorm | None:
-    """Return the hook of `torch.nn.utils.weight_norm` that computes the layer's weight."""
-    hooks = layer._forward_pre_hooks.values()
-    return next((hook for hook in hooks if isinstance(hook, WeightNorm) and hook.name == "weight"), None)
-
-
 @torch.no_grad()
-def set_weight(layer: nn.Module, value: Tensor) -> None:
-    """Set a layer's weight, whether it is a parameter or is computed from others.
+def set_weight(layer: Layer, value: Tensor) -> None:
+    """Set the weight of a layer, which may be a parameter or computed from other parameters.
 
     Args:
         layer: linear or convolutional.
-        value: of the weight's shape, on any device.
+        value: tensor with the shape of the weight, on any device.
 
     Raises:
-        InputError: the weight has another value afterwards.
+        InputError: the weight does not equal `value` after the assignment.
     """
     value = value.to(layer.weight)
     if "weight" in layer._parameters:
         layer.weight.copy_(value)
         return
-    if hook := _weight_norm(layer):
-        layer.weight_v.copy_(value)
-        layer.weight_g.copy_(torch.norm_except_dim(value, 2, hook.dim))
+    if hook := _weight_norm_hook(layer):
+        layer.get_parameter("weight_v").copy_(value)
+        layer.get_parameter("weight_g").copy_(torch.norm_except_dim(value, 2, hook.dim))
         layer.weight = hook.compute_weight(layer)
     else:
         layer.weight = value.clone()
-    if not _equal(layer.weight, value):
+    if not _is_close(layer.weight, value):
         raise InputError(f"{type(layer).__name__}: its weight cannot be set: it is computed from other parameters")
 
 
 @torch.no_grad()
-def set_bias(layer: nn.Module, value: float) -> None:
-    """Set every element of a layer's bias, if it has one, whether it is a parameter or is computed from others.
+def set_bias(layer: Layer, value: float) -> None:
+    """Set all elements of the bias of a layer, if it has one; it may be computed from other parameters.
 
     Raises:
-        InputError: the bias has another value afterwards.
+        InputError: the bias does not equal `value` after the assignment.
     """
     if layer.bias is None:
         return
@@ -200,47 +179,42 @@ def set_bias(layer: nn.Module, value: float) -> None:
     with contextlib.suppress(RuntimeError, NotImplementedError, ValueError):  # no inverse, or none for this bias
         layer.bias = torch.full_like(layer.bias, value)  # through torch's parametrization, or until the next call
     for name, parameter in layer._parameters.items():
-        if name.startswith("bias_"):  # as pruning calls it
+        if name.startswith("bias_") and parameter is not None:  # the name that pruning uses
             parameter.fill_(value)
-    if not (layer.bias == value).all():
+    if not torch.eq(layer.bias, value).all():
         raise InputError(f"{type(layer).__name__}: its bias cannot be set: it is computed from other parameters")
 
 
-def _stored(layer: nn.Module) -> list[Tensor]:
-    """Return the parameters that a layer's weight is, or is computed from."""
-    if "weight" in layer._parameters:
-        return [layer._parameters["weight"]]
-    if parametrize.is_parametrized(layer, "weight"):
-        return list(layer.parametrizations["weight"].parameters())
-    return [value for name, value in layer._parameters.items() if name.startswith("weight") and value is not None]
-
-
-def weight_key(layer: nn.Module) -> int:
-    """Return what is equal for two layers if and only if they share one weight, also a transposed one."""
-    weight = next(iter(_stored(layer)), None)
+def weight_key(layer: Layer) -> int:
+    """Return a number that is equal for two layers if and only if they share a weight, also if one is transposed."""
+    weight = next(iter(_weight_parameters(layer)), None)
     return id(layer) if weight is None else weight.data_ptr() or id(weight)
 
 
-def is_frozen(layer: nn.Module) -> bool:
-    """Say whether training leaves a layer's weight alone: no parameter behind it requires a gradient."""
-    return not any(parameter.requires_grad for parameter in _stored(layer))
+def has_frozen_weight(layer: Layer) -> bool:
+    """Return whether no parameter that determines the weight of a layer requires a gradient."""
+    return not any(parameter.requires_grad for parameter in _weight_parameters(layer))
 
 
-def fans(layer: nn.Module) -> tuple[float, float]:
-    r"""Return how many inputs an output of a layer sums, and, as torch counts them, how many outputs an input reaches.
+def fans(layer: Layer) -> tuple[float, float]:
+    r"""Return the fan-in and the fan-out of a layer.
 
-    With C channels, G groups, kernel sizes K and strides S, a transposed convolution has
+    The fan-in is the number of inputs that contribute to an output, averaged over the outputs away from the borders;
+    the fan-out is the number of outputs to which an input contributes. With C channels, G groups, kernel sizes K and
+    strides S, a transposed convolution has
 
     .. math::
         n_\mathrm{in} = \frac{C_\mathrm{in}}{G} \prod_i \frac{K_i}{S_i}, \qquad
         n_\mathrm{out} = \frac{C_\mathrm{out}}{G} \prod_i K_i
 
-    An input contributes to :math:`\prod K_i` places of each output channel, and there are :math:`\prod S_i` times as
-    many outputs as inputs; borders aside, this is the mean number of terms in the forward sum of He et al., section
-    2.2, so that :math:`\mathrm{Var}(w) = 2 / n_\mathrm{in}` keeps the variance of rectified signals.
+    because each input contributes to :math:`\prod K_i` positions of an output channel, and there are
+    :math:`\prod S_i` times as many output positions as input positions. With this fan-in,
+    :math:`\mathrm{Var}(w) = 2 / n_\mathrm{in}` preserves the variance of rectified signals, as derived by He et al.,
+    section 2.2.
 
-    Deviation: `torch.nn.init` takes dimension 1 of any weight as inputs, which are the outputs of a transposed
-    convolution, and does not divide by the stride.  For all other layers the counts are those of `torch.nn.init`.
+    Deviation: `torch.nn.init` uses dimension 1 of every weight as the number of inputs, which in a transposed
+    convolution is the number of outputs, and does not divide by the stride. For all other layers, the fans equal those
+    of `torch.nn.init`.
 
     Args:
         layer: linear or convolutional.
@@ -257,3 +231,28 @@ def fans(layer: nn.Module) -> tuple[float, float]:
             layer.out_channels / layer.groups * kernel,
         )
     return nn.init._calculate_fan_in_and_fan_out(layer.weight)
+
+
+def _is_close(weight: Tensor, expected: Tensor) -> bool:
+    precision = torch.finfo(expected.dtype)
+    return torch.allclose(weight, expected, rtol=8 * precision.eps, atol=precision.tiny)
+
+
+def _weight_norm_hook(layer: Layer) -> WeightNorm | None:
+    """Return the hook of `torch.nn.utils.weight_norm` that computes the weight of a layer."""
+    hooks = layer._forward_pre_hooks.values()
+    return next((hook for hook in hooks if isinstance(hook, WeightNorm) and hook.name == "weight"), None)
+
+
+def _weight_parametrization(layer: Layer) -> nn.Module:
+    return layer.get_submodule("parametrizations.weight")
+
+
+def _weight_parameters(layer: Layer) -> list[nn.Parameter]:
+    """Return the parameters that determine the weight of a layer: the weight itself, or those it is computed from."""
+    weight = layer._parameters.get("weight")
+    if weight is not None:
+        return [weight]
+    if parametrize.is_parametrized(layer, "weight"):
+        return list(_weight_parametrization(layer).parameters())
+    return [value for name, value in layer._parameters.items() if name.startswith("weight") and value is not None]

@@ -1,8 +1,8 @@
-"""Initializers: each sets the weights and biases of a model in place, except `as_built`.
+"""Initializers: functions that set the weights and biases of a model in place.
 
-All take the same arguments, `(model, batch, generator, *, options)`.  Only `lsuv` depends on `batch`.  Layers are
-filled in the order in which the model lists them, so at one seed two Gaussian schemes draw the same standard normal
-numbers and differ in scale alone.
+All have the signature `(model, batch, generator, *, options)`. Only `lsuv` uses `batch`. Layers are initialized in the
+order in which the model lists them, so that, with the same seed, two initializers with normal distributions draw the
+same standard normal numbers and differ only in scale.
 """
 
 from goodinit.methods.initializers.lsuv import lsuv
@@ -19,7 +19,7 @@ from goodinit.methods.initializers.variance_scaling import (
     lecun_uniform,
 )
 
-# What a study may name.
+# The names that a study can use.
 __all__ = [
     "as_built",
     "gaussian",

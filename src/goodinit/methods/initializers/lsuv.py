@@ -1,4 +1,4 @@
-"""Layer-sequential unit-variance initialization."""
+"""Layer-sequential unit-variance initialization, as an option of a study."""
 
 from typing import Literal
 
@@ -6,16 +6,16 @@ import torch
 from torch import nn
 
 from goodinit.errors import InputError
+from goodinit.methods.contracts import Examples
 from goodinit.methods.initializers.report import LSUVReport
 from goodinit.methods.initializers.unit_variance import Options, unit_variance
-from goodinit.methods.layers import Batch
 
 __all__ = ["lsuv"]
 
 
 def lsuv(
     model: nn.Module,
-    batch: Batch,
+    batch: Examples,
     generator: torch.Generator,
     *,
     start: Literal["orthonormal", "lecun_normal"] = "orthonormal",
@@ -28,47 +28,48 @@ def lsuv(
     biases: Literal["zero", "published"] = "zero",
     decomposition: Literal["qr", "svd"] = "qr",
 ) -> LSUVReport:
-    r"""Layer-sequential unit-variance initialization: orthonormal weights, each layer's output scaled to variance 1.
+    r"""Layer-sequential unit-variance initialization: orthonormal weights, scaled until each output has variance 1.
 
-    In the order of the forward pass, each layer's weight is divided by the standard deviation of its output, over the
-    mini-batch, channels and space together, until
+    In the order of the forward pass, the weight of each layer is divided by the standard deviation of its output,
+    computed over the mini-batch, all channels and all positions, until
 
     .. math:: |\mathrm{Var}(B_L) - 1| \le \mathrm{tolerance}
 
-    The output is that of the layer itself, before a non-linearity or a sum; the pieces of a maxout are layers of
-    their own, and the classifier is one, too.  The model runs once: a layer is scaled when the activations reach it,
-    and passes on its scaled output.  Auxiliary classifiers that exist in training mode alone are scaled if `dropout`
-    is true; otherwise they keep the weights that they were filled with.
+    The output is that of the layer itself, before a non-linearity or a sum. Each piece of a maxout is a layer, and so
+    is the classifier. The forward pass runs once: each layer is scaled when it is called, and its scaled output is
+    passed on. Auxiliary classifiers that run only in training mode are scaled if `dropout` is true; otherwise they keep
+    their orthonormal weights.
 
-    The authors' first program read the outputs after the whole net had been run, and so, in nets whose rectifiers work
-    in place, after the rectifier; the later one does not.  `measure` has both.
+    The authors' first program reads the outputs after the forward pass of the whole network, and thus, in networks
+    with in-place rectifiers, after the rectifier; their later program does not. `measure` supports both.
 
-    Deviation: every trial draws its mini-batch from a few times as many examples, which are carried through the
-    net together; the authors' program reads on in the training set.  The default decomposition is QR, which the paper
-    allows; the authors' program computes the SVD, which gives the same distribution but for signs.
+    Deviation: each iteration draws its mini-batch from `batches * batch_size` examples, whose activations are kept for
+    this; the authors' program reads further mini-batches from the training set. The default decomposition is QR, which
+    the paper allows; the authors' program uses the SVD, which gives the same distribution except for signs.
 
     Args:
-        model: its linear and convolutional layers are initialized, except those that the report gives a reason for.
-        batch: images, float (N, ...), of which the first are taken.
-        generator: draws the weights, the mini-batches and what dropout drops.
-        start: what the weights are filled with first; `lecun_normal` is the paper's Gaussian.
-        tolerance: of the variance, more than 0.
-        max_iterations: the most rescalings of a layer, at least 1.
-        batch_size: examples of a mini-batch; all of `batch` if it has fewer.
-        batches: how many mini-batches' worth of examples to draw from, as far as `batch` goes; with one, the same
-            mini-batch serves throughout.
+        model: its linear and convolutional layers are initialized, except those with a reason in the report.
+        batch: images, float (N, ...); the first `batches * batch_size` are used.
+        generator: draws the weights, the mini-batches and the dropout masks.
+        start: weights before scaling; `lecun_normal` is the Gaussian initialization of the paper.
+        tolerance: largest deviation of the variance from 1, more than 0.
+        max_iterations: maximum number of rescalings of a layer, at least 1.
+        batch_size: number of examples in a mini-batch; if `batch` has fewer, all are used.
+        batches: number of mini-batches' worth of examples to draw from; with 1, all iterations use the same
+            mini-batch.
         dropout: measure in training mode, with dropout, as the authors' program does; otherwise in evaluation mode.
-        measure: the output as the layer gives it, or after the non-linearity, any module or function, that it goes
-            straight into; if there is none, as it is.
-        biases: 0, or what the model's authors set them to, as in `published`; either way they are not scaled.
+        measure: measure the output of the layer (`before`), or of the non-linearity, a module or a function, that takes
+            it directly (`after`); if there is none, the output of the layer.
+        biases: set biases to 0 or to the values of the model's authors, see `published`; they are not scaled.
         decomposition: as in `orthonormal`.
 
     Returns:
-        A row for each layer; its `rescalings` are those of the scaled layers in forward order, int64 (L,).
+        A report with a row for each layer; its `rescalings` are the numbers of rescalings of the scaled layers in
+        forward order, int64 (L,).
 
     Raises:
-        ValueError: a layer's output is constant or not finite on the mini-batch, the model has no published biases or
-            no layer that can be initialized, or an option is out of its range.
+        ValueError: the output of a layer is constant or not finite, the model has no published biases, it has no layer
+            that can be initialized, or an option is out of range.
 
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1, and their program of November 2015.
     """

@@ -1,4 +1,4 @@
-"""LSUV for any model and data."""
+"""LSUV for any PyTorch model and data."""
 
 from typing import Any, Literal
 
@@ -7,14 +7,14 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from goodinit.errors import InputError
-from goodinit.methods.initializers.inputs import ACCEPTED, arguments
-from goodinit.methods.initializers.preserved import data_state
+from goodinit.methods.initializers.call_arguments import ACCEPTED, call_arguments
+from goodinit.methods.initializers.preserve import preserve_data_state
 from goodinit.methods.initializers.report import LSUVReport
 from goodinit.methods.initializers.unit_variance import Options, unit_variance
 
 __all__ = ["lsuv"]
 
-ALLOWED = {"start": ("orthonormal", "lecun_normal"), "measure": ("before", "after"), "decomposition": ("qr", "svd")}
+CHOICES = {"start": ("orthonormal", "lecun_normal"), "measure": ("before", "after"), "decomposition": ("qr", "svd")}
 
 
 def lsuv(
@@ -32,56 +32,60 @@ def lsuv(
     include_frozen: bool = False,
     examples: int = 32,
 ) -> LSUVReport:
-    r"""Initialize a model in place with LSUV: orthonormal weights, the output of each layer scaled to unit variance.
+    r"""Initialize a model in place with layer-sequential unit-variance (LSUV) initialization.
 
-    In the order of the forward pass, the weight of each linear and convolutional layer is divided by the standard
-    deviation of its output on the data, over examples, channels and space together, until
-    :math:`|\mathrm{Var} - 1| \le \mathrm{tolerance}`.  Biases are set to 0.  The model runs once, without
-    gradients; with `measure="after"` twice, first to see what follows each layer.
+    All linear and convolutional layers get orthonormal weights and zero biases. Then, in the order of the forward pass,
+    each weight is divided by the standard deviation of the layer's output on the data, over all examples, channels and
+    positions, until :math:`|\mathrm{Var} - 1| \le \mathrm{tolerance}`. The model runs once, without gradients; with
+    `measure="after"` it runs twice, first to find the non-linearity that follows each layer.
 
-    The model's device and dtype are kept, and its training modes, buffers and hooks, and the global random states are
-    afterwards what they were; after an error, too, but then weights may be initialized in part.  A submodule in
-    evaluation mode within a model in training mode, such as a frozen batch normalization, stays so.
+    The device and dtype of the model do not change. Training modes, buffers, hooks and global random states are
+    restored, also after an error; after an error, some weights may already be initialized. Submodules in evaluation
+    mode within a model in training mode, such as frozen batch normalization, stay in evaluation mode.
 
-    What is left alone, and what cannot be scaled, has a row with the reason in the report: frozen parameters, layers
-    that the forward pass does not call (the `out_proj` of `nn.MultiheadAttention` is among them), weights that are
-    computed and cannot be set (`spectral_norm`, `orthogonal`, pruning; `weight_norm` can), layers that share a weight
-    with an embedding, and modules of other kinds, such as recurrent ones.  A weight that several layers share, or that
-    is used several times, is scaled for its first use.
+    The following are not scaled; the report has a row with the reason for each:
 
-    A model that `torch.compile` or `nn.DataParallel` wraps is initialized within; one that is scripted, sharded or
-    wrapped in `DistributedDataParallel` is refused, and is to be initialized before.
+    - frozen parameters, unless `include_frozen` is true;
+    - layers that the forward pass does not call, such as the `out_proj` of `nn.MultiheadAttention`;
+    - computed weights that cannot be set (`spectral_norm`, `orthogonal`, pruning); `weight_norm` is supported;
+    - layers that share a weight with another module, such as an embedding;
+    - modules of other types, such as recurrent ones.
 
-    Deviation: every trial measures on the same examples, all of them; Algorithm 1 takes a new mini-batch.  Two examples
-    do in the paper's Table 7.
+    A weight that several layers share, or a layer that is called several times, is scaled at its first use.
+
+    A model wrapped in `torch.compile` or `nn.DataParallel` is unwrapped first. A scripted or sharded model, or one
+    wrapped in `DistributedDataParallel`, raises an error: initialize it before.
+
+    Deviation: all iterations measure the output on all examples, while Algorithm 1 draws a new mini-batch for each. In
+    Table 7 of the paper, two examples are sufficient.
 
     Args:
         model: any module that contains linear or convolutional layers.
-        data: inputs as in training, normalized to a variance of about 1: a tensor; a tuple of the positional arguments
-            that the model's `forward` requires, where one element more is taken as labels and left out; a dict of
-            keyword arguments; or a `DataLoader` of such batches.  A dict without the name of the only argument that is
-            required is that argument itself.  Memory is needed for one forward pass of all of it.
-        seed: of the weights, of dropout, and of the order of a DataLoader.  Without it and `generator` they follow from
-            the state of torch's default generator, which does not advance.
-        generator: instead of a seed; it advances.
-        start: what the weights are filled with before they are scaled; `lecun_normal` is the paper's Gaussian.
-        tolerance: of the variance, more than 0.
-        max_iterations: the most rescalings of a layer, at least 1.
-        dropout: run the model in training mode, where dropout is on and batch normalization uses the batch, as the
+        data: inputs as in training, normalized to a variance of about 1. One of: a tensor; a tuple with the positional
+            arguments of the model's `forward`, where one additional element is ignored as labels; a dict with its
+            keyword arguments; a `DataLoader` with such batches. If `forward` requires one argument, a dict without its
+            name is passed as this argument. The memory must suffice for one forward pass of all examples.
+        seed: determines the weights, dropout and the order of a DataLoader. If neither `seed` nor `generator` is given,
+            they depend on the state of torch's default generator, which does not advance.
+        generator: alternative to `seed`; it advances.
+        start: weights before scaling; `lecun_normal` is the Gaussian initialization of the paper.
+        tolerance: largest deviation of the variance from 1, more than 0.
+        max_iterations: maximum number of rescalings of a layer, at least 1.
+        dropout: run the model in training mode, with dropout and the batch statistics of batch normalization, as the
             authors' program does; otherwise in evaluation mode.
-        measure: the output as the layer gives it, or after the non-linearity, any module or function, that it goes
-            straight into; if there is none, as it is.
-        decomposition: how orthonormal weights are computed; see `initializers.orthonormal`.
-        include_frozen: initialize parameters that require no gradient, too.
-        examples: how many to take from a `DataLoader`, in whole batches.
+        measure: measure the output of the layer (`before`), or of the non-linearity, a module or a function, that takes
+            it directly (`after`); if there is none, the output of the layer.
+        decomposition: algorithm for orthonormal weights, see `initializers.orthonormal`.
+        include_frozen: also initialize parameters that do not require a gradient.
+        examples: minimum number of examples to take from a `DataLoader`; whole batches are taken.
 
     Returns:
-        A row for each layer: name, shape, standard deviations before and after scaling, rescalings, and a note.  It
-        prints as a table.
+        A report with a row for each layer: name, shape of the weight, standard deviation of the output before and after
+        scaling, number of rescalings, and a note. `print(report)` prints a table.
 
     Raises:
-        ValueError: the data are not of a form above or do not fit the model, an option is out of its range, no layer
-            can be initialized, or a layer's output is constant or not finite.  It is one line.
+        ValueError: `data` has none of these forms or does not fit the model, an option is out of range, no layer can be
+            initialized, or the output of a layer is constant or not finite. The message is one line.
 
     Example:
         >>> import torch
@@ -93,15 +97,18 @@ def lsuv(
 
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1.
     """
-    model = _unwrapped(model)
+    model = _unwrap(model)
     if seed is not None and generator is not None:
         raise InputError("lsuv: give either seed or generator, not both")
     for name, value in (("start", start), ("measure", measure), ("decomposition", decomposition)):
-        if value not in ALLOWED[name]:
-            raise InputError(f"lsuv: {name} must be {' or '.join(ALLOWED[name])}, not {value!r}")
+        if value not in CHOICES[name]:
+            raise InputError(f"lsuv: {name} must be {' or '.join(CHOICES[name])}, not {value!r}")
     if generator is None:
         generator = torch.Generator()
-        generator.set_state(torch.get_rng_state()) if seed is None else generator.manual_seed(seed)
+        if seed is None:
+            generator.set_state(torch.get_rng_state())
+        else:
+            generator.manual_seed(seed)
     options = Options(
         start=start,
         tolerance=tolerance,
@@ -111,37 +118,37 @@ def lsuv(
         decomposition=decomposition,
         include_frozen=include_frozen,
     )
-    with data_state(data, seed):
-        args, kwargs = arguments(model, data, examples)
+    with preserve_data_state(data, seed):
+        args, kwargs = call_arguments(model, data, examples)
 
     def run() -> None:
-        own_args, own_kwargs = tree_map(_copied, (args, kwargs))
+        copied_args, copied_kwargs = tree_map(_copy, (args, kwargs))
         try:
-            model(*own_args, **own_kwargs)
+            model(*copied_args, **copied_kwargs)
         except InputError:
             raise
         except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
-                f"lsuv: {type(model).__name__} does not run on this data: {type(error).__name__}: {error}; "
+                f"lsuv: {type(model).__name__} cannot process this data: {type(error).__name__}: {error}; "
                 f"data must be {ACCEPTED}"
             ) from error
 
     return unit_variance(model, generator, options, run, run)
 
 
-def _copied(leaf: Any) -> Any:
-    """Return a copy of a tensor: the model may change its inputs."""
+def _copy(leaf: Any) -> Any:
+    """Return a copy of a tensor, because the model may modify its inputs in place."""
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
 
 
-def _unwrapped(model: nn.Module) -> nn.Module:
-    """Return the model within `torch.compile` and `nn.DataParallel`.
+def _unwrap(model: Any) -> nn.Module:
+    """Return the model without `torch.compile` and `nn.DataParallel`.
 
     Raises:
-        InputError: it is no module.
+        InputError: it is not a module.
     """
     if not isinstance(model, nn.Module):
         raise InputError(f"lsuv: model must be a torch.nn.Module, not {type(model).__name__}")
     if isinstance(model, nn.DataParallel):
-        return _unwrapped(model.module)
-    return _unwrapped(model._orig_mod) if "_orig_mod" in model._modules else model
+        return _unwrap(model.module)
+    return _unwrap(model._modules["_orig_mod"]) if "_orig_mod" in model._modules else model

@@ -1,54 +1,56 @@
-"""The implementation of LSUV: fill the layers, run the model once, and scale each layer when its output is known."""
+"""The implementation of LSUV: initialize all layers, run the model once, and scale each layer when it is called."""
 
 import contextlib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from goodinit.errors import InputError
-from goodinit.methods.initializers.following import following
+from goodinit.methods.initializers.non_linearities import NonLinearity, find_non_linearities
 from goodinit.methods.initializers.orthogonal import set_orthonormal
-from goodinit.methods.initializers.preserved import preserved, random_state, set_mode
+from goodinit.methods.initializers.preserve import preserve_model_state, preserve_random_state, set_mode
 from goodinit.methods.initializers.published import set_biases
 from goodinit.methods.initializers.report import LayerRow, LSUVReport
-from goodinit.methods.initializers.selection import select
+from goodinit.methods.initializers.selection import select_layers
 from goodinit.methods.initializers.variance_scaling import set_lecun_normal
-from goodinit.methods.layers import set_weight, weight_key
+from goodinit.methods.layers import Layer, set_weight, weight_key
 
 __all__ = ["Options", "unit_variance"]
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-FAR = 0.05  # a variance that differs from 1 by more, and that a rescaling
-STUCK = 0.001  # brings less than this share of the way to 1, does not depend on the scale of the weight
-NOTHING = "lsuv: layer {}: the variance of its output is {}: nothing to divide by"
+
+# If the variance differs from 1 by more than MIN_DISTANCE, and a rescaling reduces this distance by less than the
+# fraction MIN_PROGRESS, the variance does not depend on the scale of the weight.
+MIN_DISTANCE = 0.05
+MIN_PROGRESS = 0.001
 
 
 @dataclass(frozen=True)
 class Options:
-    """What LSUV does; see `lsuv`.
+    """The options of LSUV, see `lsuv`.
 
     Args:
         start, tolerance, max_iterations, dropout, measure, biases, decomposition: as in `lsuv`.
-        batch_size: examples that each measurement draws from all; None measures on all.
-        include_frozen: whether layers are initialized whose weight requires no gradient.
+        batch_size: number of examples drawn for each measurement; None measures on all examples.
+        include_frozen: also initialize parameters that do not require a gradient.
 
     Raises:
-        InputError: `tolerance` or `max_iterations` is out of its range.
+        InputError: `tolerance` or `max_iterations` is out of range.
     """
 
-    start: str = "orthonormal"
+    start: Literal["orthonormal", "lecun_normal"] = "orthonormal"
     tolerance: float = 0.05
     max_iterations: int = 100
     batch_size: int | None = None
     dropout: bool = True
-    measure: str = "before"
-    biases: str = "zero"
-    decomposition: str = "qr"
+    measure: Literal["before", "after"] = "before"
+    biases: Literal["zero", "published"] = "zero"
+    decomposition: Literal["qr", "svd"] = "qr"
     include_frozen: bool = False
 
     def __post_init__(self) -> None:
@@ -56,21 +58,30 @@ class Options:
             raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
 
 
+@dataclass(frozen=True)
+class _Call:
+    """A call of a layer that has just been computed."""
+
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    output: Any
+
+
 def unit_variance(
     model: nn.Module,
     generator: torch.Generator,
     options: Options,
     run: Callable[[], object],
-    run_briefly: Callable[[], object],
+    run_few: Callable[[], object],
 ) -> LSUVReport:
-    """Initialize a model as `lsuv` says.
+    """Initialize a model with LSUV.
 
     Args:
         model: initialized in place; modes, hooks, buffers and global random states are restored, also after an error.
         generator: draws the weights, the mini-batches and the seed of the forward pass.
         options: of the method.
         run: runs the model on the examples.
-        run_briefly: runs it on a few, to see what follows each layer.
+        run_few: runs the model on a few examples, to find the non-linearity that follows each layer.
 
     Returns:
         A row for each layer.
@@ -78,49 +89,47 @@ def unit_variance(
     Raises:
         InputError: see `lsuv`.
     """
-    with preserved(model):  # a weight that is computed may change buffers whenever it is read
-        chosen, others = select(model, options.include_frozen)
-    keys = {layer: weight_key(layer) for layer in chosen}
-    _fill(chosen, keys, generator, options)
+    with preserve_model_state(model):  # reading a computed weight may change buffers
+        rows, others = select_layers(model, options.include_frozen)
+    keys = {layer: weight_key(layer) for layer in rows}
+    _set_unscaled(rows, keys, generator, options)
     devices = {parameter.device for parameter in model.parameters()}
-    non_linearities = {}
+    non_linearities: dict[nn.Module, NonLinearity] = {}
     if options.measure == "after":
-        with random_state(devices), preserved(model):
+        with preserve_random_state(devices), preserve_model_state(model):
             set_mode(model, True)
-            non_linearities = following(model, chosen, run_briefly)
-    calls: Counter[nn.Module] = Counter()
-    scaled: dict[int, nn.Module] = {}  # by the key of the weight, in the order of the forward pass
-    constant: dict[nn.Module, None] = {}  # whose first output was, as that of a recurrent layer on a state of zeros
+            non_linearities = find_non_linearities(model, rows, run_few)
+    calls: Counter[Layer] = Counter()
+    scaled: dict[int, Layer] = {}  # by weight_key, in the order of the forward pass
+    constant: list[Layer] = []  # with constant outputs so far, such as a recurrent layer in a state of zeros
 
-    def scale(layer: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+    def scale(layer: Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
         calls[layer] += 1
         if keys[layer] in scaled:
             return None
-        non_linearity = non_linearities.get(layer)
-        after = f"measured after {non_linearity.name}" if non_linearity else ""
-        late = f"scaled for its call {calls[layer]}, constant before" if layer in constant else ""
-        chosen[layer].note = _joined(after, late)
-        call = args, kwargs, output
+        non_linearity, row = non_linearities.get(layer), rows[layer]
+        late = f"scaled at call {calls[layer]}, because earlier outputs are constant" if layer in constant else ""
+        row.note = _join(f"measured after {non_linearity.name}" if non_linearity else "", late)
         try:
-            output = _scale(layer, chosen[layer], call, non_linearity or _same, generator, options)
+            output = _scale(layer, row, _Call(args, kwargs, output), non_linearity, generator, options)
             scaled[keys[layer]] = layer
         except _ConstantOutputError:
-            constant[layer] = None
+            constant.append(layer)
         return output
 
     seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
-    with random_state(devices, seed), preserved(model), _hooked(chosen, scale):
+    with preserve_random_state(devices, seed), preserve_model_state(model), _hooks(rows, scale):
         set_mode(model, options.dropout)
         run()
     for layer in constant:
         if keys[layer] not in scaled:
-            raise InputError(NOTHING.format(chosen[layer].name, 0))
-    return _report(chosen, others, keys, scaled, calls)
+            raise _variance_error(rows[layer], 0)
+    return _report(rows, others, keys, scaled, calls)
 
 
 @contextlib.contextmanager
-def _hooked(layers: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
-    """Call a hook after the forward pass of each layer, before the user's own hooks, which see what it returns."""
+def _hooks(layers: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[None]:
+    """Call a hook after the forward pass of each layer, before the user's own hooks, which receive its result."""
     handles = [layer.register_forward_hook(hook, prepend=True, with_kwargs=True) for layer in layers]
     try:
         yield
@@ -130,25 +139,31 @@ def _hooked(layers: Iterable[nn.Module], hook: Callable[..., Any]) -> Iterator[N
 
 
 class _ConstantOutputError(Exception):
-    """The variance of a layer's output is 0 before it is scaled."""
+    """The output of a layer is constant before it is scaled."""
 
 
-def _same(output: Tensor) -> Tensor:
-    return output
+def _variance_error(row: LayerRow, variance: float) -> InputError:
+    return InputError(
+        f"lsuv: layer {row.name}: the variance of its output is {variance}; it must be finite and more than 0: "
+        "check the data and the layers before it"
+    )
 
 
-def _fill(
-    chosen: dict[nn.Module, LayerRow], keys: dict[nn.Module, int], generator: torch.Generator, options: Options
+def _set_unscaled(
+    rows: Mapping[Layer, LayerRow], keys: Mapping[Layer, int], generator: torch.Generator, options: Options
 ) -> None:
-    """Give every weight its values before scaling, and every bias its final one."""
-    layers = list({keys[layer]: layer for layer in reversed(chosen)}.values())[::-1]  # the first with each weight
-    biased = [
+    """Set every weight to its value before scaling, and every bias to its final value."""
+    with_bias = [
         (row.name, layer)
-        for layer, row in chosen.items()
+        for layer, row in rows.items()
         if layer.bias is None or layer.bias.requires_grad or options.include_frozen
     ]
-    set_biases("lsuv", biased, options.biases)
-    for layer in layers:
+    set_biases("lsuv", with_bias, options.biases)
+    initialized = set()
+    for layer in rows:
+        if keys[layer] in initialized:
+            continue
+        initialized.add(keys[layer])
         if options.start == "orthonormal":
             set_orthonormal(layer, generator, 1.0, options.decomposition)
         else:
@@ -156,124 +171,129 @@ def _fill(
 
 
 def _scale(
-    layer: nn.Module,
+    layer: Layer,
     row: LayerRow,
-    call: tuple[Any, Any, Any],
-    non_linearity: Callable[[Tensor], Tensor],
+    call: _Call,
+    non_linearity: NonLinearity | None,
     generator: torch.Generator,
     options: Options,
 ) -> Any:
-    """Divide a layer's weight until its output has unit variance; return its last output.
+    """Divide the weight of a layer until its output has unit variance, and return the scaled output.
 
     Args:
-        layer: about to return from its first call.
-        row: what is measured is noted there.
-        call: positional arguments, keyword arguments and the output of that call.
-        non_linearity: what is measured, as a function of the output.
+        layer: has just been called.
+        row: receives the measurements.
+        call: the arguments and the output of the call.
+        non_linearity: if given, its output is measured.
         generator: draws the mini-batches.
         options: of the method.
 
     Raises:
-        _ConstantOutputError: the output has no variance; nothing is changed.
-        InputError: it is not finite, or has none any more.
+        _ConstantOutputError: the output is constant before the first rescaling; then nothing is changed.
+        InputError: the output is not finite, or becomes constant.
     """
-    args, kwargs, output = call
+    output = call.output
     if not isinstance(output, Tensor) or not output.is_floating_point():
-        row.note = "filled, but not scaled: its output is not a floating-point tensor"
+        row.note = "initialized but not scaled: its output is not a floating-point tensor"
         return output
-    row.rescalings, previous, divisor, power = 0, None, 1.0, 1.0
+    rescalings, previous, divisor, power = 0, None, 1.0, 1.0
     while True:
-        variance = _variance(non_linearity(_mini_batch(output, options.batch_size, generator)))
-        if variance == 0 and row.rescalings == 0:
-            row.rescalings = None
+        sample = _mini_batch(output, options.batch_size, generator)
+        variance = _variance(sample if non_linearity is None else non_linearity(sample))
+        if variance == 0 and rescalings == 0:
             raise _ConstantOutputError
         if not 0 < variance < math.inf:
-            raise InputError(NOTHING.format(row.name, variance))
-        row.std_after = math.sqrt(variance)
+            raise _variance_error(row, variance)
+        row.rescalings, row.std_after = rescalings, math.sqrt(variance)
         if row.std_before is None:
             row.std_before = row.std_after
         if abs(variance - 1) <= options.tolerance:
             return output
-        whole = options.batch_size is None or len(output) <= options.batch_size  # the measurements are on the same data
-        if whole and previous is not None and FAR < abs(previous - 1) > abs(variance - previous) / STUCK:
-            _set_scaled(layer, 1 / divisor)
-            row.rescalings, row.std_after = None, row.std_before
-            row.note = _joined("filled, but not scaled: no scale of its weight gives a variance of 1", row.note)
-            return layer.forward(*args, **kwargs)
-        if row.rescalings == options.max_iterations:
-            row.note = _joined(row.note, f"not within the tolerance after {row.rescalings} rescalings")
+        if options.batch_size is None or len(output) <= options.batch_size:  # all measurements use the same examples
+            if previous is not None and MIN_DISTANCE < abs(previous - 1) > abs(variance - previous) / MIN_PROGRESS:
+                _divide_weight(layer, 1 / divisor)
+                row.rescalings, row.std_after = None, row.std_before
+                row.note = _join("initialized but not scaled: no scale of its weight gives a variance of 1", row.note)
+                return layer.forward(*call.args, **call.kwargs)
+            if previous is not None and math.log(variance) / math.log(previous) < -0.5:
+                power /= 2  # it overshoots: the measured value grows faster than the weight, such as its square
+        if rescalings == options.max_iterations:
+            row.note = _join(row.note, f"not within the tolerance after {rescalings} rescalings")
             return output
-        if whole and previous is not None and math.log(variance) / math.log(previous) < -0.5:
-            power /= 2  # it overshoots: what is measured grows faster than the weight, such as its square
         step = row.std_after**power
-        _set_scaled(layer, step)
-        previous, divisor = variance, divisor * step
-        row.rescalings += 1
-        scaled = output / step if options.batch_size is None and _is_linear(layer, args, kwargs, output) else None
-        if scaled is None or not _agrees(layer.forward(args[0][:1]), scaled[:1]):
-            scaled = layer.forward(*args, **kwargs)
-        output = scaled
+        _divide_weight(layer, step)
+        previous, divisor, rescalings = variance, divisor * step, rescalings + 1
+        output = _rescaled_output(layer, call, output, step, options)
 
 
-def _is_linear(layer: nn.Module, args: Any, kwargs: Any, output: Tensor) -> bool:
-    """Say whether scaling the weight scales the output of a call by as much, and each example is computed by itself."""
-    own = type(layer) in (nn.Linear, *CONVOLUTIONS) and "forward" not in vars(layer) and "weight" in layer._parameters
-    if not own or kwargs or len(args) != 1 or output.requires_grad or output.dtype.itemsize < 4:
+def _rescaled_output(layer: Layer, call: _Call, output: Tensor, step: float, options: Options) -> Tensor:
+    """Return the output of a layer whose weight has been divided by `step`: divided if it is linear, or recomputed."""
+    if options.batch_size is None and _is_linear(layer, call, output):
+        divided = output / step
+        expected = layer.forward(call.args[0][:1])
+        if (expected - divided[:1]).norm() <= 1e-3 * divided[:1].norm():
+            return divided
+    recomputed: Tensor = layer.forward(*call.args, **call.kwargs)
+    return recomputed
+
+
+def _is_linear(layer: Layer, call: _Call, output: Tensor) -> bool:
+    """Return whether the output of a call is proportional to the weight, and examples are computed independently."""
+    standard = type(layer) in (nn.Linear, *CONVOLUTIONS) and "forward" not in vars(layer)
+    if not standard or "weight" not in layer._parameters or call.kwargs or len(call.args) != 1:
+        return False
+    if output.requires_grad or output.dtype.itemsize < 4:
         return False
     dimensions = 2 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 2
-    return args[0].dim() >= dimensions and (layer.bias is None or not layer.bias.any())
-
-
-def _agrees(one: Tensor, other: Tensor) -> bool:
-    return bool((one - other).norm() <= 1e-3 * other.norm())
+    return call.args[0].dim() >= dimensions and (layer.bias is None or not layer.bias.any())
 
 
 def _mini_batch(output: Tensor, batch_size: int | None, generator: torch.Generator) -> Tensor:
-    """Return a mini-batch's part of a layer's output, drawn at random."""
+    """Return the output of a layer for a random mini-batch."""
     if batch_size is None:
         return output
-    drawn = torch.randperm(len(output), generator=generator, device=generator.device)[:batch_size]
-    return output[drawn.to(output.device)] if len(output) > batch_size else output
+    indices = torch.randperm(len(output), generator=generator, device=generator.device)[:batch_size]
+    return output[indices.to(output.device)] if len(output) > batch_size else output
 
 
 def _variance(output: Tensor) -> float:
-    """Return the variance over all elements; that of half precision may have no representation there."""
+    """Return the variance over all elements, computed at least in single precision, because half may overflow."""
     output = output.detach()
     return float((output if output.dtype.itemsize > 2 else output.float()).var(correction=0))
 
 
 @torch.no_grad()
-def _set_scaled(layer: nn.Module, divisor: float) -> None:
+def _divide_weight(layer: Layer, divisor: float) -> None:
     if "weight" in layer._parameters:
-        layer.weight /= divisor
+        layer.weight.div_(divisor)
     else:
         set_weight(layer, layer.weight / divisor)
 
 
-def _joined(*notes: str) -> str:
+def _join(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
 
 def _report(
-    chosen: dict[nn.Module, LayerRow],
-    others: list[LayerRow],
-    keys: dict[nn.Module, int],
-    scaled: dict[int, nn.Module],
-    calls: Counter[nn.Module],
+    rows: Mapping[Layer, LayerRow],
+    others: Iterable[LayerRow],
+    keys: Mapping[Layer, int],
+    scaled: Mapping[int, Layer],
+    calls: Mapping[Layer, int],
 ) -> LSUVReport:
-    """Complete the notes, and put the rows in order."""
-    for layer, row in chosen.items():
+    """Complete the notes and sort the rows."""
+    for layer, row in rows.items():
         owner = scaled.get(keys[layer])
         if owner is None:
-            row.note = "filled, but not scaled: not called (unused, or its parent uses the weight directly)"
+            row.note = "initialized but not scaled: not called (unused, or its parent uses the weight directly)"
         elif owner is not layer:
-            row.note = f"shares its weight with {chosen[owner].name}"
+            row.note = f"shares its weight with {rows[owner].name}"
         elif calls[layer] > 1:
-            which = "" if "constant before" in row.note else ", scaled for the first"
-            row.note = _joined(row.note, f"called {calls[layer]} times{which}")
-    first = [chosen[layer] for layer in scaled.values() if chosen[layer].scaled]
-    rest = [row for row in chosen.values() if not row.scaled]
-    report = LSUVReport((*first, *rest, *others))
+            first = "" if "scaled at call" in row.note or not row.scaled else ", scaled at the first"
+            row.note = _join(row.note, f"called {calls[layer]} times{first}")
+    in_order = [rows[layer] for layer in scaled.values() if rows[layer].scaled]
+    not_scaled = [row for row in rows.values() if not row.scaled]
+    report = LSUVReport((*in_order, *not_scaled, *others))
     if not report.scaled:
         raise InputError(f"lsuv: no layer was scaled: {report.rows[0].name}: {report.rows[0].note}")
     return report

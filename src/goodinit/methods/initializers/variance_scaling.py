@@ -1,13 +1,14 @@
-"""Initializers that draw every weight independently, with a variance that depends on the layer's fans at most."""
+"""Initializers that draw all weights of a layer independently, with a variance given by the layer's fans or fixed."""
 
 import math
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from goodinit.errors import InputError
-from goodinit.methods.layers import Batch, fans, layers_of, set_bias, set_weight
+from goodinit.methods.contracts import Examples
+from goodinit.methods.layers import Layer, fans, layers_to_initialize, set_bias, set_weight
 
 __all__ = [
     "as_built",
@@ -18,61 +19,64 @@ __all__ = [
     "he_uniform",
     "lecun_normal",
     "lecun_uniform",
+    "set_lecun_normal",
+    "set_normal",
+    "set_uniform",
 ]
 
 
-def as_built(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    """Change nothing: the parameters keep the values that the model was built with.
+def as_built(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    """Change nothing: all parameters keep the values from the construction of the model.
 
     Args:
         model, batch, generator: not used.
     """
 
 
-def gaussian(model: nn.Module, batch: Batch | None, generator: torch.Generator, *, std: float = 0.01) -> None:
-    r"""The same scale in every layer: :math:`w \sim \mathcal{N}(0, \mathrm{std}^2)`.
+def gaussian(model: nn.Module, batch: Examples | None, generator: torch.Generator, *, std: float = 0.01) -> None:
+    r"""Draw all weights from one normal distribution, :math:`w \sim \mathcal{N}(0, \mathrm{std}^2)`.
 
     Args:
-        model: its linear and convolutional weights are drawn, its biases set to 0.
+        model: its linear and convolutional weights are drawn; their biases are set to 0.
         batch: not used.
         generator: draws the weights.
         std: standard deviation, at least 0.
 
     Raises:
-        ValueError: `std` is negative, or the model has no layer or one whose weight cannot be set.
+        ValueError: `std` is negative, the model has no layer to initialize, or a weight cannot be set.
 
-    Reference: Saito, Deep Learning from Scratch (2016), section 6.2, where std is 1 and 0.01.
+    Reference: Saito, Deep Learning from Scratch (2016), section 6.2, with std 1 and 0.01.
     """
     if std < 0:
         raise InputError(f"gaussian: std must be at least 0, not {std}")
-    _normal("gaussian", model, generator, lambda fan_in, fan_out: std)
+    _initialize("gaussian", model, generator, set_normal, lambda fan_in, fan_out: std)
 
 
-def lecun_normal(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Fan-in alone: :math:`w \sim \mathcal{N}(0, 1 / n_\mathrm{in})`.
+def lecun_normal(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{N}(0, 1 / n_\mathrm{in})`.
 
     Args:
-        model, batch, generator: as in `gaussian`; the fans are those of `layers.fans`.
+        model, batch, generator: as in `gaussian`. The fans are computed by `layers.fans`.
 
-    Reference: LeCun, Bottou, Orr & Müller, Efficient BackProp (1998), equation 16.  The code of Saito, Deep Learning
-        from Scratch (2016) calls it "Xavier"; it equals Glorot's rule if a layer has as many inputs as outputs.
+    Reference: LeCun, Bottou, Orr & Müller, Efficient BackProp (1998), equation 16. In the code of Saito, Deep Learning
+        from Scratch (2016), this is "Xavier"; it equals Glorot's rule if a layer has equal fan-in and fan-out.
     """
-    _normal("lecun_normal", model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))
+    _initialize("lecun_normal", model, generator, set_normal, _lecun_std)
 
 
-def lecun_uniform(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Uniform with LeCun's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{3 / n_\mathrm{in}})`.
+def lecun_uniform(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{U}(\pm\sqrt{3 / n_\mathrm{in}})`, with LeCun's variance.
 
     Args:
         model, batch, generator: as in `lecun_normal`.
 
-    Reference: LeCun et al. (1998), equation 16, for the variance.  It is what Caffe's `xavier` filler draws.
+    Reference: LeCun et al. (1998), equation 16, for the variance. Caffe's `xavier` filler uses this distribution.
     """
-    _uniform("lecun_uniform", model, generator, lambda fan_in, fan_out: math.sqrt(1 / fan_in))
+    _initialize("lecun_uniform", model, generator, set_uniform, _lecun_std)
 
 
-def glorot_normal(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Both fans: :math:`w \sim \mathcal{N}(0, 2 / (n_\mathrm{in} + n_\mathrm{out}))`; also called Xavier.
+def glorot_normal(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{N}(0, 2 / (n_\mathrm{in} + n_\mathrm{out}))`; also called Xavier.
 
     Args:
         model, batch, generator: as in `lecun_normal`.
@@ -80,50 +84,66 @@ def glorot_normal(model: nn.Module, batch: Batch | None, generator: torch.Genera
     Reference: Glorot & Bengio, Understanding the difficulty of training deep feedforward neural
         networks (2010), equation 12.
     """
-    _normal("glorot_normal", model, generator, _glorot_std)
+    _initialize("glorot_normal", model, generator, set_normal, _glorot_std)
 
 
-def glorot_uniform(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Uniform with Glorot's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{6 / (n_\mathrm{in} + n_\mathrm{out})})`.
+def glorot_uniform(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{U}(\pm\sqrt{6 / (n_\mathrm{in} + n_\mathrm{out})})`; also called Xavier.
 
     Args:
         model, batch, generator: as in `lecun_normal`.
 
     Reference: Glorot & Bengio (2010), equation 16, the "normalized initialization".
     """
-    _uniform("glorot_uniform", model, generator, _glorot_std)
+    _initialize("glorot_uniform", model, generator, set_uniform, _glorot_std)
 
 
-def he_normal(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Fan-in, doubled for rectifiers: :math:`w \sim \mathcal{N}(0, 2 / n_\mathrm{in})`.
+def he_normal(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{N}(0, 2 / n_\mathrm{in})`, for rectifiers; also called Kaiming.
 
     Args:
         model, batch, generator: as in `lecun_normal`.
 
     Reference: He, Zhang, Ren & Sun, Delving deep into rectifiers (2015), equation 10.
     """
-    _normal("he_normal", model, generator, _he_std)
+    _initialize("he_normal", model, generator, set_normal, _he_std)
 
 
-def he_uniform(model: nn.Module, batch: Batch | None, generator: torch.Generator) -> None:
-    r"""Uniform with He's variance: :math:`w \sim \mathcal{U}(\pm\sqrt{6 / n_\mathrm{in}})`.
+def he_uniform(model: nn.Module, batch: Examples | None, generator: torch.Generator) -> None:
+    r"""Draw weights from :math:`\mathcal{U}(\pm\sqrt{6 / n_\mathrm{in}})`, with He's variance.
 
     Args:
         model, batch, generator: as in `lecun_normal`.
 
     Reference: He, Zhang, Ren & Sun (2015), equation 10, for the variance.
     """
-    _uniform("he_uniform", model, generator, _he_std)
+    _initialize("he_uniform", model, generator, set_uniform, _he_std)
 
 
-@torch.no_grad()
-def set_lecun_normal(layer: nn.Module, generator: torch.Generator) -> None:
-    """Set the weight of one layer as `lecun_normal` does."""
-    value = torch.empty_like(layer.weight, device=generator.device)
-    set_weight(layer, value.normal_(0, math.sqrt(1 / fans(layer)[0]), generator=generator))
+def set_normal(layer: Layer, std: float, generator: torch.Generator) -> None:
+    """Draw the weight of a layer from a normal distribution with mean 0."""
+    weight = torch.empty_like(layer.weight, device=generator.device)
+    set_weight(layer, nn.init.normal_(weight, 0, std, generator=generator))
 
 
-# The order of the operations is that of torch.nn.init, so that the weights are equal bit by bit.
+def set_uniform(layer: Layer, std: float, generator: torch.Generator) -> None:
+    """Draw the weight of a layer from a uniform distribution with mean 0."""
+    weight = torch.empty_like(layer.weight, device=generator.device)
+    bound = math.sqrt(3) * std
+    set_weight(layer, nn.init.uniform_(weight, -bound, bound, generator=generator))
+
+
+def set_lecun_normal(layer: Layer, generator: torch.Generator) -> None:
+    """Draw the weight of one layer as `lecun_normal` does."""
+    set_normal(layer, _lecun_std(*fans(layer)), generator)
+
+
+# These replace torch.nn.init.xavier_* and kaiming_*, which use other fans for transposed convolutions, see `fans`. For
+# all other layers the weights are bit-equal, because the order of operations is the same.
+def _lecun_std(fan_in: float, fan_out: float) -> float:
+    return math.sqrt(1 / fan_in)
+
+
 def _glorot_std(fan_in: float, fan_out: float) -> float:
     return math.sqrt(2 / (fan_in + fan_out))
 
@@ -132,33 +152,14 @@ def _he_std(fan_in: float, fan_out: float) -> float:
     return math.sqrt(2) / math.sqrt(fan_in)
 
 
-def _normal(
-    initializer: str, model: nn.Module, generator: torch.Generator, std: Callable[[float, float], float]
-) -> None:
-    _fill(initializer, model, generator, std, lambda weight, scale: weight.normal_(0, scale, generator=generator))
-
-
-def _uniform(
-    initializer: str, model: nn.Module, generator: torch.Generator, std: Callable[[float, float], float]
-) -> None:
-    def draw(weight: Tensor, scale: float) -> None:
-        bound = math.sqrt(3) * scale
-        weight.uniform_(-bound, bound, generator=generator)
-
-    _fill(initializer, model, generator, std, draw)
-
-
-@torch.no_grad()
-def _fill(
+def _initialize(
     initializer: str,
     model: nn.Module,
     generator: torch.Generator,
+    draw: Callable[[Layer, float, torch.Generator], None],
     std: Callable[[float, float], float],
-    draw: Callable[[Tensor, float], object],
 ) -> None:
-    """Set every layer's weight to draw(empty tensor, std(fan_in, fan_out)), and its bias to zero."""
-    for _, layer in list(layers_of(initializer, model)):
-        value = torch.empty_like(layer.weight, device=generator.device)
-        draw(value, std(*fans(layer)))
-        set_weight(layer, value)
+    """Call draw(layer, std(fan_in, fan_out), generator) for every layer, and set its bias to 0."""
+    for _, layer in layers_to_initialize(initializer, model):
+        draw(layer, std(*fans(layer)), generator)
         set_bias(layer, 0.0)

@@ -1,4 +1,4 @@
-"""Architectures, without initialization: each is a function (shape, classes, **options) -> nn.Module."""
+"""Model architectures, without their initialization: functions `(shape, classes, *, options) -> nn.Module`."""
 
 from goodinit.methods.models.caffenet import caffenet
 from goodinit.methods.models.convnet import convnet3

@@ -1,48 +1,59 @@
-"""What CaffeNet and GoogLeNet share: Caffe's layers, each with the initialization that was published for it.
-
-A layer says how its authors filled it in its attribute `published`: `distribution`, normal or uniform, the `std`
-of its weights, and the value of its `bias`.  `initializers.published` reads it.
-"""
+"""Layers of Caffe that CaffeNet and GoogLeNet share, and their published initialization."""
 
 import math
+from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
-__all__ = ["LocalResponseNorm", "filled", "max_pool", "pooled"]
+from goodinit.methods.contracts import PublishedInit
+from goodinit.methods.layers import Layer
+
+__all__ = ["LocalResponseNorm", "max_pool", "pooled_size", "with_published_init"]
+
+AnyLayer = TypeVar("AnyLayer", bound=Layer)
 
 
-def filled(layer, *, bias, std=None):
-    """Return the layer with its `published` start: normal weights, or where `std` is missing Caffe's `xavier`."""
-    fan_in = layer.weight[0].numel()
-    distribution, std = ("uniform", math.sqrt(1 / fan_in)) if std is None else ("normal", std)
-    layer.published = {"distribution": distribution, "std": std, "bias": bias}
+def with_published_init(layer: AnyLayer, *, bias: float, std: float | None = None) -> AnyLayer:
+    """Set and return a layer's attribute `published`, which `initializers.published` uses.
+
+    Args:
+        layer: linear or convolutional.
+        bias: value of the biases.
+        std: standard deviation of normal weights; None stands for Caffe's `xavier` filler, which draws uniform weights
+            with variance 1 / fan-in.
+    """
+    if std is None:
+        init = PublishedInit("uniform", math.sqrt(1 / layer.weight[0].numel()), bias)
+    else:
+        init = PublishedInit("normal", std, bias)
+    object.__setattr__(layer, "published", init)  # nn.Module declares only tensors and modules as attributes
     return layer
 
 
-def max_pool():
-    """Pool 3 x 3 windows, 2 apart; the last one may reach over the edge."""
+def max_pool() -> nn.MaxPool2d:
+    """Return 3 x 3 max pooling with stride 2; the last window may extend beyond the border."""
     return nn.MaxPool2d(3, 2, ceil_mode=True)
 
 
-def pooled(size, window=3, stride=2):
-    """Return the height that pooling makes of a height; less than 1 where no window begins within it."""
+def pooled_size(size: int, window: int = 3, stride: int = 2) -> int:
+    """Return the height, or width, after pooling with ceil mode; less than 1 if the input is too small."""
     return math.ceil((size - window) / stride) + 1
 
 
 class LocalResponseNorm(nn.Module):
-    r"""Normalize across five neighboring channels: :math:`x_c / (1 + \frac{\alpha}{5} \sum_{c'} x_{c'}^2)^\beta`.
+    r"""Normalization over five neighboring channels: :math:`x_c / (1 + \frac{\alpha}{5} \sum_{c'} x_{c'}^2)^\beta`.
 
-    With :math:`\alpha = 0.0001` and :math:`\beta = 0.75`; beyond the first and the last channel there are zeros.
-    Torch's own has no deterministic gradient on a GPU.
+    :math:`\alpha` is 0.0001 and :math:`\beta` is 0.75; channels beyond the first and the last count as 0. It replaces
+    `nn.LocalResponseNorm`, whose gradient is not deterministic on a GPU.
 
     Reference: Krizhevsky, Sutskever & Hinton, ImageNet classification with deep convolutional neural networks (2012),
         section 3.3, with Caffe's constants and its division by the number of channels.
     """
 
-    def forward(self, inputs):
-        """Return the inputs, (N, C, H, W), normalized."""
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the normalized inputs, (N, C, H, W)."""
         squares = functional.pad(inputs.square(), (0, 0, 0, 0, 2, 2))
         total = sum(torch.narrow(squares, 1, first, inputs.shape[1]) for first in range(5))
         return inputs / (1 + 1e-4 / 5 * total) ** 0.75

@@ -1,0 +1,169 @@
+"""Find the non-linearity that follows each layer, which may be a module or a function."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from goodinit.methods.layers import Layer
+
+__all__ = ["NonLinearity", "find_non_linearities"]
+
+_OUTPUT = object()  # placeholder for the output of the layer in the arguments of its consumer
+
+
+@dataclass
+class NonLinearity:
+    """A module or function that takes the output of a layer.
+
+    Args:
+        name: of the function or of the module's class.
+        call: the function or the module's `forward`.
+        arguments: positional and keyword arguments, with a placeholder for the output of the layer; None if other
+            arguments are tensors that are not parameters.
+        suitable: whether it is a non-linear function of the layer's output alone; determined from its result.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] | None
+    suitable: bool = False
+
+    def __call__(self, output: Tensor) -> Tensor:
+        """Return the result for an output of the layer, which is not modified."""
+        output = output.clone()  # the function may work in place
+        args, kwargs = tree_map(lambda leaf: output if leaf is _OUTPUT else leaf, self.arguments)
+        result: Tensor = self.call(*args, **kwargs)
+        return result
+
+
+@dataclass
+class _TrackedOutput:
+    """The output of a layer and its consumers so far, in the order in which their calls began."""
+
+    output: Tensor | None  # None after a function has taken it: later consumers do not follow the layer directly
+    shape: torch.Size
+    consumers: list[NonLinearity] = field(default_factory=list)
+
+    def add_consumer(
+        self, name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> NonLinearity | None:
+        """Add and return a consumer if the output is among the arguments."""
+        leaves = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+        if self.output is None or not any(leaf is self.output for leaf in leaves):
+            return None
+        arguments = None
+        if all(leaf is self.output or isinstance(leaf, nn.Parameter) for leaf in leaves):
+            arguments = tree_map(lambda leaf: _OUTPUT if leaf is self.output else leaf, (args, kwargs))
+        self.consumers.append(NonLinearity(name, call, arguments))
+        return self.consumers[-1]
+
+    def set_suitable(self, consumer: NonLinearity, result: Any) -> None:
+        """Set whether a consumer is suitable, given its result."""
+        is_glu = consumer.name.lower() == "glu"  # torch's only non-linearity that changes the shape
+        same_shape = isinstance(result, Tensor) and (is_glu or result.shape == self.shape)
+        consumer.suitable = consumer.arguments is not None and same_shape and not _is_linear(consumer.name)
+
+
+class _FunctionMode(TorchFunctionMode):
+    """Add every torch function that takes a tracked output to the consumers of this output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tracked: list[_TrackedOutput] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        """Call the function and track its arguments."""
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "function").strip("_")
+        consumers = [(tracked, tracked.add_consumer(name, func, args, kwargs)) for tracked in self.tracked]
+        result = func(*args, **kwargs)
+        for tracked, consumer in consumers:
+            if consumer is None:
+                continue
+            if isinstance(result, Tensor):
+                tracked.set_suitable(consumer, result)
+                tracked.output = None
+            else:
+                tracked.consumers.remove(consumer)  # for example, a query of the shape
+        return result
+
+
+def find_non_linearities(
+    model: nn.Module, layers: Iterable[nn.Module], run: Callable[[], object]
+) -> dict[nn.Module, NonLinearity]:
+    """Return {layer: non-linearity that directly takes its output}.
+
+    The non-linearity is the first module, or otherwise the first function, that takes the output, takes no other
+    tensors except parameters, and returns a tensor of the same shape. Normalization, dropout, pooling and sums are not
+    non-linearities; a layer followed by one of these is not in the result.
+
+    A custom module that contains no layers, normalization or dropout counts as one function.
+
+    Args:
+        model: runs without gradients.
+        layers: layers whose first output is tracked.
+        run: runs the model once.
+    """
+    outputs: dict[nn.Module, _TrackedOutput] = {}
+    active: list[list[tuple[_TrackedOutput, NonLinearity]]] = []  # for each module call in progress, its consumers
+    mode = _FunctionMode()
+
+    def track(layer: nn.Module, args: Any, output: Any) -> None:
+        if layer not in outputs and isinstance(output, Tensor):
+            outputs[layer] = _TrackedOutput(output, output.shape)
+            mode.tracked.append(outputs[layer])
+
+    def end_tracking(module: nn.Module, args: Any, kwargs: Any) -> None:
+        for tracked in mode.tracked:
+            if tracked.add_consumer("", module.forward, args, kwargs):
+                tracked.output = None
+
+    def begin_module(module: nn.Module, args: Any, kwargs: Any) -> None:
+        name = type(module).__name__
+        consumers = [(tracked, tracked.add_consumer(name, module.forward, args, kwargs)) for tracked in mode.tracked]
+        active.append([(tracked, consumer) for tracked, consumer in consumers if consumer is not None])
+
+    def end_module(module: nn.Module, args: Any, output: Any) -> None:
+        for tracked, consumer in active.pop():
+            tracked.set_suitable(consumer, output)
+
+    handles = [layer.register_forward_hook(track) for layer in layers]
+    for module in model.modules():
+        if _ends_tracking(module):
+            handles.append(module.register_forward_pre_hook(end_tracking, with_kwargs=True))
+        elif not any(map(_ends_tracking, module.modules())):
+            handles.append(module.register_forward_pre_hook(begin_module, with_kwargs=True))
+            handles.append(module.register_forward_hook(end_module))
+    try:
+        with mode:
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    first = {
+        layer: next((consumer for consumer in tracked.consumers if consumer.suitable), None)
+        for layer, tracked in outputs.items()
+    }
+    return {layer: consumer for layer, consumer in first.items() if consumer is not None}
+
+
+def _is_linear(name: str) -> bool:
+    """Return whether the name is that of a function or module that is not a non-linearity, although it may keep shapes.
+
+    Such are products, normalization, dropout, convolutions and the identity.
+    """
+    name = name.lower()
+    products = ("linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "identity")
+    return name in products or any(word in name for word in ("norm", "dropout", "conv"))
+
+
+def _ends_tracking(module: nn.Module) -> bool:
+    """Return whether a module is a layer, a normalization or dropout; custom modules are identified by their names."""
+    return isinstance(module, Layer) or (not isinstance(module, nn.Identity) and _is_linear(type(module).__name__))
