@@ -1,4 +1,4 @@
-"""Official sets, from archives that torchvision unpacks."""
+"""Published data sets, from archives that torchvision unpacks."""
 
 import gzip
 import hashlib
@@ -10,16 +10,13 @@ import tarfile
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from image_files import COLORS, encode, write_cats
 from torchvision import datasets
 
-from goodinit.datasets import cache, catalog
-
-
-def _jpeg():
-    file = io.BytesIO()
-    Image.new("RGB", (20, 20), (200, 30, 30)).save(file, "jpeg")
-    return file.getvalue()
+from goodinit.datasets import cache, catalog, sets
+from goodinit.errors import InputError
+from goodinit.training import build
 
 
 def _md5(content):
@@ -27,7 +24,7 @@ def _md5(content):
 
 
 def _mnist_archives(root, monkeypatch):
-    """Put archives of 30 and 10 small images where torchvision has MNIST's, and let it take them for official."""
+    """Write archives of 30 and 10 small images as those of MNIST, and make torchvision accept their checksums."""
     (root / "MNIST" / "raw").mkdir(parents=True)
     resources, random = [], np.random.default_rng(0)
     for (name, _), count in zip(datasets.MNIST.resources, (30, 30, 10, 10), strict=True):
@@ -49,7 +46,7 @@ def _tar(path, files):
 
 
 def _cifar_archive(root, monkeypatch):
-    """Put an archive with two batches of 10 images where torchvision has CIFAR-10's."""
+    """Write an archive with two batches of 10 images as that of CIFAR-10."""
     batch = pickle.dumps({"data": np.arange(30720, dtype=np.uint8).reshape(10, 3072), "labels": list(range(10))})
     files = {"batch": batch, "meta": pickle.dumps({"label_names": list("abcdefghij")})}
     packed = {f"cifar-10-batches-py/{name}": content for name, content in files.items()}
@@ -62,17 +59,17 @@ def _cifar_archive(root, monkeypatch):
 
 
 def _imagenette_archive(root, monkeypatch):
-    """Put an archive with 4 + 4 pictures where torchvision has Imagenette's."""
+    """Write an archive with 4 + 4 images as that of Imagenette."""
     wnids = ("n01440764", "n02102040")
     folders = [f"imagenette2-160/{part}/{wnid}" for part in ("train", "val") for wnid in wnids]
     paths = [f"{folder}/{number}.JPEG" for folder in folders for number in "01"]
-    checksum = _tar(root / "imagenette2-160.tgz", dict.fromkeys(paths, _jpeg()))
+    checksum = _tar(root / "imagenette2-160.tgz", dict.fromkeys(paths, encode()))
     url, _ = datasets.Imagenette._ARCHIVES["160px"]
     monkeypatch.setitem(datasets.Imagenette._ARCHIVES, "160px", (url, checksum))
     monkeypatch.setitem(catalog.COUNTS, "imagenette", (2, 4, 4))
 
 
-ARCHIVES = {  # what puts an archive, the shape of the images, and what unpacking it elsewhere leaves there
+ARCHIVES = {  # function that writes an archive, shape of the images, and files after unpacking in another folder
     "mnist": (_mnist_archives, (30, 1, 28, 28), ["MNIST"]),
     "cifar10": (_cifar_archive, (10, 3, 32, 32), ["cifar-10-batches-py", "cifar-10-python.tar.gz"]),
     "imagenette-8": (_imagenette_archive, (4, 3, 8, 8), ["imagenette2-160", "imagenette2-160.tgz"]),
@@ -81,14 +78,14 @@ ARCHIVES = {  # what puts an archive, the shape of the images, and what unpackin
 
 @pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("name", ARCHIVES)
-def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewhere(
+def test_archives_of_a_read_only_data_folder_are_unpacked_in_the_cache(
     tmp_path, user_cache, place_of, read_only, monkeypatch, name, unpacked
 ):
-    def no_network(*arguments, **more):
-        raise AssertionError("nothing is to be downloaded")
+    def no_network(*arguments, **options):
+        raise AssertionError("nothing may be downloaded")
 
-    put, shape, left = ARCHIVES[name]
-    put(tmp_path, monkeypatch)
+    write, shape, unpacked_files = ARCHIVES[name]
+    write(tmp_path, monkeypatch)
     for official in list(catalog.CHECKSUMS):
         monkeypatch.delitem(catalog.CHECKSUMS, official)
     monkeypatch.setattr("urllib.request.urlopen", no_network)
@@ -102,4 +99,29 @@ def test_archives_in_a_data_folder_that_cannot_be_written_to_are_unpacked_elsewh
     place = place_of(user_cache, tmp_path)
     assert images.shape == shape
     assert manifest == place / "prepared" / name / "manifest.json"
-    assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *(left if not unpacked else [])])
+    assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *([] if unpacked else unpacked_files)])
+
+
+def test_imagenette_that_cannot_be_downloaded_is_a_one_line_error(tmp_path, monkeypatch):
+    def no_network(*arguments, **options):
+        raise OSError("no route")
+
+    monkeypatch.setattr("urllib.request.urlopen", no_network)
+    with pytest.raises(InputError, match=r"imagenette2-160 is missing and cannot be downloaded.*no route"):
+        build.prepare("imagenette-144", tmp_path)
+    with pytest.raises(InputError, match="imagenette2-320 is missing"):
+        build.prepare("imagenette-224", tmp_path)
+
+
+def test_incomplete_imagenette_is_a_one_line_error_and_a_complete_one_is_prepared(tmp_path, monkeypatch):
+    tree = write_cats(tmp_path)
+    wnids = ("n01440764", "n02102040", "n02979186")
+    for split in ("train", "val"):
+        for label, wnid in zip(COLORS, wnids, strict=True):
+            (tree / split / label).rename(tree / split / wnid)
+    tree.rename(tmp_path / "imagenette2-160")
+    with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 images in train and val, not 9469"):
+        build.prepare("imagenette-16", tmp_path)
+    monkeypatch.setitem(catalog.COUNTS, "imagenette", (3, 24, 9))
+    splits = sets.imagenette(tmp_path, torch.Generator(), size=16)
+    assert splits.train.images.shape == (24, 3, 16, 16)
