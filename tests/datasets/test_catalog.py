@@ -93,6 +93,6 @@ def test_jobs_name_their_prepared_data_sets(house):
         "digits",
         "gaussian",
     ]
-    study = house.study(compare={"data": dict(enumerate(data))}, pack=99)
+    study = house.study(compare={"data": dict(enumerate(data)), "init": ["he_normal"]}, pack=99)
     (job,) = study.jobs("laptop")
     assert job.data == ["digits", "folder-imagenet-256", "imagenette-144", "pictures-48"]
