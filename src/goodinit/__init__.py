@@ -1,17 +1,22 @@
-"""Goodinit: five works on how to start and steady the training of neural networks, replicated.
+"""Goodinit: replications of five works on initializing and stabilizing the training of neural networks.
 
-The methods for one's own models are imported on first use, so that `import goodinit` does not import torch.
+Three methods can be used with any PyTorch model: `lsuv`, `progressive` and `semi_synchronous`. They are imported on
+first use, because they import torch and `import goodinit` does not.
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from goodinit.methods.curricula.sampler import progressive
+    from goodinit.methods.initializers.public import lsuv
+    from goodinit.methods.semi_synchronous import semi_synchronous
 
 __all__ = ["__version__", "lsuv", "progressive", "semi_synchronous"]
 
 __version__ = "0.1.0"
 
-# The methods for code of one's own, and their modules, which import torch.
-_PUBLIC = {
+_MODULES = {
     "lsuv": "goodinit.methods.initializers.public",
     "progressive": "goodinit.methods.curricula.sampler",
     "semi_synchronous": "goodinit.methods.semi_synchronous",
@@ -19,10 +24,10 @@ _PUBLIC = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_PUBLIC})
+    return sorted({*globals(), *_MODULES})

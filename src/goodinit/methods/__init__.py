@@ -1,1 +1,1 @@
-"""What is trained and how: torch in, torch out; nothing here knows a file of results."""
+"""Methods: models, initializers, optimizers, updates, curricula, objectives and diagnostics; they access no files."""
