@@ -71,14 +71,20 @@ class House:
         return [records.path(self.results, scale, study, job) for job in study.jobs(scale)]
 
     def fill(self, study, numbers, scale="laptop", jobs=slice(None), **changes):
-        """Write the records of some jobs; `numbers(run)` gives a run's {metric: Series}."""
-        for job in study.jobs(scale)[jobs]:
-            made = [self.run_record(run, numbers(run), **changes) for run in job.runs]
-            records.write(records.path(self.results, scale, study, job), made)
+        """Write the records of some jobs; `numbers(run)` gives the {metric: Series} of a run.
 
-    def frame(self, study, numbers, scale="laptop"):
-        """Return the frame of a study whose runs all have these numbers."""
-        self.fill(study, numbers, scale)
+        Other fields of a record are changed to the values given, or to what the functions given return for a run.
+        """
+        for job in study.jobs(scale)[jobs]:
+            runs = []
+            for run in job.runs:
+                fields = {name: value(run) if callable(value) else value for name, value in changes.items()}
+                runs.append(self.run_record(run, numbers(run), **fields))
+            records.write(records.path(self.results, scale, study, job), runs)
+
+    def frame(self, study, numbers, scale="laptop", **changes):
+        """Write the records of all jobs of a study, as `fill` does, and return their frame."""
+        self.fill(study, numbers, scale, **changes)
         return from_records(study, scale, self.results)
 
     def arms(self, metrics, scale="laptop", **changes):

@@ -1,13 +1,16 @@
-"""The user's settings of matplotlib change no figure, and goodinit changes none of these settings."""
+"""Figures do not depend on the user's settings of matplotlib, and goodinit does not change these settings."""
 
+import itertools
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 
 from goodinit import records
+from goodinit.report import style
 
 SETTINGS = """\
 axes.facecolor: black
@@ -78,27 +81,28 @@ def _numbers(run):
 
 @pytest.fixture(scope="module")
 def house(house_of, tmp_path_factory):
-    """Return a House with a study of which all kinds of figures are drawn, without any setting of matplotlib."""
-    made = house_of(tmp_path_factory.mktemp("style"))
-    made.fill(
-        made.study(figures=FIGURES, claims=[CLAIM], compare={"init": ["he_normal", "glorot_normal"]}, seeds=2), _numbers
+    """Return a House with a study that has figures of all kinds."""
+    house = house_of(tmp_path_factory.mktemp("style"))
+    house.fill(
+        house.study(figures=FIGURES, claims=[CLAIM], compare={"init": ["he_normal", "glorot_normal"]}, seeds=2),
+        _numbers,
     )
-    return made
+    return house
 
 
 def _environment(**changes):
-    """Return this process's environment without what matplotlib reads, with changes."""
+    """Return the environment of this process without the variables that matplotlib reads, with changes."""
     hidden = ("MPL", "MATPLOTLIB", "XDG_", "DISPLAY", "WAYLAND_DISPLAY")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)} | changes
 
 
-def _run(*words, folder=None, **environment):
-    command = [sys.executable, "-W", "error::DeprecationWarning:matplotlib", *words]
-    done = subprocess.run(
+def _run(*arguments, folder=None, **environment):
+    command = [sys.executable, "-W", "error::DeprecationWarning:matplotlib", *arguments]
+    finished = subprocess.run(
         command, cwd=folder, env=_environment(**environment), capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done
+    assert finished.returncode == 0, finished.stderr
+    return finished
 
 
 DRAW = (
@@ -106,13 +110,13 @@ DRAW = (
 )
 
 
-def _places(house):
+def _folders(house):
     return ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
 
 
 def _drawn(house, figures, folder, **environment):
     """Return {name: bytes} of everything that the commands draw in an environment."""
-    _run("-c", DRAW, *_places(house), "--figures", str(figures), folder=folder, **environment)
+    _run("-c", DRAW, *_folders(house), "--figures", str(figures), folder=folder, **environment)
     return {file.name: file.read_bytes() for file in figures.rglob("*.*")}
 
 
@@ -122,31 +126,31 @@ def clean(house, tmp_path_factory):
     return _drawn(house, folder / "figures", folder)
 
 
-def _folder(folder):
-    """The same settings in the working directory, without a screen for the backend."""
+def _working_directory(folder):
+    """Put the settings in the working directory, with a backend that needs a screen."""
     (folder / "matplotlibrc").write_text(SETTINGS)
     return {"MPLBACKEND": "TkAgg"}
 
 
-def _not_text(folder):
-    """Nothing that matplotlib can decode, in the working directory and among the style sheets."""
+def _undecodable(folder):
+    """Put files that matplotlib cannot decode in the working directory and among the style sheets."""
     (folder / "own" / "stylelib").mkdir(parents=True)
     for file in (folder / "matplotlibrc", folder / "own" / "matplotlibrc", folder / "own" / "stylelib" / "a.mplstyle"):
         file.write_bytes(b"\xff\xfe\x00font.size: 20\n")
     return {"MPLCONFIGDIR": str(folder / "own"), "MPLBACKEND": "nonsense"}
 
 
-def _named(folder):
-    """A file with some lines that matplotlib refuses, no folder for its cache, and Jupyter's backend, not installed."""
+def _invalid(folder):
+    """Name a file with some invalid lines, no folder for the cache, and a backend that is not installed."""
     (folder / "mine").write_text(SETTINGS + BROKEN)
     own = {name: str(folder / "mine" / "absent") for name in ("MPLCONFIGDIR", "HOME", "XDG_CACHE_HOME")}
     return own | {"MATPLOTLIBRC": str(folder / "mine"), "MPLBACKEND": "module://nobodys_inline.backend"}
 
 
-@pytest.mark.parametrize("hostile", [_named, _folder, _not_text])
-def test_no_setting_of_the_user_changes_a_byte(house, clean, hostile, tmp_path):
+@pytest.mark.parametrize("setup", [_invalid, _working_directory, _undecodable])
+def test_settings_of_the_user_do_not_change_figures(house, clean, setup, tmp_path):
     assert len(clean) == 2 * (len(FIGURES) + 1)
-    assert _drawn(house, tmp_path / "figures", tmp_path, **hostile(tmp_path)) == clean
+    assert _drawn(house, tmp_path / "figures", tmp_path, **setup(tmp_path)) == clean
 
 
 IMPORTED = """
@@ -166,11 +170,26 @@ assert before == (dict(os.environ), os.getcwd())
 
 
 @pytest.mark.parametrize("first", ["", "import matplotlib\n"])
-def test_the_user_s_settings_are_kept_for_the_user_s_own_figures(tmp_path, first):
+def test_settings_of_the_user_stay_in_force_for_other_figures(tmp_path, first):
     (tmp_path / "matplotlibrc").write_text(SETTINGS)
     _run("-c", first + IMPORTED, folder=tmp_path, MPLBACKEND="svg")
 
 
-def test_a_table_needs_no_matplotlib(house, tmp_path):
+def test_tables_do_not_need_matplotlib(house, tmp_path):
     absent = "import sys; sys.modules['matplotlib'] = None; from goodinit.cli.main import main; main(sys.argv[1:])"
-    _run("-c", absent, "table", *_places(house), folder=tmp_path)
+    _run("-c", absent, "table", *_folders(house), folder=tmp_path)
+
+
+def _lightness(color):
+    """Return L* of CIE 1976: 0 is black, 100 white."""
+    channels = np.array(to_rgb(color))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    luminance = linear @ [0.2126, 0.7152, 0.0722]
+    return 116 * np.cbrt(luminance) - 16 if luminance > 0.008856 else 903.3 * luminance
+
+
+def test_colors_are_distinct_and_neighbors_differ_in_gray():
+    assert len(set(map(to_rgb, style.COLORS))) == len(style.COLORS)
+    lightness = [_lightness(color) for color in style.COLORS]
+    assert all(abs(first - second) >= 5 for first, second in itertools.pairwise(lightness))
+    assert max(lightness) < 80  # visible on white

@@ -1,0 +1,108 @@
+"""One command builds what the single commands build, and leaves out what was not run."""
+
+import re
+
+import pytest
+from sample_results import CLAIMS, LOSS_FIGURE, decreasing_loss
+
+from goodinit import studies
+from goodinit.cli.main import main
+from goodinit.errors import InputError
+from goodinit.report import build
+
+
+def _run(house, *words):
+    main([*words, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
+
+
+def _build(house, *scales):
+    return build.write_all(studies.load_all(house.configs), scales, house.results, house.figures, processes=1)
+
+
+def _files(house):
+    """Return {file: bytes} of everything except records."""
+    paths = [*house.results.rglob("*"), *house.figures.rglob("*")]
+    return {path: path.read_bytes() for path in paths if path.is_file() and "runs" not in path.parts}
+
+
+def test_report_writes_what_the_single_commands_write_in_any_number_of_processes(house, claimed_study, capsys):
+    figures = ["--figures", str(house.figures)]
+    _run(house, "report", *figures, "--processes", "2")
+    expected = _files(house)
+    for words in (["table"], ["figure", *figures], ["claims", *figures]):
+        _run(house, *words)
+    assert _files(house) == expected
+    names = sorted(file.relative_to(house.results.parent).as_posix() for file in expected)
+    assert names == [
+        "figures/laptop/work/study-loss.png",
+        "figures/laptop/work/study-loss.svg",
+        "figures/laptop/work/verdicts.png",
+        "figures/laptop/work/verdicts.svg",
+        "results/laptop/README.md",
+        "results/laptop/claims.csv",
+        "results/laptop/claims.md",
+        "results/laptop/tables/work/study.csv",
+    ]
+    _run(house, "report", *figures, "--processes", "1")
+    assert _files(house) == expected
+
+
+def test_report_returns_the_files_that_it_writes(house, claimed_study):
+    written = _build(house, "laptop")
+    assert sorted(written["laptop"]) == sorted(_files(house))
+
+
+def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(house, claimed_study):
+    house.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
+    _build(house, "laptop")
+    page = (house.results / "laptop" / "README.md").read_text()
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert [link for link in links if link.endswith("png")] == ["../../figures/laptop/work/study-loss.png"]
+    for link in links:
+        assert (house.results / "laptop" / link).exists(), link
+    assert "Another batch." in page
+    assert "work/never" not in page
+    assert "| It is low. | here |" in page
+    verdicts = (house.results / "laptop" / "claims.csv").read_text()
+    assert "work,never,low" in verdicts
+    assert verdicts.count("not run") == 1
+
+
+def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
+    """What only the missing jobs record is left out; once all jobs are recorded, it is an error."""
+    figures = {name: LOSS_FIGURE["loss"] | {"y": name} for name in ("loss", "rescalings")}
+    other_figures = {"loss": LOSS_FIGURE["loss"] | {"where": {"init": "Mu"}}}
+    study = house.study(
+        table=[{"metric": "loss"}, {"metric": "rescalings"}], figures=figures, pack=3, claims=CLAIMS[:2]
+    )
+    house.fill(study, decreasing_loss, jobs=slice(1))
+    house.fill(house.study("other", figures=other_figures, pack=3), decreasing_loss, jobs=slice(1))
+    _build(house, "laptop")
+    drawn = sorted(file.stem for file in (house.figures / "laptop" / "work").glob("*.png"))
+    assert drawn == ["study-loss", "verdicts"]
+    assert "rescalings" not in (house.results / "laptop" / "tables" / "work" / "study.csv").read_text()
+    assert "study-rescalings" not in (house.results / "laptop" / "README.md").read_text()
+    house.fill(study, decreasing_loss)
+    with pytest.raises(InputError, match="'rescalings' is not in the records"):
+        _build(house, "laptop")
+
+
+@pytest.mark.parametrize("name", ["README.md", "claims.md"])
+def test_a_demonstration_is_marked_on_every_page(house, claimed_study, name):
+    house.fill(claimed_study, decreasing_loss, "demo")
+    _build(house, "demo", "laptop")
+    for scale in ("demo", "laptop"):
+        assert ("not a replication" in (house.results / scale / name).read_text()) == (scale == "demo")
+
+
+def test_studies_without_claims_have_pages_but_no_figure_of_verdicts(house):
+    house.fill(house.study(), decreasing_loss)
+    _build(house, "laptop")
+    assert (house.results / "laptop" / "README.md").exists()
+    assert not list(house.figures.rglob("verdicts*"))
+
+
+def test_fewer_than_one_process_is_an_error(house, claimed_study, capsys):
+    with pytest.raises(SystemExit):
+        _run(house, "report", "--figures", str(house.figures), "--processes", "0")
+    assert "processes: 0 is not at least 1" in capsys.readouterr().err

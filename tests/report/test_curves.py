@@ -1,0 +1,172 @@
+"""Curves are means over seeds in bands, and end where a run diverged."""
+
+import re
+
+import numpy as np
+import pytest
+from sample_results import INITS, crosses_of, lines_of
+
+from goodinit import records
+from goodinit.report import drawing, figures, statistics
+from goodinit.report.measures import select
+
+
+def _triangles(axis):
+    """Return the triangles in a panel."""
+    return [line for line in axis.get_lines() if line.get_marker() == "v"]
+
+
+def test_curves_are_means_of_smoothed_runs_in_bands_of_one_standard_deviation(drawn_study, drawn_frame):
+    figure = drawing.draw(drawn_study, "laptop", "loss", drawn_frame)
+    assert [axis.get_title() for axis in figure.axes] == ["activation: tanh", "activation: relu"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == INITS
+    for axis, activation in zip(figure.axes, ("tanh", "relu"), strict=True):
+        assert axis.get_ylim() == (0, 9)
+        assert list(lines_of(axis)) == INITS
+        for init, band in zip(INITS, axis.collections, strict=True):
+            rows = select(drawn_frame, {"init": init, "model.activation": activation, "metric": "loss"})
+            runs = [statistics.smooth(group["value"].to_numpy(), 11) for _, group in rows.groupby("seed")]
+            assert len(runs) == 3
+            mean, deviation = np.mean(runs, axis=0), np.std(runs, axis=0, ddof=1)
+            steps, values = lines_of(axis)[init].get_data()
+            np.testing.assert_array_equal(steps, np.arange(1, 41))
+            np.testing.assert_allclose(values, mean, rtol=1e-12)
+            corners = band.get_paths()[0].vertices
+            for step, low, high in zip(steps, mean - deviation, mean + deviation, strict=True):
+                heights = corners[corners[:, 0] == step][:, 1]
+                assert (heights.min(), heights.max()) == pytest.approx((low, high))
+
+
+def test_where_selects_the_rows_of_a_figure(drawn_study, drawn_frame):
+    (axis,) = drawing.draw(drawn_study, "laptop", "relu_alone", drawn_frame).axes
+    rows = select(drawn_frame, {"init": "Mu", "model.activation": "relu", "metric": "loss"})
+    np.testing.assert_allclose(lines_of(axis)["Mu"].get_ydata(), rows.groupby("step")["value"].mean())
+
+
+def test_several_metrics_are_lines_in_the_given_order(drawn_study, drawn_frame):
+    figure = drawing.draw(drawn_study, "laptop", "both", drawn_frame)
+    assert [axis.get_title() for axis in figure.axes[:3]] == [f"init: {init}" for init in INITS]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["test loss", "loss"]
+    assert figure.legends[0].get_title().get_text() == "metric"
+    assert figure.axes[0].get_ylabel() == "loss"
+    for axis, init in zip(figure.axes, INITS, strict=False):
+        for label, metric in (("test loss", "test_loss"), ("loss", "loss")):
+            rows = select(drawn_frame, {"init": init, "model.activation": "relu", "metric": metric})
+            expected = rows.groupby("step")["value"].mean()
+            steps, values = lines_of(axis)[label].get_data()
+            np.testing.assert_array_equal(steps, expected.index)
+            np.testing.assert_allclose(values, expected)
+
+
+def test_an_axis_of_the_metric_can_be_the_panels(house, drawn_study, drawn_frame):
+    options = {"kind": "curves", "x": "step", "y": "spread", "hue": "init", "col": "layer"}
+    other = house.study("other", figures={"layers": options | {"where": {"layer": [1, 3]}}})
+    figure = drawing.draw(other, "laptop", "layers", drawn_frame)
+    assert [axis.get_title() for axis in figure.axes] == ["layer: 1", "layer: 3"]
+    assert [len(lines_of(axis)) for axis in figure.axes] == [3, 3]
+
+
+def test_fourteen_lines_have_different_styles(house):
+    labels = [f"arm {i}" for i in range(14)]
+    _, frame = house.arms({"loss": {label: [[1.0 + i, 2.0], [2.0, 3.0 + i]] for i, label in enumerate(labels)}})
+    figure = figures.curves(frame, y="loss", hue="condition")
+    assert list(lines_of(figure.axes[0])) == labels
+    lines = re.findall(r'style="fill: none;([^"]*stroke-width: 1.4[^"]*)"', drawing.render(figure, "svg").decode())
+    assert len(lines) == 2 * len(labels)  # in the panel and in the legend
+    assert len(set(lines)) == len(labels)
+
+
+def test_a_logarithmic_axis_has_geometric_means_and_triangles_at_zeros(drawn_study, drawn_frame):
+    figure = drawing.draw(drawn_study, "laptop", "spread", drawn_frame)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*INITS, "exactly 0"]
+    for position, axis in enumerate(figure.axes):
+        assert axis.get_yscale() == "log"
+        layers, values = lines_of(axis)["alpha"].get_data()
+        np.testing.assert_array_equal(layers, [1, 2, 3])
+        geometric = np.prod([2 + 3 * position + seed for seed in range(3)]) ** (1 / 3)
+        np.testing.assert_allclose(values, geometric * np.array([1, 0.1, 0.01]))
+        (triangle,) = _triangles(axis)
+        assert triangle.get_xdata().tolist() == [2]
+        assert triangle.get_color() == lines_of(axis)["zeta"].get_color()
+        assert triangle.get_transform() == axis.get_xaxis_transform()
+        assert triangle.get_ydata().tolist() == [0]  # the lower edge
+
+
+def test_there_is_no_triangle_where_a_run_has_no_value(house):
+    _, frame = house.arms({"loss": {"a": [[1, 0, 4, 5], [1, 2, np.nan, 5]], "b": [[1, 2, 3, 4], [1, 2, 3, 4]]}})
+    figure = figures.curves(frame, y="loss", hue="condition", log_y=True)
+    drawing.render(figure, "png")
+    (axis,) = figure.axes
+    (triangle,) = _triangles(axis)
+    assert triangle.get_xdata().tolist() == [2]
+    values = lines_of(axis)["a"].get_ydata()
+    np.testing.assert_allclose(values[[0, 3]], [1, 5])
+    assert not (values[[1, 2]] > 0).any()
+
+
+def test_a_line_of_zeros_on_a_logarithmic_axis_gives_no_warning(house):
+    _, frame = house.arms({"loss": {"A": np.zeros((3, 4)), "B": np.ones((3, 4))}})
+    figure = figures.curves(frame, y="loss", hue="condition", log_y=True)
+    assert len(drawing.render(figure, "png")) > 0
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+def test_lines_of_diverged_runs_end_at_crosses(house, log_y):
+    diverged = [[1, 1e38, np.inf], [1, 2, np.inf], [1, 2, 3]]
+    _, frame = house.arms({"loss": {"a": diverged, "b": [[1, 2, 3]] * 3, "c": [[np.nan, np.nan, np.nan]] * 3}})
+    figure = figures.curves(frame, y="loss", hue="condition", log_y=log_y)
+    drawing.render(figure, "png")
+    (axis,) = figure.axes
+    assert set(lines_of(axis)) == {"a", "b", "c (diverged)"}
+    assert lines_of(axis)["b"].get_ydata() == pytest.approx([1, 2, 3])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c (diverged)", "diverged"]
+    assert [text.get_text() for text in axis.texts] == ["diverged: c"]
+    (cross,) = crosses_of(axis)
+    assert cross.get_color() == lines_of(axis)["a"].get_color()
+    assert cross.get_xdata().tolist() == [2]
+    assert cross.get_ydata() == pytest.approx(lines_of(axis)["a"].get_ydata()[1:2])
+
+
+@pytest.mark.parametrize("log_y", [False, True])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_figure_without_finite_values_names_the_conditions(house, value, log_y):
+    _, frame = house.arms({"loss": {"a": [[value] * 3] * 3, "b": [[value] * 3] * 3}})
+    figure = figures.curves(frame, y="loss", hue="condition", log_y=log_y, smooth=3)
+    drawing.render(figure, "png")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a (diverged)", "b (diverged)"]
+
+
+def test_a_condition_that_diverged_in_one_panel_is_named_there(house):
+    def numbers(run):
+        diverged = run.labels == {"model.activation": "relu", "init": "zeta"}
+        return {"loss": records.Series(np.arange(4), np.full(4, np.nan if diverged else 1.0))}
+
+    figure = figures.curves(house.frame(house.study(), numbers), y="loss", hue="init", col="model.activation")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == INITS
+    assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [[], ["diverged: zeta"]]
+
+
+def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(house):
+    study = house.study(compare={"init": ["he_normal", "glorot_normal"]})
+
+    def diverged(run):
+        return run.labels["init"] == "he_normal" and run.seed == 1
+
+    def numbers(run):
+        steps = np.arange(1, 4 if diverged(run) else 7)
+        return {"loss": records.Series(steps, 10.0 ** (steps * diverged(run)))}
+
+    frame = house.frame(study, numbers, status=lambda run: "diverged" if diverged(run) else "finished")
+    figure = figures.curves(frame, y="loss", hue="init", y_limits=[0, 9])
+    (axis,) = figure.axes
+    (cross,) = crosses_of(axis)
+    assert [list(data) for data in cross.get_data()] == [[3], [9]]
+    assert cross.get_label() == "diverged"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["he_normal", "glorot_normal", "diverged"]
+
+
+def test_a_metric_that_is_undefined_before_the_first_update_did_not_diverge(house):
+    _, frame = house.arms({"update_size": {"a": [[np.nan, 1, 2]] * 3, "b": [[np.nan] * 3] * 3}})
+    figure = figures.curves(frame, y="update_size", hue="condition")
+    assert not crosses_of(figure.axes[0])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b (not finite)"]

@@ -1,0 +1,75 @@
+"""An exported crate holds all files of a scale and the provenance of its records, and can be read."""
+
+import zipfile
+
+import numpy as np
+import pytest
+from rocrate.rocrate import ROCrate
+
+from goodinit import records
+from goodinit.cli.main import main
+from goodinit.report import build
+
+PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, "device": "cpu", "threads": 1}
+
+
+@pytest.fixture
+def crate(house, tmp_path):
+    """Return the command, and the study whose records it exports."""
+    study = house.study(figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
+    numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
+    house.fill(study, lambda run: numbers, provenance=PACKAGES)
+    (house.configs / "works.yaml").write_text(
+        "work: {title: On Works, kind: paper, author: 'A. One, B. Two', year: 2020, where: here}"
+    )
+    build.write_all([study], ["laptop"], house.results, house.figures, processes=1)
+    command = ["export", "--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+    return [*command, "--figures", str(house.figures), "--file", str(tmp_path / "out" / "it.zip")], study
+
+
+def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys):
+    command, study = crate
+    hidden = house.files(study)[0].with_name(".unfinished.json")
+    hidden.write_text("not a record")
+    main(command)
+    output = capsys.readouterr().out
+    exported = ROCrate(tmp_path / "out" / "it.zip")
+    names = {entity.id for entity in exported.data_entities}
+    with zipfile.ZipFile(tmp_path / "out" / "it.zip") as archive:
+        members = set(archive.namelist())
+    assert names == members - {"ro-crate-metadata.json"}
+    assert f"{len(names)} files" in output
+    for folder, kind in ((house.results, "results"), (house.figures, "figures"), (house.configs, "configs")):
+        existing = {f"{kind}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*") if file.is_file()}
+        assert existing - names == (
+            {f"results/{hidden.relative_to(house.results).as_posix()}"} if kind == "results" else set()
+        )
+    assert exported.mainEntity.id == "Snakefile"
+    assert exported.license == "https://spdx.org/licenses/MIT"
+
+
+def test_each_record_has_an_action_with_its_software_and_study(crate, house, tmp_path):
+    command, study = crate
+    main(command)
+    exported = ROCrate(tmp_path / "out" / "it.zip")
+    actions = exported.get_by_type("CreateAction")
+    assert len(actions) == len(study.jobs("laptop"))
+    for action in actions:
+        assert [item.id for item in action["instrument"]] == ["Snakefile", "#torch-2.11", "#numpy-2.0"]
+        assert [exported.dereference(item.id) for item in action["result"]] == action["result"]
+        assert {item.id.rpartition(".")[2] for item in action["result"]} == {"json", "npz"}
+        assert [item.id for item in action["object"]] == ["configs/work/study.yaml", "#work-work"]
+    (work,) = (exported.root_dataset["mentions"],)
+    assert [author["name"] for author in work[0]["author"]] == ["A. One", "B. Two"]
+
+
+def test_nothing_is_written_if_a_record_is_damaged_or_there_is_none(crate, house, tmp_path, capsys):
+    command, study = crate
+    with pytest.raises(SystemExit):
+        main([*command, "--scale", "paper"])
+    assert "nothing was run at paper scale" in capsys.readouterr().err
+    house.files(study)[0].with_suffix(".npz").write_bytes(b"")
+    with pytest.raises(SystemExit):
+        main(command)
+    assert "damaged" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
