@@ -28,7 +28,7 @@ test-cluster: .venv/installed  ## run the workflow on a temporary Slurm, if Slur
 	pytest -rs tests/workflow/test_slurm.py
 
 test-faults: .venv/installed  ## test kills, full disks and damaged files, and write docs/reliability.md
-	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/test_faults.py
+	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/faults
 
 lint: .venv/installed  ## check style, types and generated text
 	ruff check

@@ -179,8 +179,8 @@ def house(tmp_path):
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _prepared_in_the_data_folder():
-    """Prepare data where the tests look for them, whatever the user's environment names."""
+def _ignore_prepared_folder():
+    """Ignore the folder for prepared arrays in the environment of the user."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("GOODINIT_PREPARED", raising=False)
         yield
@@ -188,13 +188,13 @@ def _prepared_in_the_data_folder():
 
 @pytest.fixture(scope="session")
 def data_root(tmp_path_factory):
-    """Return a data folder in which the embedded sets are prepared when they are first used."""
+    """Return a data folder in which embedded data sets are prepared when they are first used."""
     return tmp_path_factory.mktemp("data")
 
 
 @contextlib.contextmanager
 def _read_only(folder):
-    """Let nothing be written in a folder: by its permissions or, for root, by a read-only mount."""
+    """Make a folder read-only: by its permissions or, for root, by a mount."""
     folders = [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]
     with contextlib.ExitStack() as undo:
         if os.geteuid():
@@ -213,13 +213,13 @@ def _read_only(folder):
 
 @pytest.fixture
 def read_only():
-    """Return the context manager within which nothing can be written in a folder."""
+    """Return the context manager that makes a folder read-only."""
     return _read_only
 
 
 @contextlib.contextmanager
 def _limit_file_size(size):
-    """Let no file of this process grow beyond a number of bytes, as on a full disk."""
+    """Limit the size in bytes of every file that this process writes, as on a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -230,27 +230,27 @@ def _limit_file_size(size):
 
 @pytest.fixture
 def file_size_limit():
-    """Return the context manager within which no file can grow beyond a number of bytes."""
+    """Return the context manager that limits the size in bytes of every file that is written."""
     return _limit_file_size
 
 
 @pytest.fixture
 def user_cache(tmp_path_factory, monkeypatch):
-    """Return the package's folder in a user's cache; it does not exist yet."""
+    """Return the folder of this package in a new user cache; it does not exist yet."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "goodinit"
 
 
-def _place_of(base, root):
-    """Return the folder below `base` for what cannot be written in a data folder."""
+def _cache_folder_of(base, root):
+    """Return the folder in `base` for the files that cannot be written to a data folder."""
     return base / hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
 
 
 @pytest.fixture
-def place_of():
-    """Return the function that names the place of a data folder's prepared arrays."""
-    return _place_of
+def cache_folder_of():
+    """Return the function that gives the folder in a cache for the files of a data folder."""
+    return _cache_folder_of
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full or broken: a training ends with its record, other commands with a status."""
+"""Closed, full and broken standard streams: training ends with its record, other commands with a status."""
 
 import errno
 import io
@@ -19,36 +19,34 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /
 
 @pytest.fixture
 def train(house, data_root):
-    """Return a study of one tiny run, and the arguments of its training."""
+    """Return a study of one tiny run, the arguments of its training, and those of other commands."""
     study = house.study(**TINY)
-    places = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
-    return study, ["train", *places, "--data-root", str(data_root)], places
+    options = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
+    return study, ["train", *options, "--data-root", str(data_root)], options
 
 
-def _shell(words, redirected):
-    """Run the command in a shell that redirects its streams; return its status and what reached either of them."""
-    command = f'"$0" -m goodinit "$@" {redirected}'
-    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    command = ["bash", "-c", command, sys.executable, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=buffered)
-    return done.returncode, done.stdout + done.stderr
+def _shell(arguments, redirection):
+    """Run the command in a shell that redirects its streams; return its status and its remaining output."""
+    command = ["bash", "-c", f'"$0" -m goodinit "$@" {redirection}', sys.executable, *arguments]
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    return process.returncode, process.stdout + process.stderr
 
 
 @pytest.mark.parametrize(
-    "redirected",
+    "redirection",
     [">&- 2>&- <&-", pytest.param("2>&1 > /dev/full | true; exit ${PIPESTATUS[0]}", marks=FULL)],
     ids=["closed", "full and broken"],
 )
-def test_a_training_ends_with_its_record(house, train, redirected):
-    study, words, _ = train
-    status, said = _shell(words, redirected)
-    assert (status, said) == (0, "")
+def test_training_ends_with_its_record(house, train, redirection):
+    study, arguments, _ = train
+    assert _shell(arguments, redirection) == (0, "")
     (file,) = house.files(study)
     assert len(records.read(file)) == 1
 
 
 @pytest.mark.parametrize(
-    ("redirected", "status", "words"),
+    ("redirection", "status", "text"),
     [
         (">&-", 2, "output: Bad file descriptor"),
         (">&- 2>&- <&-", 2, ""),
@@ -58,33 +56,33 @@ def test_a_training_ends_with_its_record(house, train, redirected):
         ("2>&-", 0, "work/study: A title"),
     ],
 )
-def test_other_commands_fail_without_a_traceback(train, redirected, status, words):
-    found, said = _shell(["list", *train[2]], redirected)
-    assert found == status
-    assert words in said
-    assert len(said.splitlines()) == (2 if status == 0 else bool(words))
-    if "true" not in redirected and status:
-        assert _shell(["--help"], redirected)[0] == status
+def test_other_commands_fail_without_a_traceback(train, redirection, status, text):
+    actual_status, output = _shell(["list", *train[2]], redirection)
+    assert actual_status == status
+    assert text in output
+    assert len(output.splitlines()) == (2 if status == 0 else bool(text))
+    if "true" not in redirection and status:
+        assert _shell(["--help"], redirection)[0] == status
 
 
 class _Broken(io.StringIO):
-    """A terminal that is gone."""
+    """A terminal that is disconnected."""
 
     def isatty(self):
         return True
 
     def write(self, text):
-        raise OSError(errno.EIO, "gone")
+        raise OSError(errno.EIO, "disconnected")
 
 
 class _Plain:
-    """What takes text and offers nothing else."""
+    """An object with the method `write` only."""
 
     def __init__(self):
-        self.said = ""
+        self.text = ""
 
     def write(self, text):
-        self.said += text
+        self.text += text
 
 
 def _closed():
@@ -94,42 +92,42 @@ def _closed():
 
 
 @pytest.mark.parametrize("stream", [lambda: None, _closed, _Broken, _Plain, object])
-def test_a_training_does_without_any_stream_of_python(house, train, monkeypatch, stream):
-    study, words, places = train
-    own = stream()
-    monkeypatch.setattr(sys, "stderr", own)
+def test_training_needs_no_working_streams(house, train, monkeypatch, stream):
+    study, arguments, options = train
+    stderr = stream()
+    monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(sys, "stdout", stream())
-    main(words)
-    assert sys.stderr is own
+    main(arguments)
+    assert sys.stderr is stderr
     (file,) = house.files(study)
     assert len(records.read(file)) == 1
-    assert not isinstance(own, _Plain) or f"{file} in" in own.said
+    assert not isinstance(stderr, _Plain) or f"{file} in" in stderr.text
     monkeypatch.setattr(sys, "stdout", _closed())
     with pytest.raises(SystemExit) as ended:
-        main(["list", *places])
+        main(["list", *options])
     assert ended.value.code == 2
 
 
-def test_what_is_opened_later_is_no_standard_stream(tmp_path):
+def test_file_that_is_opened_later_does_not_replace_a_standard_stream(tmp_path):
     code = f"""
 import os, sys
 from goodinit import standard_streams
 standard_streams.open_closed()
 file = open({str(tmp_path / "file")!r}, "w")
-os.write(2, b"a library's words")
+os.write(2, b"output of a library")
 sys.exit(file.fileno() < 3 or not os.get_inheritable(2))
 """
-    done = subprocess.run(["bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, code], check=False)
-    assert done.returncode == 0
+    process = subprocess.run(["bash", "-c", '"$0" -c "$1" <&- >&- 2>&-', sys.executable, code], check=False)
+    assert process.returncode == 0
     assert (tmp_path / "file").read_bytes() == b""
 
 
-def test_whole_streams_are_left_as_they_are(capsys):
-    before = sys.stdout, sys.stderr
+def test_working_streams_are_not_changed(capsys):
+    streams = sys.stdout, sys.stderr
     standard_streams.open_closed()
     with standard_streams.tolerant_stderr():
-        print("words", file=sys.stderr)
-        assert sys.stderr.encoding == before[1].encoding
+        print("text", file=sys.stderr)
+        assert sys.stderr.encoding == streams[1].encoding
     standard_streams.flush_stdout()
-    assert (sys.stdout, sys.stderr) == before
-    assert capsys.readouterr().err == "words\n"
+    assert (sys.stdout, sys.stderr) == streams
+    assert capsys.readouterr().err == "text\n"

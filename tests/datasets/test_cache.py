@@ -100,9 +100,9 @@ def test_manifest_without_fingerprint_and_deleted_image_folder_are_accepted(tree
 
 @pytest.mark.parametrize("name", ["shapes", "folder-pets-8", "pictures-8"])
 def test_arrays_of_a_read_only_data_folder_are_written_to_the_cache(
-    tree, tmp_path, user_cache, place_of, read_only, name, capsys
+    tree, tmp_path, user_cache, cache_folder_of, read_only, name, capsys
 ):
-    place = place_of(user_cache, tmp_path) / "prepared" / name
+    place = cache_folder_of(user_cache, tmp_path) / "prepared" / name
     with read_only(tmp_path):
         assert catalog.manifest_path(name, tmp_path) == place / "manifest.json"
         assert not user_cache.exists()
@@ -139,13 +139,13 @@ def test_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_p
     assert not user_cache.exists()
 
 
-def test_environment_variable_sets_the_folder_which_data_folders_do_not_share(tmp_path, place_of, monkeypatch, caplog):
+def test_environment_variable_sets_the_folder_of_prepared_arrays(tmp_path, cache_folder_of, monkeypatch, caplog):
     monkeypatch.setenv("GOODINIT_PREPARED", str(tmp_path / "arrays"))
     for root, count in ((tmp_path / "first", 2), (tmp_path / "second", 3)):
         caplog.clear()
         write_pets(root, count)
         manifest = cache.prepare("folder-pets-8", root, processes=1)
-        assert manifest == place_of(tmp_path / "arrays", root) / "prepared" / "folder-pets-8" / "manifest.json"
+        assert manifest == cache_folder_of(tmp_path / "arrays", root) / "prepared" / "folder-pets-8" / "manifest.json"
         assert caplog.messages[0].endswith("because of GOODINIT_PREPARED")
         assert cache.load("folder-pets-8", str(root)).manifest["train_examples"] == 2 * count
         assert not (root / "prepared").exists()

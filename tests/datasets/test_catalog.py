@@ -65,11 +65,11 @@ def test_size_is_published_or_read_from_the_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("cache_home", ["", "relative"])
-def test_default_cache_is_in_the_home_directory(tmp_path, place_of, read_only, monkeypatch, cache_home):
+def test_default_cache_is_in_the_home_directory(tmp_path, cache_folder_of, read_only, monkeypatch, cache_home):
     monkeypatch.setenv("XDG_CACHE_HOME", cache_home)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "data").mkdir()
-    folder = place_of(tmp_path / "home" / ".cache" / "goodinit", tmp_path / "data")
+    folder = cache_folder_of(tmp_path / "home" / ".cache" / "goodinit", tmp_path / "data")
     with read_only(tmp_path / "data"):
         assert catalog.writable_root(tmp_path / "data") == folder
 

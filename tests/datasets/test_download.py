@@ -79,7 +79,7 @@ ARCHIVES = {  # function that writes an archive, shape of the images, and files 
 @pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_archives_of_a_read_only_data_folder_are_unpacked_in_the_cache(
-    tmp_path, user_cache, place_of, read_only, monkeypatch, name, unpacked
+    tmp_path, user_cache, cache_folder_of, read_only, monkeypatch, name, unpacked
 ):
     def no_network(*arguments, **options):
         raise AssertionError("nothing may be downloaded")
@@ -96,7 +96,7 @@ def test_archives_of_a_read_only_data_folder_are_unpacked_in_the_cache(
     with read_only(tmp_path):
         manifest = cache.prepare(name, tmp_path, **options)
         (images, *_), _ = cache.load(name, str(tmp_path))
-    place = place_of(user_cache, tmp_path)
+    place = cache_folder_of(user_cache, tmp_path)
     assert images.shape == shape
     assert manifest == place / "prepared" / name / "manifest.json"
     assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *([] if unpacked else unpacked_files)])

@@ -75,9 +75,9 @@ def test_a_study_is_skipped_if_its_image_folder_is_missing(project):
 
 @pytest.mark.slow
 def test_data_is_prepared_in_the_cache_if_the_data_folder_is_read_only(
-    project, tmp_path, user_cache, place_of, read_only
+    project, tmp_path, user_cache, cache_folder_of, read_only
 ):
-    manifest = place_of(user_cache, tmp_path) / "prepared" / "digits" / "manifest.json"
+    manifest = cache_folder_of(user_cache, tmp_path) / "prepared" / "digits" / "manifest.json"
     config = ["--config", f"data_root={tmp_path}"]
     with read_only(tmp_path):
         status, output = snakemake(project, str(manifest), *config)
