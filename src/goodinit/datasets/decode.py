@@ -86,16 +86,16 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
         bar = context.enter_context(
             tqdm(total=total, initial=total - remaining, unit=" images", mininterval=seconds, file=sys.stderr)
         )
-        results: Iterable[DecodedChunk]
-        if processes == 1:
-            results = map(_decode_chunk, chunks)
-        else:
-            spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-            pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
-            context.callback(pool.shutdown, cancel_futures=True)
-            futures = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
-            results = (future.result() for future in concurrent.futures.as_completed(futures))
         try:
+            results: Iterable[DecodedChunk]
+            if processes == 1:
+                results = map(_decode_chunk, chunks)
+            else:
+                spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
+                pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
+                context.callback(pool.shutdown, cancel_futures=True)
+                futures = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
+                results = (future.result() for future in concurrent.futures.as_completed(futures))
             for result in results:
                 bar.update(result.count)
                 yield result
