@@ -1,4 +1,4 @@
-"""Fans of transposed convolutions, and weights that are shared or computed, with every initializer."""
+"""Fans of transposed convolutions, and shared or computed weights with every initializer."""
 
 import math
 
@@ -17,13 +17,13 @@ def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def _sums(layer):
-    """Return how many terms each output sums, away from the borders on average, by counting ones."""
+def _terms(layer):
+    """Return the mean number of inputs that contribute to an output away from the borders, by adding ones."""
     dimensions = len(layer.kernel_size)
     with torch.no_grad():
         layer.weight.fill_(1)
         output = layer(torch.ones(1, layer.in_channels, *[24] * dimensions))
-    inner = tuple(slice(12, 12 + 12 * stride) for stride in layer.stride)  # whole periods of the stride
+    inner = tuple(slice(12, 12 + 12 * stride) for stride in layer.stride)  # a multiple of the stride
     return float(output[(0, 0, *inner)].mean())
 
 
@@ -40,13 +40,13 @@ TRANSPOSED = [
 
 
 @pytest.mark.parametrize("layer", TRANSPOSED, ids=str)
-def test_fan_in_of_a_transposed_convolution_is_the_number_of_terms(layer):
-    assert fans(layer)[0] == pytest.approx(_sums(layer))
+def test_fan_in_of_a_transposed_convolution_is_the_number_of_inputs_of_an_output(layer):
+    assert fans(layer)[0] == pytest.approx(_terms(layer))
 
 
 @pytest.mark.parametrize("layer", TRANSPOSED, ids=str)
-def test_fan_out_of_a_transposed_convolution_is_the_number_of_places_an_input_reaches(layer):
-    """Its backward pass is a convolution, whose fan-in that is."""
+def test_fan_out_of_a_transposed_convolution_is_the_number_of_outputs_of_an_input(layer):
+    """It is the fan-in of the backward pass, a convolution."""
     inputs = torch.ones(1, layer.in_channels, *[24] * len(layer.kernel_size), requires_grad=True)
     with torch.no_grad():
         layer.weight.fill_(1)
@@ -55,8 +55,8 @@ def test_fan_out_of_a_transposed_convolution_is_the_number_of_places_an_input_re
 
 
 @pytest.mark.parametrize("layer", TRANSPOSED, ids=str)
-def test_he_keeps_the_second_moment_through_a_transposed_convolution(layer):
-    """Equation 10: rectified inputs of unit pre-activations, half of each square; so the output's variance is 1."""
+def test_he_normal_preserves_the_variance_in_a_transposed_convolution(layer):
+    """Equation 10: inputs are rectified standard normal variables, and outputs have variance 1."""
     inputs = torch.randn(100, layer.in_channels, *[10] * len(layer.kernel_size), generator=_generator(1)).relu()
     with torch.no_grad():
         variances = []
@@ -70,12 +70,12 @@ def test_he_keeps_the_second_moment_through_a_transposed_convolution(layer):
 @pytest.mark.parametrize(
     "layer", [nn.Linear(6, 4), nn.Conv1d(6, 4, 3), nn.Conv2d(6, 4, 3, stride=2, groups=2), nn.Conv3d(2, 2, 2)], ids=str
 )
-def test_other_fans_are_torch_s(layer):
+def test_fans_of_other_layers_equal_those_of_torch(layer):
     assert fans(layer) == nn.init._calculate_fan_in_and_fan_out(layer.weight)
 
 
-def test_where_torch_differs():
-    """Torch takes the outputs of a transposed convolution for its inputs, and does not count the stride."""
+def test_fans_of_transposed_convolutions_differ_from_those_of_torch():
+    """Torch exchanges inputs and outputs, and ignores the stride."""
     layer = nn.ConvTranspose2d(16, 30, 4, stride=2)
     assert fans(layer) == (64, 480)
     assert nn.init._calculate_fan_in_and_fan_out(layer.weight) == (480, 256)
@@ -90,12 +90,12 @@ COMPUTED = {
 
 @pytest.mark.parametrize("initializer", NAMES)
 @pytest.mark.parametrize("name", COMPUTED)
-def test_every_initializer_refuses_a_weight_that_cannot_be_set(initializer, name):
-    net = nn.Sequential(nn.Linear(12, 20), COMPUTED[name](nn.Linear(20, 6)))
-    kept = {key: value.clone() for key, value in net.state_dict().items()}
+def test_every_initializer_rejects_a_weight_that_cannot_be_set(initializer, name):
+    model = nn.Sequential(nn.Linear(12, 20), COMPUTED[name](nn.Linear(20, 6)))
+    before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"^{initializer}: layer 1: its weight is computed by {name} and cannot"):
-        getattr(initializers, initializer)(net, None, _generator())
-    assert all(torch.equal(value, net.state_dict()[key]) for key, value in kept.items())
+        getattr(initializers, initializer)(model, None, _generator())
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
 
 
 def _old_weight_norm(layer):
@@ -106,24 +106,24 @@ def _old_weight_norm(layer):
 @pytest.mark.parametrize("initializer", NAMES)
 @pytest.mark.parametrize("wrap", [parametrizations.weight_norm, _old_weight_norm])
 @pytest.mark.parametrize("build", [lambda: nn.Linear(12, 20), lambda: nn.ConvTranspose2d(4, 6, 3)])
-def test_every_initializer_sets_a_weight_that_is_normalized(initializer, wrap, build):
+def test_every_initializer_supports_weight_norm(initializer, wrap, build):
     plain, computed = build(), wrap(build())
     for layer in (plain, computed):
         getattr(initializers, initializer)(layer, None, _generator())
     torch.testing.assert_close(computed.weight, plain.weight)
     assert not computed.bias.any()
-    computed(torch.randn(2, *((12,) if isinstance(plain, nn.Linear) else (4, 5, 5))))  # which computes it anew
+    computed(torch.randn(2, *((12,) if isinstance(plain, nn.Linear) else (4, 5, 5))))  # recomputes the weight
     torch.testing.assert_close(computed.weight, plain.weight)
 
 
 @pytest.mark.parametrize("initializer", NAMES)
 def test_every_initializer_draws_a_shared_weight_once(initializer):
-    net, single = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)), nn.Linear(6, 6)
-    net[1].weight = net[0].weight
-    getattr(initializers, initializer)(net, None, _generator())
+    model, single = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)), nn.Linear(6, 6)
+    model[1].weight = model[0].weight
+    getattr(initializers, initializer)(model, None, _generator())
     getattr(initializers, initializer)(single, None, _generator())
-    assert torch.equal(net[0].weight, single.weight)
-    assert net[1].weight is net[0].weight
+    assert torch.equal(model[0].weight, single.weight)
+    assert model[1].weight is model[0].weight
 
 
 @pytest.mark.parametrize("initializer", NAMES)
@@ -136,19 +136,19 @@ def test_every_initializer_draws_a_shared_weight_once(initializer):
         (lambda: nn.Linear(3, 2, dtype=torch.complex64), "complex64, not a real"),
     ],
 )
-def test_every_initializer_refuses_what_it_would_not_initialize(initializer, build, reason):
+def test_every_initializer_rejects_unsupported_models(initializer, build, reason):
     with pytest.raises(ValueError, match=f"^{initializer}: .*{reason}"):
         getattr(initializers, initializer)(build(), None, _generator())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
-def test_a_scripted_model_is_refused():
+def test_a_scripted_model_is_rejected():
     with pytest.raises(ValueError, match=r"^he_normal: .* scripted or traced model .* before torch\.jit\.script$"):
         initializers.he_normal(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), None, _generator())
 
 
 class _Positive(nn.Module):
-    """Has no inverse, so that nothing can be set."""
+    """A parametrization without an inverse."""
 
     def forward(self, bias):
         return bias.exp()
@@ -162,7 +162,7 @@ class _Shifted(nn.Module):
         return bias - 1
 
 
-def test_biases_that_are_computed_are_set_or_refused():
+def test_computed_biases_are_set_or_rejected():
     pruned = prune.random_unstructured(nn.Linear(4, 6), "bias", 2)
     shifted = nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Shifted())
     for layer in (pruned, shifted):
@@ -175,7 +175,7 @@ def test_biases_that_are_computed_are_set_or_refused():
         )
 
 
-def test_looking_whether_a_weight_can_be_set_keeps_its_storage():
+def test_testing_whether_a_weight_can_be_set_preserves_its_storage():
     layer = parametrizations.weight_norm(nn.Linear(4, 6))
     parameters = list(layer.parametrizations["weight"].parameters())
     before = [(parameter.data_ptr(), parameter.clone()) for parameter in parameters]
@@ -185,22 +185,22 @@ def test_looking_whether_a_weight_can_be_set_keeps_its_storage():
         assert torch.equal(parameter, value)
 
 
-def test_setting_a_weight_is_checked():
+def test_setting_a_weight_is_verified():
     layer = parametrizations.spectral_norm(nn.Linear(4, 4))
     with pytest.raises(ValueError, match="cannot be set"):
         set_weight(layer, 5 * torch.eye(4))
 
 
-def test_two_weights_in_one_storage_are_two():
+def test_weights_that_share_only_a_storage_are_different():
     flat = torch.randn(24)
-    net = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 3, bias=False), nn.Linear(3, 4, bias=False))
-    net[0].weight.data, net[1].weight.data = flat[:12].view(4, 3), flat[12:].view(3, 4)
-    net[2].weight.data = net[0].weight.data
-    assert weight_key(net[0]) == weight_key(net[2]) != weight_key(net[1])
-    assert [name for name, _ in layers_to_initialize("test", net)] == ["0", "1"]
+    model = nn.Sequential(nn.Linear(3, 4, bias=False), nn.Linear(4, 3, bias=False), nn.Linear(3, 4, bias=False))
+    model[0].weight.data, model[1].weight.data = flat[:12].view(4, 3), flat[12:].view(3, 4)
+    model[2].weight.data = model[0].weight.data
+    assert weight_key(model[0]) == weight_key(model[2]) != weight_key(model[1])
+    assert [name for name, _ in layers_to_initialize("test", model)] == ["0", "1"]
 
 
 def test_he_std_by_hand():
-    layer = nn.ConvTranspose2d(64, 32, 4, stride=2)  # 64 x 4 x 4 / 2 / 2 = 256 inputs of an output
+    layer = nn.ConvTranspose2d(64, 32, 4, stride=2)  # fan-in 64 x 4 x 4 / 2 / 2 = 256
     initializers.he_normal(layer, None, _generator())
     assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(2 / 256), rel=0.02)

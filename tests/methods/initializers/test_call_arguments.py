@@ -1,0 +1,149 @@
+"""The forms of data that `goodinit.lsuv` accepts."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from goodinit import lsuv
+from goodinit.datasets.tensors import Examples
+
+
+def _model():
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.1), nn.Flatten(), nn.Linear(288, 4))
+
+
+def _images(count=40):
+    return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+
+
+def _weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+class _TwoInputs(nn.Module):
+    """A model with two inputs and an option."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.right = nn.Linear(4, 8), nn.Linear(6, 8)
+
+    def forward(self, left, right, scale=1.0):
+        return scale * (self.left(left) + self.right(right))
+
+
+class _DictInput(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 8)
+
+    def forward(self, batch):
+        return {"logits": self.layer(batch["image"])}
+
+
+def _forms():
+    images, labels = _images(), torch.zeros(40, dtype=torch.int64)
+    return {
+        "tensor": images,
+        "tuple": (images,),
+        "list": [images],
+        "inputs and labels": (images, labels),
+        "inputs and labels of any type": [images, ["a"] * 40],
+        "examples of goodinit": Examples(images, labels),
+        "keywords": {"input": images},
+        "double": images.double(),
+        "DataLoader": DataLoader(TensorDataset(images, labels), batch_size=40),
+        "DataLoader without labels": DataLoader(TensorDataset(images), batch_size=40),
+        "DataLoader of dicts": DataLoader([{"input": image} for image in images], batch_size=40),
+        "DataLoader of small batches": DataLoader(TensorDataset(images, labels), batch_size=20),
+        "DataLoader of single examples": DataLoader(images, batch_size=1),
+    }
+
+
+@pytest.mark.parametrize("form", _forms())
+def test_every_form_gives_the_same_weights(form):
+    expected, model = _model(), _model()
+    lsuv(expected, _images(), seed=3)
+    report = lsuv(model, _forms()[form], seed=3, examples=40)
+    assert [row.name for row in report.scaled] == ["0", "4"]
+    assert torch.equal(_weights(model), _weights(expected))
+
+
+def test_several_arguments_are_a_tuple_with_or_without_labels_or_a_dict():
+    left, right = torch.randn(64, 4), torch.randn(64, 6)
+    weights = []
+    for data in ((left, right), (left, right, torch.zeros(64)), {"right": right, "left": left, "scale": 1.0}):
+        model = _TwoInputs()
+        assert len(lsuv(model, data, seed=0).scaled) == 2
+        weights.append(_weights(model))
+    assert all(torch.equal(weights[0], other) for other in weights)
+
+
+def test_a_dict_may_be_the_only_argument():
+    loader = DataLoader([{"image": torch.randn(4), "label": 3, "name": "a"} for _ in range(64)], batch_size=32)
+    report = lsuv(_DictInput(), loader, seed=0)
+    assert report.scaled[0].std_after == pytest.approx(1, abs=0.03)
+
+
+class _CountedExamples(IterableDataset):
+    def __init__(self):
+        self.count = 0
+
+    def __iter__(self):
+        while True:
+            self.count += 1
+            yield torch.randn(4), 0
+
+
+@pytest.mark.parametrize(("batch_size", "examples", "taken"), [(8, 32, 32), (5, 32, 35), (64, 32, 64), (8, 1, 8)])
+def test_only_the_required_batches_of_a_data_loader_are_taken(batch_size, examples, taken):
+    data_set = _CountedExamples()
+    lsuv(nn.Linear(4, 2), DataLoader(data_set, batch_size=batch_size), examples=examples)
+    assert data_set.count == taken
+
+
+def test_only_the_first_batch_is_used_if_batches_have_different_shapes():
+    loader = DataLoader([torch.randn(length, 4) for length in (30, 20, 10)], batch_size=1)
+    model, first = nn.Linear(4, 8), next(iter(loader))
+    lsuv(model, loader, seed=0)
+    assert float(model(first).detach().var(correction=0)) == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (None, "not NoneType"),
+        ("images", "not str"),
+        (np.zeros((8, 3, 8, 8), dtype=np.float32), "not ndarray"),
+        ((image for image in _images()), "not generator"),
+        (TensorDataset(_images()), "not TensorDataset"),
+        ((), "data has 0 elements"),
+        ((1, 2), "contains no tensor"),
+        ((_images(), 1, 2), "data has 3 elements"),
+        ({}, "contains no tensor"),
+        ({"x": _images()}, "cannot process this data"),
+        ({"input": _images(), "labels": 1}, "has no argument 'labels'; it takes input"),
+        (_images()[:0], "without elements"),
+        (torch.full((4, 3, 8, 8), torch.nan), "NaN or infinite"),
+        (torch.full((4, 3, 8, 8), torch.inf), "NaN or infinite"),
+        (torch.zeros(4, 3, 8, 8), "layer 0: the variance of its output is 0"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "cannot process this data"),
+        (torch.randn(4, 5, 8, 8), "cannot process this data"),
+        (torch.randn(4, 3, 9, 9), "cannot process this data"),
+        (DataLoader(TensorDataset(_images()[:0]), batch_size=4), "the DataLoader yields no batch"),
+        (DataLoader(TensorDataset(_images()), batch_size=64, drop_last=True), "the DataLoader yields no batch"),
+    ],
+)
+def test_other_data_are_rejected_in_one_line(data, reason):
+    with pytest.raises(ValueError, match=reason) as error:
+        lsuv(_model(), data, seed=0)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) <= 300
+
+
+def test_a_missing_argument_is_named():
+    with pytest.raises(ValueError, match="forward of _TwoInputs requires 'right'; it takes left, right, scale"):
+        lsuv(_TwoInputs(), {"left": torch.randn(8, 4)})
