@@ -10,10 +10,10 @@ import pytest
 import goodinit
 
 SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
-LEAVES = {f"goodinit.{name}" for name in ("errors", "files", "processes", "seeds", "standard_streams")}
+LEAVES = {f"goodinit.{name}" for name in ("errors", "files", "processes", "seeds", "standard_streams", "steps")}
 ALLOWED = {  # room: what it may import beside the standard library and itself
     "": {"goodinit.errors", "filelock"},  # the leaves, and the package itself
-    "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds"},
+    "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds", "goodinit.steps"},
     "datasets": LEAVES | {"numpy", "torch", "torchvision", "PIL", "sklearn", "tqdm"},
     "records": LEAVES | {"numpy"},
     "studies": LEAVES | {"ruamel", "jsonschema", "goodinit.records", "goodinit.datasets.catalog"},
@@ -23,16 +23,18 @@ ALLOWED = {  # room: what it may import beside the standard library and itself
     "report": LEAVES
     | {"numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "rocrate"}
     | {"goodinit.records", "goodinit.studies"},
-    "cli": {"goodinit", "torch", "pandas", "yaml"},
+    "cli": {"goodinit", "pandas", "ruamel"},
 }
 NARROWER = {  # file: what it may import instead
     "__init__.py": {"goodinit.methods"},  # on first use
     "__main__.py": {"goodinit.cli.main"},
     "datasets/catalog.py": {"goodinit.errors"},
-    "training/loop.py": {"torch", "numpy"},
+    "training/history.py": {"torch", "numpy"},
+    "training/loop.py": {"torch", "numpy", "goodinit.methods.contracts", "goodinit.steps", "goodinit.training.history"},
     "training/precision.py": {"torch"},
-    "training/stacking.py": {"torch"},
-    "training/callbacks.py": {"torch", "numpy", "goodinit.training.loop"},
+    "training/stacking.py": {"torch", "goodinit.methods.contracts"},
+    "training/torch_state.py": {"torch", "goodinit.training.precision"},
+    "training/callbacks.py": {"torch", "numpy", "goodinit.steps", "goodinit.training.loop"},
 }
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 

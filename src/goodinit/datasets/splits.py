@@ -13,7 +13,7 @@ from goodinit.datasets.catalog import Manifest
 from goodinit.datasets.preprocessing import Preprocessing
 from goodinit.datasets.tensors import Examples
 
-__all__ = ["MAX_DEVICE_BYTES", "Selection", "Splits", "channel_statistics", "check_positive", "load_examples"]
+__all__ = ["MAX_DEVICE_BYTES", "Copies", "Selection", "Splits", "channel_statistics", "check_positive", "load_examples"]
 
 # Images of a split with more bytes stay mapped from their file, and are moved to the device batch by batch.
 MAX_DEVICE_BYTES = 4 * 2**30

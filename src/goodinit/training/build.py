@@ -1,11 +1,11 @@
-"""From the names in a run's parts to the objects that it is trained with."""
+"""Building the objects of a training from the parts of a run."""
 
 import contextlib
 import functools
 import math
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ from goodinit.errors import InputError, nearest
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
+from goodinit.training.loop import Objective
 
 __all__ = [
     "Initialization",
@@ -38,22 +39,26 @@ __all__ = [
     "probe",
 ]
 
-EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # of images of 32 x 32: what fits a cache, and what keeps a GPU busy
-PROBE_EXAMPLES = 1024  # of 32 x 32, the first of training: what data-dependent initializers and diagnostics see
-MIN_PROBE_EXAMPLES = 16  # of large images
-
-Parts = Mapping[str, Any]
+# Numbers of images of 32 x 32; of larger images, there are fewer.
+EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # fits the cache of a CPU; keeps a GPU busy
+PROBE_EXAMPLES = 1024  # the first training examples, which data-dependent initializers and diagnostics use
+MIN_PROBE_EXAMPLES = 16  # however large the images are
 
 
 class Initialization(NamedTuple):
-    """What initializing a model took: rescalings of each layer, (L,), where its initializer rescales; seconds."""
+    """What initializing a model took.
+
+    Args:
+        rescalings: number of rescalings of each layer, (L,), or None if the initializer does not rescale.
+        seconds: wall time.
+    """
 
     rescalings: Tensor | None
     seconds: float
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the torch device called `name`; `auto` is a GPU where there is one.
+    """Return the torch device with a name; `auto` is a GPU if there is one, otherwise the CPU.
 
     Raises:
         InputError: there is no such device.
@@ -69,70 +74,72 @@ def choose_device(name: str) -> torch.device:
 
 
 def evaluation_batch(device: str, shape: torch.Size, batch_size: int) -> int:
-    """Return how many inputs of a shape are evaluated at once on a kind of device, `cpu` or `cuda`."""
+    """Return the number of inputs of a shape that are evaluated at once on a type of device, `cpu` or `cuda`."""
     return max(_scale_count(EVALUATION_BATCH[device], shape), batch_size)
 
 
-def prepare(name: str, data_root: str, **options: Any) -> Path:
-    """Prepare a data set; return its manifest's path.
+def prepare(name: str, data_root: str | Path, **options: Any) -> Path:
+    """Prepare a data set; return the path of its manifest.
 
     Args:
-        name: of what is prepared, such as `mnist` or `imagenette-144`.
+        name: such as `mnist` or `imagenette-144`.
         data_root: the data folder.
         options: of `cache.prepare`.
 
     Raises:
-        InputError: its files are missing or damaged, or the folder cannot be used.
+        InputError: there is no such data set, its files are missing or damaged, or the folder cannot be used.
     """
-    known = set(sets.__all__) - {*catalog.GENERATED_PER_RUN, *catalog.PREPARED_PER_OPTIONS}
+    names = set(sets.__all__) - {*catalog.GENERATED_PER_RUN, *catalog.PREPARED_PER_OPTIONS}
     with input_errors():
-        if name not in known and not catalog.parse_name(name):
-            sizes = {"imagenette-144", "pictures-144", "folder-NAME-144"}
-            raise InputError(f"{name}: not a data set that is prepared{nearest(name, known | sizes)}")
+        if name not in names and not catalog.parse_name(name):
+            examples = {"imagenette-144", "pictures-144", "folder-NAME-144"}
+            raise InputError(f"{name}: not a data set that is prepared{nearest(name, names | examples)}")
         return cache.prepare(name, data_root, **options)
 
 
-def call(parts: Parts, part: str, *arguments: Any) -> Any:
-    """Call the function that a part of a run names, with the part's options."""
+def call(parts: studies.Parts, part: str, *arguments: Any) -> Any:
+    """Call the function that a part of a run names with the options of the part."""
     return components.resolve(part, parts[part]["name"])(*arguments, **options(parts[part]))
 
 
-def options(part: Parts) -> dict[str, Any]:
-    """Return a part without its name."""
+def options(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a part, without its name."""
     return {key: value for key, value in part.items() if key != "name"}
 
 
 def generator(run: studies.Run, purpose: str) -> torch.Generator:
-    """Return a generator on the CPU with the run's random stream for one purpose."""
+    """Return a generator on the CPU with the random stream of a run for one purpose."""
     return torch.Generator().manual_seed(stream_seed(run.seed, purpose))
 
 
-def load_splits(run: studies.Run, data_root: str) -> Splits:
-    """Return the run's data, mapped into memory.
+def load_splits(run: studies.Run, data_root: str | Path) -> Splits:
+    """Return the data of a run, mapped into memory.
 
     Raises:
         InputError: the data are missing, or an option is out of its range.
     """
     with input_errors():
-        return call(run.parts, "data", data_root, generator(run, "split"))
+        splits: Splits = call(run.parts, "data", data_root, generator(run, "split"))
+        return splits
 
 
 def build_model(run: studies.Run, shape: torch.Size, classes: int) -> nn.Module:
-    """Return the run's model with its default weights, drawn on the CPU: the same for every device.
+    """Return the model of a run with its default weights, which are drawn on the CPU and so equal on every device.
 
     Raises:
-        InputError: an option is out of its range.
+        InputError: an option is out of range.
     """
-    with input_errors(), torch.random.fork_rng([]):  # no GPU takes part
+    with input_errors(), torch.random.fork_rng([]):  # the generators of GPUs are not used
         torch.default_generator.manual_seed(stream_seed(run.seed, "model"))
-        return call(run.parts, "model", shape, classes)
+        model: nn.Module = call(run.parts, "model", shape, classes)
+        return model
 
 
 def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch.device) -> Initialization:
-    """Initialize the run's model on the CPU, in place.
+    """Initialize the model of a run on the CPU, in place.
 
     Raises:
-        InputError: an option is out of its range, or the model cannot be initialized so.
+        InputError: an option is out of range, or the initializer cannot be used for the model.
     """
     with input_errors():
         batch = probe(splits, device, studies.fill(run.parts)["init"].get("batch_size")).to("cpu")
@@ -142,43 +149,42 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
 
 
 def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule:
-    """Return the run's training batches.
+    """Return the training batches of a run.
 
     Raises:
-        InputError: an option is out of its range.
+        InputError: an option is out of range.
     """
     with input_errors():
         generators = generator(run, "order"), generator(run, "subset")
-        return call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
+        schedule: BatchSchedule = call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
+        return schedule
 
 
-def objective(parts: Parts) -> Callable[[nn.Module, Examples], tuple[Tensor, dict[str, Tensor]]]:
-    """Return the objective of a run with these parts, as a function (model, batch)."""
-    function, more = components.resolve("objective", parts["objective"]["name"]), options(parts["objective"])
-    return functools.partial(function, **more) if more else function
+def objective(parts: studies.Parts) -> Objective:
+    """Return the objective of a run with its options, as a function (model, batch)."""
+    return functools.partial(components.resolve("objective", parts["objective"]["name"]), **options(parts["objective"]))
 
 
-def probe(splits: Splits, device: torch.device, wanted: int | None) -> Examples:
-    """Return the examples that data-dependent initializers and diagnostics see, at least as many as are wanted."""
-    count = max(
-        _scale_count(PROBE_EXAMPLES, splits.preprocessing.shape(splits.train.images)), wanted or MIN_PROBE_EXAMPLES
-    )
+def probe(splits: Splits, device: torch.device, minimum: int | None) -> Examples:
+    """Return the examples that data-dependent initializers and diagnostics use, at least the minimum number."""
+    shape = splits.preprocessing.shape(splits.train.images)
+    count = max(_scale_count(PROBE_EXAMPLES, shape), minimum or MIN_PROBE_EXAMPLES)
     return splits.preprocessing.normalize(next(tensors.batches(splits.train, count)).to(device))
 
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Turn what methods raise about their arguments and files into one line for the user."""
+    """Turn the errors that methods raise about their arguments and files into errors of the user."""
     try:
         yield
     except InputError:
         raise
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:
-            raise  # the system's, which names the file
+            raise  # an error of the system, which names the file
         raise InputError(str(error)) from None
 
 
 def _scale_count(count: int, shape: torch.Size) -> int:
-    """Return how many inputs of a shape have as many pixels as `count` images of 32 x 32; at most `count`."""
+    """Return the number of inputs of a shape that have as many pixels as `count` images of 32 x 32, at most `count`."""
     return count * 1024 // max(math.prod(shape[1:]), 1024)

@@ -1,39 +1,50 @@
-"""What is done beside the updates of a training."""
+"""Callbacks of the training loop: observations, optimizer changes, progress and checkpoints."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
+from goodinit.steps import Interval
 from goodinit.training.loop import Callback, Loop, Training
 
-__all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "evaluations"]
+__all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "Stateful", "evaluations"]
+
+NEVER = Interval()
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A function whose results depend on earlier calls."""
+
+    @property
+    def state(self) -> Sequence[Tensor]:
+        """The tensors on which its next result depends; they are changed in place."""
 
 
 class Observation(Callback):
-    """Add what a function returns to the history: at step 0, at regular steps, and at the last.
+    """Add the result of a function to the history at step 0, at the steps of an interval, and at the last step.
 
     Args:
-        observe: a function of the step that returns {name: array}; if it remembers anything between steps, it has
-            `state`, a list of the tensors.
+        observe: (step) -> {name: array}; may be `Stateful`.
         activity: the name under which its seconds are counted.
-        every: the number of steps between two observations, or None.
-        first: the step that `every` counts from.
-        at_end_only: observe after the last step alone.
+        interval: the steps.
+        at_end_only: observe only at the last step.
     """
 
     def __init__(
         self,
         observe: Callable[[int], Mapping[str, Any]],
         activity: str,
-        every: int | None = None,
-        first: int = 0,
+        interval: Interval = NEVER,
         *,
         at_end_only: bool = False,
     ) -> None:
         self._observe, self._activity = observe, activity
-        self._every, self._first, self._at_end_only = every, first, at_end_only
+        self._interval, self._at_end_only = interval, at_end_only
         self._last: int | None = None
 
     def start(self, loop: Loop) -> None:
@@ -41,8 +52,7 @@ class Observation(Callback):
             self._add(loop)
 
     def after_update(self, loop: Loop) -> None:
-        since = loop.step - self._first
-        if self._every and not self._at_end_only and since >= 0 and since % self._every == 0:
+        if self._interval.includes(loop.step) and not self._at_end_only:
             self._add(loop)
 
     def end(self, loop: Loop) -> None:
@@ -50,12 +60,15 @@ class Observation(Callback):
             self._add(loop)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"last": self._last, "tensors": [tensor.cpu() for tensor in getattr(self._observe, "state", ())]}
+        return {"last": self._last, "tensors": [tensor.cpu() for tensor in self._tensors()]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._last = state["last"]
-        for tensor, value in zip(getattr(self._observe, "state", ()), state["tensors"], strict=True):
+        for tensor, value in zip(self._tensors(), state["tensors"], strict=True):
             tensor.copy_(value)
+
+    def _tensors(self) -> Sequence[Tensor]:
+        return self._observe.state if isinstance(self._observe, Stateful) else ()
 
     def _add(self, loop: Loop) -> None:
         self._last = loop.step
@@ -64,21 +77,19 @@ class Observation(Callback):
 
 
 def evaluations(training: Training, evaluate: Callable[[Sequence[str]], Mapping[str, Any]]) -> list[Callback]:
-    """Return the observations that evaluate the parts of the data when a Training says so.
+    """Return the observations that evaluate the model on the splits, and at the steps, that a Training names.
 
     Args:
-        training: says which parts, and when.
-        evaluate: a function of the names of the parts that returns {name: array}.
+        training: names the splits and the steps.
+        evaluate: (names of splits) -> {name: array}.
     """
-    every, first = training.evaluate_every, training.evaluate_from
-    regular = Observation(lambda step: evaluate(training.evaluate_on), "evaluating", every, first)
-    further = [part for part in training.evaluate_at_end_on if part not in training.evaluate_on]
-    at_end = [Observation(lambda step: evaluate(further), "evaluating", at_end_only=True)] if further else []
-    return [regular, *at_end]
+    regular = Observation(lambda step: evaluate(training.evaluate_on), "evaluating", training.evaluation_interval)
+    at_end = Observation(lambda step: evaluate(training.splits_at_end), "evaluating", at_end_only=True)
+    return [regular, at_end] if training.splits_at_end else [regular]
 
 
 class LearningRate(Callback):
-    """Multiply the optimizer's learning rates by a function of the number of updates."""
+    """Multiply the learning rates of the optimizer by a function of the number of updates."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, factor: Callable[[int], float]) -> None:
         self._optimizer, self._factor = optimizer, factor
@@ -90,7 +101,7 @@ class LearningRate(Callback):
 
 
 class ResetOptimizer(Callback):
-    """Clear the optimizer's state after given numbers of updates, as if it were new."""
+    """Reset the state of the optimizer after given numbers of updates."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, steps: Collection[int]) -> None:
         self._optimizer, self._steps = optimizer, frozenset(steps)
@@ -105,15 +116,20 @@ class ResetOptimizer(Callback):
 class Progress(Callback):
     """Report the step and the latest losses, (S,), whenever losses are fetched."""
 
-    def __init__(self, report: Callable[[int, np.ndarray], None]) -> None:
+    def __init__(self, report: Callable[[int, NDArray[np.floating[Any]]], None]) -> None:
         self._report = report
 
-    def losses_fetched(self, loop: Loop, losses: np.ndarray) -> None:
+    def losses_fetched(self, loop: Loop, losses: NDArray[np.floating[Any]]) -> None:
         self._report(loop.history.steps, losses)
 
 
 class Checkpointing(Callback):
-    """Save the state of the loop whenever a checkpoint is due; the last of the callbacks, as it saves the others'."""
+    """Save the state of the loop whenever a checkpoint is due; the last callback, because it saves the others' state.
+
+    Args:
+        due: returns whether a checkpoint is due.
+        save: receives the state of the loop.
+    """
 
     def __init__(self, due: Callable[[], bool], save: Callable[[dict[str, Any]], None]) -> None:
         self._due, self._save = due, save

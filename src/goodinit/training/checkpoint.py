@@ -1,4 +1,4 @@
-"""Checkpoints: what an unfinished job has done so far, from which it goes on after it was stopped or killed."""
+"""Checkpoints: the state of an unfinished job, from which it continues after it was stopped or killed."""
 
 import contextlib
 import hashlib
@@ -7,90 +7,104 @@ import json
 import logging
 import pickle
 import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import torch
 
 from goodinit import records, studies
 from goodinit.files import replace_file
+from goodinit.training.setup import Setup
 
-__all__ = ["Checkpoint", "Stopped", "restore", "training_state"]
+__all__ = ["Checkpoint", "Stopped", "fingerprint", "restore", "training_state"]
 
 LOGGER = logging.getLogger(__name__)
 FORMAT = 1
 MINUTES = 5.0
+# Errors of reading a damaged file.
 DAMAGE = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, EOFError, pickle.UnpicklingError)
 
 
 class Stopped(Exception):
-    """The process was asked to end, and what it had done is kept."""
+    """The process was requested to stop, and its work is saved."""
+
+
+class _MismatchError(Exception):
+    """A checkpoint is of another training."""
 
 
 class Checkpoint:
-    """The unfinished work of one job, in hidden files beside its record, each written whole or not at all.
+    """The unfinished work of one job, in hidden files beside its record, each of which is replaced as a whole.
 
-    `.<job>.checkpoint` has the state of the runs in training: what `torch.save` made of it, and a line of JSON that
-    says of which runs, on which data and under what code.  `.<job>.<run>.unfinished.json`, with its `.npz`, is a record
-    of runs that ended before the job did; `record.known` finds it.  As a context, it keeps these when something goes
-    wrong.
+    `.<job>.checkpoint` has the state of the runs that are being trained, as `torch.save` writes it, followed by a line
+    of JSON with the fingerprint of the training and a checksum. `.<job>.<run>.unfinished.json` and `.npz` are a record
+    of runs that are finished although the job is not; `records.known` reads them. As a context manager, it writes these
+    when an error ends the block.
 
     Args:
-        file: the job's record.
-        minutes: from one checkpoint to the next.
-        asked: says whether the process was asked to end.
+        file: the record of the job.
+        minutes: time between two checkpoints.
+        stop_requested: returns whether the process was requested to stop.
     """
 
-    def __init__(self, file, minutes=MINUTES, asked=lambda: False):
-        self.folder, self.job = Path(file).parent, Path(file).stem
-        self.file = self.folder / f".{self.job}.checkpoint"
-        self.seconds, self.asked = 60 * minutes, asked
-        self.last, self.ended = time.monotonic(), []
+    def __init__(
+        self, file: str | Path, minutes: float = MINUTES, stop_requested: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._folder, self._job = Path(file).parent, Path(file).stem
+        self._file = self._folder / f".{self._job}.checkpoint"
+        self._seconds, self._stop_requested = 60 * minutes, stop_requested
+        self._last = time.monotonic()
+        self._finished: list[records.RunRecord] = []  # that are not written yet
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind, *error):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
         if kind is not None:
             with contextlib.suppress(OSError):
-                self._keep_ended()
+                self._write_finished()
 
-    def due(self):
-        """Say whether it is time for a checkpoint."""
-        return self.asked() or time.monotonic() - self.last >= self.seconds
+    def due(self) -> bool:
+        """Return whether it is time to save a checkpoint."""
+        return self._stop_requested() or time.monotonic() - self._last >= self._seconds
 
-    def save(self, runs, made, state):
-        """Keep the state, of tensors and plain data, of runs in training.
-
-        Where there is no space, that is said, an older checkpoint stays, and training goes on.
+    def save(self, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """Save the state of a training; without space for it, log that, keep the previous checkpoint, and continue.
 
         Args:
-            runs: that are trained together.
-            made: what else must be the same for them to go on, as plain data.
-            state: theirs.
+            fingerprint: of the training, see `fingerprint`.
+            state: tensors and plain data.
 
         Raises:
-            OSError: there is no space or no permission, and the process was asked to end.
-            Stopped: it is kept, and the process was asked to end.
+            OSError: there is no space or no permission, and the process was requested to stop.
+            Stopped: the state is saved, and the process was requested to stop.
         """
-        self.last = time.monotonic()
+        self._last = time.monotonic()
         buffer = io.BytesIO()
         torch.save(state, buffer)
-        head = _identity(runs, made) | {"sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
+        head = dict(fingerprint) | {"sha256": hashlib.sha256(buffer.getbuffer()).hexdigest()}
         buffer.write(b"\n" + json.dumps(head).encode())
         try:
-            self._keep_ended()  # first: without them nothing could go on from what follows them
-            replace_file(self.file, buffer.getbuffer())
+            self._write_finished()  # first, because the state is of the runs after them
+            replace_file(self._file, buffer.getbuffer())
         except OSError as error:
-            if self.asked():
+            if self._stop_requested():
                 raise
-            LOGGER.warning("%s: cannot write checkpoint, continuing: %s", self.file, error.strerror)
-        if self.asked():
+            LOGGER.warning("%s: cannot write checkpoint, continuing: %s", self._file, error.strerror)
+        if self._stop_requested():
             raise Stopped
 
-    def load(self, runs, made):
-        """Return the state that was kept of these runs, or None; say so where one cannot be used, and delete it."""
+    def load(self, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the saved state of the training with this fingerprint, or None.
+
+        A checkpoint that is damaged or of another training is deleted, and a warning logged.
+        """
         try:
-            content = self.file.read_bytes()
+            content = self._file.read_bytes()
         except FileNotFoundError:
             return None
         end = content.rfind(b"\n")
@@ -98,87 +112,96 @@ class Checkpoint:
             head = json.loads(content[end + 1 :])
             buffer = io.BytesIO(memoryview(content)[: max(end, 0)])
             if hashlib.sha256(buffer.getbuffer()).hexdigest() != head.pop("sha256"):
-                raise ValueError("not the content that it names")
-            wanted = _identity(runs, made)
-            if other := [key for key in wanted if head.get(key) != wanted[key]]:
-                return self._refuse(f"{other[0]} differs")
-            return torch.load(buffer, map_location="cpu", weights_only=True)
+                raise ValueError("the content does not match its checksum")
+            if different := [key for key, value in fingerprint.items() if head.get(key) != value]:
+                raise _MismatchError(f"{different[0]} differs")
+            state: dict[str, Any] = torch.load(buffer, map_location="cpu", weights_only=True)
+            return state
+        except _MismatchError as error:
+            reason = str(error)
         except DAMAGE as error:
             if "allocate memory" in str(error):
                 raise
-            return self._refuse(f"damaged ({type(error).__name__}: {error})")
+            reason = f"damaged ({type(error).__name__}: {error})"
+        LOGGER.warning("%s: checkpoint not used, training starts over: %s", self._file, reason)
+        self._file.unlink(missing_ok=True)
+        return None
 
-    def end(self, records):
-        """Take the records of runs that ended, and keep them where there is something to lose.
+    def add_finished(self, finished: Sequence[records.RunRecord]) -> None:
+        """Add the records of finished runs; write them if a checkpoint is due, and delete one that they supersede.
 
         Raises:
-            OSError: as in `save`.
-            Stopped: as in `save`.
+            OSError, Stopped: as in `save`.
         """
-        self.ended += records
-        if self.file.exists() or self.due():
-            self.last = time.monotonic()
-            self._keep_ended()
-            self.file.unlink(missing_ok=True)
-            if self.asked():
+        self._finished += finished
+        if self._file.exists() or self.due():
+            self._last = time.monotonic()
+            self._write_finished()
+            self._file.unlink(missing_ok=True)
+            if self._stop_requested():
                 raise Stopped
 
-    def clear(self):
-        """Delete everything: the job's record is written."""
-        self.file.unlink(missing_ok=True)
-        for pattern in (f".{self.job}.*.unfinished.*", f"..{self.job}.*.part"):
-            for file in self.folder.glob(pattern):
+    def clear(self) -> None:
+        """Delete all files of the job except its record."""
+        self._file.unlink(missing_ok=True)
+        for pattern in (f".{self._job}.*.unfinished.*", f"..{self._job}.*.part"):
+            for file in self._folder.glob(pattern):
                 file.unlink(missing_ok=True)
 
-    def _keep_ended(self):
-        if self.ended:
-            records.write(self.folder / f".{self.job}.{self.ended[0].id}.unfinished.json", self.ended)
-            self.ended = []
-
-    def _refuse(self, why):
-        LOGGER.warning("%s: checkpoint not used, training starts over: %s", self.file, why)
-        self.file.unlink(missing_ok=True)
+    def _write_finished(self) -> None:
+        if self._finished:
+            records.write(self._folder / f".{self._job}.{self._finished[0].id}.unfinished.json", self._finished)
+            self._finished = []
 
 
-def training_state(model, optimizer, augmentations, device):
-    """Return what training changes beside the loop's own state, from which the position in the data follows."""
-    return {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "augment": [generator.get_state() for generator in augmentations],
-        "random": torch.get_rng_state(),
-        "random on the device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
-    }
-
-
-def restore(kept, model, optimizer, schedules, augmentations, device):
-    """Restore everything to where it was when this state was kept."""
-    model.load_state_dict(kept["model"])
-    optimizer.load_state_dict(kept["optimizer"])
-    for schedule in schedules:
-        schedule.skip(kept["loop"]["step"])
-    for generator, past in zip(augmentations, kept["augment"], strict=True):
-        generator.set_state(past)
-    torch.set_rng_state(kept["random"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(kept["random on the device"], device)
-
-
-def _identity(runs, made):
-    """Return what must be the same for runs to go on."""
+def fingerprint(setup: Setup) -> dict[str, Any]:
+    """Return what must be equal for a training to continue from a checkpoint, as plain data."""
     return {
         "format": FORMAT,
-        "runs": [run.id for run in runs],
-        "defaults": json.loads(json.dumps([studies.fill(run.parts) for run in runs])),
-        "code": _code(),
+        "runs": [run.id for run in setup.runs],
+        "defaults": json.loads(json.dumps([studies.fill(run.parts) for run in setup.runs])),
+        "code": _code_checksum(),
         "torch": torch.__version__,
-        **made,
+        "device": setup.device.type,
+        "precision": setup.precision,
+        "data": [member.splits.checksum for member in setup.members],
     }
 
 
-def _code():
-    """Return the checksum of the sources that train."""
-    folder, digest = Path(__file__).parents[1], hashlib.sha256()
-    for file in sorted(file for room in ("methods", "training") for file in (folder / room).rglob("*.py")):
+def training_state(setup: Setup, loop: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that training changes, given the state of the loop.
+
+    The position in the data is not part of it, since it follows from the number of steps.
+    """
+    on_gpu = setup.device.type == "cuda"
+    return {
+        "loop": loop,
+        "model": setup.model.state_dict(),
+        "optimizer": setup.optimizer.state_dict() if setup.optimizer is not None else None,
+        "augment": [member.augmentation.get_state() for member in setup.members],
+        "random": torch.get_rng_state(),
+        "random on the device": torch.cuda.get_rng_state(setup.device) if on_gpu else None,
+    }
+
+
+def restore(setup: Setup, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Restore a state that `training_state` returned; return the state of the loop."""
+    loop: dict[str, Any] = state["loop"]
+    setup.model.load_state_dict(state["model"])
+    if setup.optimizer is not None:
+        setup.optimizer.load_state_dict(state["optimizer"])
+    for member, augmentation_state in zip(setup.members, state["augment"], strict=True):
+        member.schedule.skip(loop["step"])
+        member.augmentation.set_state(augmentation_state)
+    torch.set_rng_state(state["random"])
+    if setup.device.type == "cuda":
+        torch.cuda.set_rng_state(state["random on the device"], setup.device)
+    return loop
+
+
+def _code_checksum() -> str:
+    """Return the checksum of the source files that determine the numbers of a training."""
+    package, digest = Path(__file__).parents[1], hashlib.sha256()
+    for file in sorted(file for room in ("datasets", "methods", "training") for file in (package / room).rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()

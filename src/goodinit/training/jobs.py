@@ -1,4 +1,4 @@
-"""Jobs trained here and now: what another record holds is kept, progress is shown, records are written."""
+"""Training of jobs on this machine: recorded runs are reused, signals are handled, records are written."""
 
 import contextlib
 import logging
@@ -6,165 +6,153 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
 
 import torch
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from goodinit import records, standard_streams, studies
 from goodinit.errors import InputError
 from goodinit.studies import settings
-from goodinit.training import build, trainer
-from goodinit.training.checkpoint import Checkpoint, Stopped
+from goodinit.training import build, cost, timing, trainer
+from goodinit.training.checkpoint import MINUTES, Checkpoint, Stopped
+from goodinit.training.progress import JobProgress
 
 __all__ = ["train"]
 
 LOGGER = logging.getLogger(__name__)
+# Parts of the messages of RuntimeError when there is no memory on a CPU, for which torch has no exception type.
+OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 
 
-def train(jobs, scale, data_root, device, threads, minutes, *, again=False):
-    """Train jobs one after the other and write their records; one that is there stays until the new one is whole.
+def train(
+    jobs: Sequence[tuple[studies.Study, studies.Job]],
+    scale: str,
+    results: str | Path,
+    *,
+    data_root: str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    checkpoint_minutes: float = MINUTES,
+    retrain: bool = False,
+) -> None:
+    """Train jobs one after the other, and write their records; a new record replaces an old one when it is complete.
 
     Args:
-        jobs: triples of study, job and the record's path.
-        scale: of all the jobs; `paper` without a GPU must be insisted on.
-        data_root: the data folder, or None for the usual one.
+        jobs: each with its study.
+        scale: of all jobs; without a GPU, `paper` needs an explicit device.
+        results: the folder of the records.
+        data_root: the data folder, or None for the default one.
         device: auto, cpu, cuda or cuda:N.
-        threads: of the CPU.
-        minutes: from one checkpoint of a long run to the next.
-        again: also train runs that another record holds.
+        threads: number of CPU threads.
+        checkpoint_minutes: time between two checkpoints of a run.
+        retrain: also train runs that another record has.
 
     Raises:
         InputError: an argument, the data or an option of a run cannot be used.
         OSError: a record cannot be written.
-        SystemExit: a signal asked the process to end; what was done is kept.
+        SystemExit: a signal requested the process to stop; its work is saved.
     """
-    if minutes <= 0:
-        raise InputError(f"checkpoint-minutes: {minutes} is not more than 0")
+    if checkpoint_minutes <= 0:
+        raise InputError(f"checkpoint-minutes: {checkpoint_minutes} is not more than 0")
     if threads < 1:
         raise InputError(f"threads: {threads} is not at least 1")
-    data_root = settings.data_root(data_root)
-    insisted, device = device != "auto", build.choose_device(device)
-    torch.set_num_threads(threads)
-    if scale == "paper" and device.type == "cpu" and not insisted:
-        from goodinit.training import cost
-
-        runs = [run for _, job, _ in jobs for run in job.runs]
-        time_needed = cost.format_duration(cost.estimate(runs).operations / cost.measure_rate("cpu"))
-        raise InputError(
-            f"scale: paper without a GPU: {len(runs)} runs would take about {time_needed} at this CPU's full rate, "
-            "likely several times that: insist with --device cpu (--config device=cpu), or take --scale laptop"
-        )
-    with standard_streams.tolerant_stderr(), _stoppable() as asked:
-        for study, job, file in jobs:
-            file.parent.mkdir(parents=True, exist_ok=True)  # no permission is better known before the training
+    root = settings.data_root(data_root)
+    device_is_explicit = device != "auto"
+    torch_device = build.choose_device(device)
+    if scale == "paper" and torch_device.type == "cpu" and not device_is_explicit:
+        raise InputError(_paper_without_gpu([run for _, job in jobs for run in job.runs]))
+    with standard_streams.tolerant_stderr(), _stop_signals() as signals:
+        for study, job in jobs:
+            file = records.path(results, scale, study, job)
+            file.parent.mkdir(parents=True, exist_ok=True)  # a missing permission is reported before the training
             start = time.perf_counter()
             try:
-                with Checkpoint(file, minutes, lambda: bool(asked)) as checkpoint:
-                    runs = _execute(file, job, data_root, device, checkpoint, again)
+                with Checkpoint(file, checkpoint_minutes, lambda: bool(signals)) as checkpoint:
+                    runs = _records_of(file, job, root, torch_device, threads, checkpoint, retrain)
             except InputError as error:
-                raise InputError(f"{study.work}/{study.name}: {error}") from None
+                raise InputError(f"{study.full_name}: {error}") from None
             except (MemoryError, RuntimeError) as error:
-                if not _is_memory(error):
+                if not _is_out_of_memory(error):
                     raise
-                raise InputError(f"{study.work}/{study.name}: {_no_memory(job, device)}") from None
+                raise InputError(f"{study.full_name}: {_out_of_memory(job, torch_device)}") from None
             except Stopped:
                 LOGGER.info("goodinit: stopped; run the same command again to continue job %s", job.name)
-                sys.exit(128 + asked[0])
+                sys.exit(128 + signals[0])
             records.write(file, runs)
             checkpoint.clear()
             LOGGER.info("%s: %s in %.1f s", study.full_name, file, time.perf_counter() - start)
 
 
 @contextlib.contextmanager
-def _stoppable():
-    """Yield a list in which the first signal to end is put; the second ends the process as it always does."""
-    asked = []
+def _stop_signals() -> Iterator[list[int]]:
+    """Yield a list to which the first signal to stop is added; a second one ends the process immediately."""
+    received: list[int] = []
 
-    def ask(number, frame):
-        asked.append(number)
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
         restore()
-        with contextlib.suppress(OSError):  # not by print, in the middle of which this may be called
+        with contextlib.suppress(OSError):  # not logged, since the handler may interrupt the writing of a log line
             os.write(2, b"goodinit: signal received, stopping after this update\n")
 
-    def restore():
-        for one, handler in before.items():
-            signal.signal(one, handler)
+    def restore() -> None:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
-    before = {one: signal.signal(one, ask) for one in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield asked
+        yield received
     finally:
         restore()
 
 
-def _is_memory(error):
-    """Say whether memory ran out; torch has no exception of its own for that of the CPU."""
-    words = ("allocate memory", "bad_alloc")
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(word in str(error) for word in words)
+def _records_of(
+    file: Path,
+    job: studies.Job,
+    data_root: Path,
+    device: torch.device,
+    threads: int,
+    checkpoint: Checkpoint,
+    retrain: bool,
+) -> list[records.RunRecord]:
+    """Return the records of a job: those of runs that another record has, and new ones."""
+    finished = {}
+    for run_id, record in records.known(file, unfinished_only=retrain).items():
+        with contextlib.suppress(InputError):  # stale
+            records.verify(file, record, studies.fill(record.parts))
+            finished[run_id] = record
+    missing = [run for run in job.runs if run.id not in finished]
+    with JobProgress(job) as progress:
+        trained = trainer.execute(
+            missing,
+            data_root=data_root,
+            device=device,
+            threads=threads,
+            progress=progress.report_step,
+            checkpoint=checkpoint,
+        )
+        for run, record in zip(missing, trained, strict=True):
+            finished[run.id] = record
+            progress.report_run(run, record)
+    return [finished[run.id] for run in job.runs]
 
 
-def _no_memory(job, device):
-    from goodinit.training import cost
-
-    needed = cost.estimate(job.runs).memory / 2**30
+def _paper_without_gpu(runs: Sequence[studies.Run]) -> str:
+    duration = cost.format_duration(cost.estimate(runs).operations / timing.measure_rate("cpu"))
     return (
-        f"job {job.name}: memory ran out on {device}; it needs about {needed:.2g} GiB beside the libraries: "
-        "end other processes, ask for more, or lower training.batch_size; what was done is kept"
+        f"scale: paper without a GPU: {len(runs)} runs would take about {duration} at this CPU's full rate, and "
+        "probably several times that: use --device cpu (--config device=cpu) to train anyway, or --scale laptop"
     )
 
 
-def _execute(file, job, data_root, device, checkpoint, again):
-    """Return the job's RunRecords: those that another record holds already, and new ones."""
-    found = {}
-    for run_id, run in records.known(file, unfinished_only=again).items():
-        try:
-            records.verify(file, run, studies.fill(run.parts))
-            found[run_id] = run
-        except InputError:
-            continue
-    missing = [run for run in job.runs if run.id not in found]
-    with _Progress(job) as progress:
-        options = {"data_root": data_root, "device": device, "progress": progress.step, "checkpoint": checkpoint}
-        for run, trained in zip(missing, trainer.execute(missing, **options), strict=True):
-            found[run.id] = trained
-            progress.end(run, trained)
-    return [found[run.id] for run in job.runs]
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
-class _Progress:
-    """A bar on a terminal; elsewhere a line at the end of a run or every 10 seconds, and at most one a second."""
-
-    def __init__(self, job):
-        self.job, self.bar, self.spoke = job, None, time.perf_counter()
-        self.context = contextlib.ExitStack()
-
-    def __enter__(self):
-        if sys.stderr.isatty():
-            self.context.enter_context(logging_redirect_tqdm([logging.getLogger("goodinit")]))
-            self.bar = self.context.enter_context(
-                tqdm(total=len(self.job.runs), unit="run", desc=self.job.name[:40], file=sys.stderr)
-            )
-        return self
-
-    def __exit__(self, *error):
-        self.context.close()
-
-    def step(self, runs, step, steps, losses):
-        words = f"update {step} of {steps}, loss {', '.join(f'{loss:.4g}' for loss in losses)}"
-        if self.bar is not None:
-            self.bar.set_postfix_str(words)
-        elif time.perf_counter() - self.spoke > 10:
-            self.spoke = time.perf_counter()
-            seeds = ", ".join(str(run.seed) for run in runs)
-            LOGGER.info("  %s seed %s: %s", runs[0].title, seeds, words)
-
-    def end(self, run, trained):
-        if self.bar is not None:
-            self.bar.update()
-        if self.bar is not None or time.perf_counter() - self.spoke < 1:
-            return
-        self.spoke = time.perf_counter()
-        state = trained.status if trained.diverged_at is None else f"diverged at update {trained.diverged_at}"
-        seconds = sum(trained.seconds.values())
-        LOGGER.info("  %s seed %d: %s, %d updates, %.1f s", run.title, run.seed, state, trained.steps, seconds)
+def _out_of_memory(job: studies.Job, device: torch.device) -> str:
+    gibibytes = cost.estimate(job.runs).memory / 2**30
+    return (
+        f"job {job.name}: memory ran out on {device}; it needs about {gibibytes:.2g} GiB beside the libraries: "
+        "end other processes, ask for more, or lower training.batch_size; what was done is kept"
+    )

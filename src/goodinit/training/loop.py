@@ -1,38 +1,48 @@
-"""The training loop, the only one; it knows no method by name."""
+"""The training loop; it refers to no method by name."""
 
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-__all__ = ["Callback", "History", "Loop", "Training", "Update", "evaluate", "evaluating", "fit"]
+from goodinit.methods.contracts import Examples
+from goodinit.steps import Interval, steps_of_epochs
+from goodinit.training.history import History
 
-CHECK_EVERY_STEPS = 100  # losses are fetched from the device, and checked, this often
+__all__ = ["Callback", "Loop", "Metrics", "Objective", "Training", "Update", "evaluate", "evaluating", "fit"]
+
+FETCH_INTERVAL = 100  # steps after which losses are fetched from the device and checked
+
+Metrics = dict[str, Tensor]  # each (), or (S,) for a stack of S models
+Objective = Callable[[nn.Module, Any], tuple[Tensor, Metrics]]  # (model, batch) -> (loss, metrics)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How long a run is trained, with which batches, and how often it is observed.
+    """The length of a training, its mini-batches, and when it is observed.
 
     Args:
         steps: number of updates; give this or `epochs`.
-        epochs: passes over the training examples, each of `examples / batch_size` updates.
+        epochs: number of passes over the training examples, each of `examples // batch_size` updates.
         batch_size: examples in a mini-batch.
-        loss_after_update: log the mini-batch's loss after the update that it caused, with the model in
-            evaluation mode, instead of before; it costs a second forward pass.
-        evaluate_every: evaluate every so many steps; always at step 0 and at the last.
-        evaluate_from: the step that `evaluate_every` counts from.
-        evaluate_on: the parts of the data that are evaluated.
-        evaluate_at_end_on: further parts, evaluated after the last step alone.
-        diagnose_every: run the diagnostics every so many steps, likewise.
+        loss_after_update: log the loss of a mini-batch after its update, with the model in evaluation mode, instead of
+            before; this costs a second forward pass.
+        evaluate_every: steps between two evaluations; the model is also evaluated before the first step and after the
+            last.
+        evaluate_from: the step from which `evaluate_every` counts.
+        evaluate_on: the splits on which the model is evaluated.
+        evaluate_at_end_on: splits on which it is evaluated only after the last step.
+        diagnose_every: steps between two runs of the diagnostics, which also run before the first step and after the
+            last.
         precision: of the arithmetic.
-        diverged_above: a loss above this, or one that is not finite, makes the run `diverged`.
-        stop_when_diverged: end the run then; otherwise it continues, and its predictions are evaluated.
+        diverged_above: a run whose loss exceeds this, or is not finite, is `diverged`.
+        stop_when_diverged: end a diverged run; otherwise it continues, and its predictions are evaluated.
     """
 
     steps: int | None = None
@@ -41,12 +51,22 @@ class Training:
     loss_after_update: bool = False
     evaluate_every: int | None = None
     evaluate_from: int = 0
-    evaluate_on: list[Literal["train", "validation", "test"]] = ("validation", "test")
-    evaluate_at_end_on: list[Literal["train", "validation", "test"]] = ()
+    evaluate_on: Sequence[Literal["train", "validation", "test"]] = ("validation", "test")
+    evaluate_at_end_on: Sequence[Literal["train", "validation", "test"]] = ()
     diagnose_every: int | None = None
     precision: Literal["fp32", "tf32", "bf16"] = "fp32"
     diverged_above: float = 1e8
     stop_when_diverged: bool = True
+
+    @property
+    def evaluation_interval(self) -> Interval:
+        """The steps at which the model is evaluated."""
+        return Interval(self.evaluate_every, self.evaluate_from)
+
+    @property
+    def splits_at_end(self) -> list[str]:
+        """The splits on which the model is evaluated only after the last step."""
+        return [split for split in self.evaluate_at_end_on if split not in self.evaluate_on]
 
     def total_steps(self, examples: int) -> int:
         """Return the number of updates for a training set of `examples` examples.
@@ -54,53 +74,13 @@ class Training:
         Raises:
             ValueError: not exactly one of `steps` and `epochs` is given, or a number is out of range.
         """
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("training: give either steps or epochs")
         if self.batch_size < 1 or (self.steps or 0) < 0 or (self.epochs or 0) < 0:
             raise ValueError("training: batch_size must be at least 1, steps and epochs at least 0")
-        return self.steps if self.epochs is None else int(self.epochs * max(examples / self.batch_size, 1))
-
-
-@dataclass
-class History:
-    """What happened in a run.
-
-    Args:
-        steps: number of updates.
-        diverged_at: for each net of a stack (one alone is a stack of one) the first step whose loss was
-            not finite or too large; 0 where there is none.
-        series: {name: (steps, values)}, the values at those steps; of a stack, each with S in front.
-        seconds: {activity: wall time}, of `training`, `evaluating` and `diagnosing`.
-    """
-
-    steps: int = 0
-    diverged_at: np.ndarray | None = None
-    series: dict[str, tuple[list[int], list]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(
-        default_factory=lambda: dict.fromkeys(("training", "evaluating", "diagnosing"), 0.0)
-    )
-
-    def add(self, step: int, values: Mapping[str, Any]) -> None:
-        """Append {name: value} at a step."""
-        for name, value in values.items():
-            steps, past = self.series.setdefault(name, ([], []))
-            steps.append(step)
-            past.append(value)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the history as tensors and plain data."""
-        series = {
-            name: (torch.tensor(at), torch.from_numpy(np.array(past))) for name, (at, past) in self.series.items()
-        }
-        diverged_at = None if self.diverged_at is None else torch.from_numpy(self.diverged_at)
-        return {"steps": self.steps, "diverged_at": diverged_at, "series": series, "seconds": dict(self.seconds)}
-
-    @classmethod
-    def from_state_dict(cls, state: Mapping[str, Any]) -> "History":
-        """Return the History with this state."""
-        series = {name: (at.tolist(), list(past.numpy())) for name, (at, past) in state["series"].items()}
-        diverged_at = None if state["diverged_at"] is None else state["diverged_at"].numpy()
-        return cls(state["steps"], diverged_at, series, dict(state["seconds"]))
+        if self.epochs is None and self.steps is not None:
+            return self.steps
+        if self.steps is None and self.epochs is not None:
+            return steps_of_epochs(self.epochs, examples, self.batch_size)
+        raise ValueError("training: give either steps or epochs")
 
 
 class Update(Protocol):
@@ -111,43 +91,43 @@ class Update(Protocol):
 
 
 class Callback:
-    """What is done beside the updates; a subclass overrides the methods that it needs."""
+    """Base class of what happens between updates; a subclass overrides the methods that it needs."""
 
     def start(self, loop: "Loop") -> None:
-        """Called once before the first update; not where training is resumed."""
+        """Called once before the first update, but not when training is resumed."""
 
     def before_update(self, loop: "Loop") -> None:
-        """Called between the gradients and the update."""
+        """Called after the gradients are computed and before they are applied."""
 
-    def losses_fetched(self, loop: "Loop", losses: np.ndarray) -> None:
-        """Called after every 100 updates and after the last with the latest losses, (S,)."""
+    def losses_fetched(self, loop: "Loop", losses: NDArray[np.floating]) -> None:
+        """Called every `FETCH_INTERVAL` updates and after the last one with the latest losses, (S,)."""
 
     def after_update(self, loop: "Loop") -> None:
-        """Called after every update that the training does not end with."""
+        """Called after every update, except that after which a diverged run ends."""
 
     def end(self, loop: "Loop") -> None:
         """Called once after the last update."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return, as tensors and plain data, what the callback remembers."""
+        """Return the state of the callback as tensors and plain data."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
 
 
 class Loop:
     """The state of a training between two updates.
 
     Attributes:
-        history: what happened until the last time that losses were fetched from the device.
+        history: of the steps whose losses have been fetched from the device.
         callbacks: those of the training.
     """
 
     def __init__(self, diverged_above: float, callbacks: Sequence[Callback]) -> None:
         self.history, self.callbacks = History(), callbacks
         self._diverged_above = diverged_above
-        self._pending: list[dict[str, Tensor]] = []  # metrics of each update since then, on the device
+        self._pending: list[Metrics] = []  # of each step after those in the history, on the device
         self._start = time.perf_counter()
 
     @property
@@ -160,10 +140,10 @@ class Loop:
         """Whether all losses have diverged, as far as they have been fetched."""
         return bool(self.history.diverged_at is not None and self.history.diverged_at.all())
 
-    def add(self, metrics: dict[str, Tensor]) -> None:
-        """Append the metrics of one update, which stay on the device until `CHECK_EVERY_STEPS` of them are there."""
+    def add(self, metrics: Metrics) -> None:
+        """Append the metrics of one update; they stay on the device until `FETCH_INTERVAL` of them have accumulated."""
         self._pending.append(metrics)
-        if len(self._pending) == CHECK_EVERY_STEPS:
+        if len(self._pending) == FETCH_INTERVAL:
             self.fetch()
 
     def fetch(self) -> None:
@@ -172,16 +152,11 @@ class Loop:
             return
         first = self.history.steps + 1
         self.history.steps += len(self._pending)
-        for name in self._pending[0]:
-            values = [metrics[name] for metrics in self._pending]
-            values = torch.stack([value.to(values[-1].device) for value in values]).cpu()
-            values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
-            steps, past = self.history.series.setdefault(name, ([], []))
-            steps.extend(range(first, self.history.steps + 1))
-            past.extend(values)
-            if name == "loss":
-                losses = values.reshape(len(values), -1)
+        fetched = {name: _fetch([metrics[name] for metrics in self._pending]) for name in self._pending[0]}
         self._pending.clear()
+        for name, values in fetched.items():
+            self.history.extend(name, list(range(first, self.history.steps + 1)), list(values))
+        losses = fetched["loss"].reshape(len(fetched["loss"]), -1)
         bad = ~(np.isfinite(losses) & (losses <= self._diverged_above))
         diverged_at = np.where(bad.any(0), first + bad.argmax(0), 0)
         earlier = self.history.diverged_at
@@ -197,13 +172,13 @@ class Loop:
         self.history.seconds[activity] += time.perf_counter() - start
 
     def finish(self) -> History:
-        """Return the history; what is left of the wall time was training."""
+        """Return the history; the wall time of no other activity is that of training."""
         elapsed = time.perf_counter() - self._start
         self.history.seconds["training"] = elapsed - sum(self.history.seconds.values())
         return self.history
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state as tensors on the CPU and plain data, from which training can be resumed."""
+        """Return the state as tensors on the CPU and plain data."""
         return {
             "step": self.step,
             "history": self.history.state_dict(),
@@ -213,43 +188,44 @@ class Loop:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore the state that `state_dict` returned."""
         self.history = History.from_state_dict(state["history"])
         self._pending = [dict(metrics) for metrics in state["pending"]]
         self._start = time.perf_counter() - state["elapsed"]
-        for callback, past in zip(self.callbacks, state["callbacks"], strict=True):
-            callback.load_state_dict(past)
+        for callback, callback_state in zip(self.callbacks, state["callbacks"], strict=True):
+            callback.load_state_dict(callback_state)
 
 
 def fit(
     model: nn.Module,
-    objective: Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor]]],
-    batches: Iterable[Any],
+    objective: Objective,
+    batches: Iterable[Examples],
     update: Update,
     training: Training,
     callbacks: Sequence[Callback] = (),
     resume: Mapping[str, Any] | None = None,
 ) -> History:
-    """Train `model` in place: one update for every batch, until they end or the loss diverges.
+    """Train a model in place, with one update for each mini-batch, until they end or the loss diverges.
 
     Args:
-        model: the model, or a stack of S; a stack is trained until all its losses have diverged.
-        objective: (model, batch) -> (loss, {metric: tensor}), () or, of a stack, (S,).
-        batches: as many updates are done as it yields.
+        model: the model, or a stack of S models, which is trained until all its losses have diverged.
+        objective: (model, batch) -> (loss, {metric: tensor}), each () or, for a stack, (S,).
+        batches: the mini-batches.
         update: its step() applies the gradients and clears them.
-        training: of it, everything but the length and the batch size is used here.
-        callbacks: what is done beside the updates, in this order.
-        resume: a Loop's state, or None; `batches` are those that follow.
+        training: its length and batch size are not used.
+        callbacks: called in this order.
+        resume: the state of the loop from which training is resumed, or None; `batches` are the remaining ones.
 
     Returns:
-        A History with the series `loss` and the objective's metrics at every step, and what the callbacks added.
+        The history, with the series `loss` and the metrics of the objective at every step, and those that the
+        callbacks add.
     """
     loop = Loop(training.diverged_above, callbacks)
-    if resume is None:
+    if resume is not None:
+        loop.load_state_dict(resume)
+    else:
         for callback in callbacks:
             callback.start(loop)
-    else:
-        loop.load_state_dict(resume)
     for batch in batches:
         loss, metrics = objective(model, batch)
         loss.sum().backward()
@@ -270,28 +246,34 @@ def fit(
     return loop.finish()
 
 
-def evaluate(
-    model: nn.Module,
-    objective: Callable[[nn.Module, Any], tuple[Tensor, dict[str, Tensor]]],
-    batches: Iterable[Any],
-) -> dict[str, np.ndarray]:
-    """Return {metric: mean over the examples, () or (S,)}, `loss` among them, in evaluation mode."""
-    totals, count = {}, 0
+def evaluate(model: nn.Module, objective: Objective, batches: Iterable[Examples]) -> dict[str, NDArray[np.float64]]:
+    """Return {metric: mean over the examples, () or (S,)}, including `loss`, in evaluation mode."""
+    totals: Metrics = {}
+    count = 0
     with evaluating(model):
         for batch in batches:
             loss, metrics = objective(model, batch)
             size = batch.labels.shape[-1]
             count += size
             for name, value in {"loss": loss, **metrics}.items():
-                totals[name] = totals.get(name, 0) + value.double() * size
+                totals[name] = value.double() * size + totals.get(name, 0.0)
     return {name: (total / count).cpu().numpy() for name, total in totals.items()}
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put the model in evaluation mode, without gradients, for the block."""
+    """Put the model in evaluation mode, without gradients, inside the block."""
     was_training = model.training
     model.eval()
-    with torch.no_grad():
-        yield
-    model.train(was_training)
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
+def _fetch(values: list[Tensor]) -> NDArray[np.floating]:
+    """Return values of successive steps, which may be on different devices, as one array."""
+    stacked = torch.stack([value.to(values[-1].device) for value in values]).cpu()
+    array: NDArray[np.floating] = (stacked.float() if stacked.dtype == torch.bfloat16 else stacked).numpy()
+    return array  # numpy has no bfloat16

@@ -1,6 +1,7 @@
 """Commands that show studies and records, and prepare data sets."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from goodinit import records
@@ -29,7 +30,7 @@ def list_studies(options: argparse.Namespace) -> None:
 
 def show(options: argparse.Namespace) -> None:
     """Print the record of one run."""
-    import yaml
+    from ruamel.yaml import YAML
 
     matches: dict[str, tuple[Path, records.RunRecord]] = {}
     for file in sorted(Path(options.results).glob("*/runs/*/*/[!.]*.json")):
@@ -49,7 +50,10 @@ def show(options: argparse.Namespace) -> None:
     }
     fields = {key: value for key, value in vars(record).items() if key not in ("series", "parts")}
     page = {"record": str(file)} | fields | {"last": last, "series": list(record.series)}
-    print(yaml.safe_dump(page, sort_keys=False, allow_unicode=True), end="")
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.representer.sort_base_mapping_type_on_output = False
+    yaml.dump(page, sys.stdout)
 
 
 def prepare(options: argparse.Namespace) -> None:

@@ -17,17 +17,13 @@ BATCH_SIZES = (1, 4, 16)  # whose memory is estimated besides that of the study'
 
 def train(options: argparse.Namespace) -> None:
     """Train the jobs of the selected studies that have no record, or all with --force."""
-    jobs = [
-        (study, job, records.path(options.results, options.scale, study, job))
-        for study in selected_studies(options)
-        for job in study.jobs(options.scale)
-    ]
+    jobs = [(study, job) for study in selected_studies(options) for job in study.jobs(options.scale)]
     if options.job:
-        names = [job.name for _, job, _ in jobs]
+        names = [job.name for _, job in jobs]
         if options.job not in names:
             raise InputError(f"job: no job {options.job!r} at {options.scale} scale{nearest(options.job, names)}")
-        jobs = [item for item in jobs if item[1].name == options.job]
-    remaining = jobs if options.force else [(study, job, file) for study, job, file in jobs if not _recorded(job, file)]
+        jobs = [(study, job) for study, job in jobs if job.name == options.job]
+    remaining = [(study, job) for study, job in jobs if options.force or not _recorded(study, job, options)]
     LOGGER.info("%d jobs, %d of them recorded already", len(jobs), len(jobs) - len(remaining))
     if remaining:
         from goodinit.training import jobs as training
@@ -35,11 +31,12 @@ def train(options: argparse.Namespace) -> None:
         training.train(
             remaining,
             options.scale,
-            options.data_root,
-            options.device,
-            options.threads,
-            options.checkpoint_minutes,
-            again=options.force,
+            options.results,
+            data_root=options.data_root,
+            device=options.device,
+            threads=options.threads,
+            checkpoint_minutes=options.checkpoint_minutes,
+            retrain=options.force,
         )
 
 
@@ -81,21 +78,18 @@ def _row(name: str, runs: int | str, operations: str, share: str, duration: str,
 
 def _clock(options: argparse.Namespace) -> tuple[Callable[[list[studies.Run], int], float], str]:
     """Return a function (runs, operations) -> seconds, and a description of how it computes these."""
-    from goodinit.training import build, cost
+    from goodinit.training import build, timing
 
     if options.timed and options.rate is not None:
         raise InputError("rate, timed: give one of them: times are measured, or follow from a rate")
     if options.timed:
-        import torch
-
         device = build.choose_device(options.device)
-        torch.set_num_threads(1)
         threads = ", one thread" if device.type == "cpu" else ""
         description = f"a few updates of each model timed on {device}{threads}"
-        return lambda runs, _: cost.measure_seconds(runs, device), description
+        return lambda runs, _: timing.measure_seconds(runs, device, threads=1), description
     if options.rate is not None and options.rate <= 0:
         raise InputError(f"rate: {options.rate} is not more than 0")
-    rate = options.rate * 1e12 if options.rate else cost.measure_rate("cpu")
+    rate = options.rate * 1e12 if options.rate else timing.measure_rate("cpu")
     origin = "as given" if options.rate else "measured on this CPU"
     description = f"at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches"
     return lambda _, operations: operations / rate, description
@@ -111,8 +105,9 @@ def _memory(runs: Sequence[studies.Run], batch_size: int) -> str:
         return "-"
 
 
-def _recorded(job: studies.Job, file: Path) -> bool:
+def _recorded(study: studies.Study, job: studies.Job, options: argparse.Namespace) -> bool:
     """Return whether a job has a record; raise InputError if it is damaged or stale."""
+    file = records.path(options.results, options.scale, study, job)
     if not file.exists():
         return False
     records.read_current(file, {run.id: studies.fill(run.parts) for run in job.runs})

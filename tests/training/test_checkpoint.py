@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from goodinit import records, studies
-from goodinit.training import checkpoint, trainer
+from goodinit.training import trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
 CPU = torch.device("cpu")
@@ -93,7 +93,7 @@ def _interrupted(runs, data_root, file, times):
         found = records.known(file)
         missing = [run for run in runs if run.id not in found]
         try:
-            with Checkpoint(file, minutes=1e9, asked=_Patience(times)) as kept:
+            with Checkpoint(file, minutes=1e9, stop_requested=_Patience(times)) as kept:
                 trained = trainer.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
                 found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
         except Stopped:
@@ -149,7 +149,7 @@ def _stopped(runs, data_root, file, times=5):
 
 def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(Checkpoint, "save", lambda self, runs, made, state: saved.append(state["loop"]["pending"]))
+    monkeypatch.setattr(Checkpoint, "save", lambda self, fingerprint, state: saved.append(state["loop"]["pending"]))
     runs = _runs({"training": SHORT})
     list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
     assert [len(pending) for pending in saved] == list(range(1, 10))
@@ -190,21 +190,20 @@ def test_a_checkpoint_that_cannot_be_used_is_said_and_training_starts_over(
     _same(whole[0], found[0])
 
 
-def test_other_sources_make_a_checkpoint_another_s(data_root, tmp_path, monkeypatch, caplog):
-    runs = _runs({"training": SHORT}, seeds=1)
-    _stopped(runs, data_root, tmp_path / "job.json")
-    monkeypatch.setattr(checkpoint, "_code", lambda: "other")
-    assert Checkpoint(tmp_path / "job.json").load(runs, {}) is None
+def test_a_checkpoint_of_other_code_is_not_used(tmp_path, caplog):
+    saved = Checkpoint(tmp_path / "job.json")
+    saved.save({"code": "a"}, {"step": 3})
+    assert saved.load({"code": "a"}) == {"step": 3}
+    assert saved.load({"code": "b"}) is None
     assert "code differs" in caplog.text
 
 
-def test_a_checkpoint_holds_no_code(data_root, tmp_path, monkeypatch, caplog):
+def test_a_checkpoint_holds_no_code(tmp_path, monkeypatch, caplog):
     """A pickle that would run something when it is read is refused, however well its checksum fits."""
     monkeypatch.chdir(tmp_path)
-    runs = _runs({"training": SHORT}, seeds=1)
     kept = Checkpoint(tmp_path / "job.json", 1e9, lambda: False)
-    kept.save(runs, {}, {"loop": _Harmful()})
-    assert kept.load(runs, {}) is None
+    kept.save({}, {"loop": _Harmful()})
+    assert kept.load({}) is None
     assert not (tmp_path / "harm").exists()
     assert "damaged (UnpicklingError" in caplog.text
 
@@ -214,19 +213,15 @@ class _Harmful:
         return (open, ("harm", "w"))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_and_training_goes_on(data_root, tmp_path, monkeypatch, caplog):
+def test_a_full_disk_leaves_the_checkpoint_before_and_training_goes_on(data_root, tmp_path, file_size_limit, caplog):
     runs = _runs({"training": SHORT}, seeds=1)
     _stopped(runs, data_root, tmp_path / "job.json")
     (file,) = tmp_path.iterdir()
     before = file.read_bytes()
-
-    def full(*arguments):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
-    Checkpoint(tmp_path / "job.json").save(runs, {}, {})
-    assert "cannot write checkpoint, continuing: No space left on device" in caplog.text
-    with pytest.raises(OSError, match="No space"):
-        Checkpoint(tmp_path / "job.json", asked=lambda: True).save(runs, {}, {})
+    with file_size_limit(100):
+        Checkpoint(tmp_path / "job.json").save({}, {})
+        with pytest.raises(OSError, match="File too large"):
+            Checkpoint(tmp_path / "job.json", stop_requested=lambda: True).save({}, {})
+    assert "cannot write checkpoint, continuing: File too large" in caplog.text
     assert [one.name for one in tmp_path.iterdir()] == [file.name]
     assert file.read_bytes() == before

@@ -13,7 +13,7 @@ from goodinit.cli.main import main
 from goodinit.datasets import cache, catalog
 from goodinit.errors import InputError
 from goodinit.report import costs
-from goodinit.training import cost
+from goodinit.training import cost, timing
 
 PARTS = {
     "data": {"name": "mnist", "train_examples": 300, "test_examples": 1000},
@@ -75,7 +75,7 @@ def test_fitnet4_costs_what_its_layers_say():
         model = {"name": "fitnet4", "activation": activation}
         training = {"steps": 0, "evaluate_on": ["test"]}
         found = _of(data={"name": "cifar10"}, model=model, training=training)
-        assert found.evaluation / (2 * 2 * 10000 * 2) == pytest.approx(millions * 1e6, rel=0.005)
+        assert found.evaluation / (2 * 10000 * 2) == pytest.approx(millions * 1e6, rel=0.005)
 
 
 @pytest.mark.slow
@@ -133,20 +133,22 @@ def test_memory_does_not_depend_on_when_garbage_is_collected():
 
 def test_seconds_grow_with_updates_and_evaluations(monkeypatch):
     """What is timed is one update and one evaluation of a model; a run's time follows from its numbers of both."""
-    monkeypatch.setattr(cost, "_timed", lambda *_: (2.0, 0.5))
+    monkeypatch.setattr(timing, "_measure", lambda *_: timing._Seconds(2.0, 0.5))
     training = {"steps": 30, "batch_size": 100, "evaluate_every": 10, "evaluate_on": ["test"]}
     run = studies.Run(PARTS | {"data": {"name": "mnist", "test_examples": 7}, "training": training}, 0, {})
-    assert cost.measure_seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 5 * 0.5
-    assert cost.measure_seconds([run, run], torch.device("cpu")) == 2 * cost.measure_seconds([run], torch.device("cpu"))
+    assert timing.measure_seconds([run], torch.device("cpu")) == 30 * 2.0 + 7 * 4 * 0.5
+    assert timing.measure_seconds([run, run], torch.device("cpu")) == 2 * timing.measure_seconds(
+        [run], torch.device("cpu")
+    )
     untrained = studies.Run(run.parts | {"training": {"steps": 0, "evaluate_on": []}}, 0, {})
-    assert cost.measure_seconds([untrained], torch.device("cpu")) == 0
+    assert timing.measure_seconds([untrained], torch.device("cpu")) == 0
 
 
 @pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
 def test_every_kind_of_model_can_be_timed(study):
     runs = studies.find("configs", study).runs("demo")[:1]
-    cost._timed.cache_clear()
-    assert cost.measure_seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
+    timing._measure.cache_clear()
+    assert timing.measure_seconds(runs, torch.device("cpu")) > (0 if runs[0].parts["training"]["steps"] else -1)
 
 
 @pytest.mark.parametrize(

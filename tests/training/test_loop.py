@@ -12,6 +12,7 @@ from torch import nn
 from goodinit.datasets import tensors
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, diagnostics, initializers, models, objectives, optimizers, updates
+from goodinit.steps import Interval
 from goodinit.training import loop, stacking
 from goodinit.training.callbacks import Observation, evaluations
 
@@ -37,7 +38,8 @@ def _fit(net, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostic
     update = updates.synchronous(net, optimizers.sgd(net.named_parameters(), lr=lr), None)
     batches = curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
     training = training or loop.Training(steps=steps)
-    callbacks = [Observation(diagnostic, "diagnosing", training.diagnose_every) for diagnostic in diagnostics]
+    interval = Interval(training.diagnose_every)
+    callbacks = [Observation(diagnostic, "diagnosing", interval) for diagnostic in diagnostics]
     callbacks += evaluations(training, functools.partial(evaluate, net)) if evaluate else []
     return loop.fit(net, objectives.cross_entropy, batches, update, training, callbacks)
 

@@ -1,0 +1,36 @@
+"""The arithmetic of training steps: a step is one parameter update; step 0 is before the first."""
+
+from typing import NamedTuple
+
+__all__ = ["Interval", "steps_of_epochs", "steps_per_epoch"]
+
+
+class Interval(NamedTuple):
+    """The steps at which a training is observed: 0, every `every` steps from `first` on, and the last.
+
+    Args:
+        every: number of steps between two observations; None for only the first and the last step.
+        first: the step from which `every` counts.
+    """
+
+    every: int | None = None
+    first: int = 0
+
+    def includes(self, step: int) -> bool:
+        """Return whether a step that is neither 0 nor the last is among them."""
+        return bool(self.every and step >= self.first and (step - self.first) % self.every == 0)
+
+    def count(self, steps: int) -> int:
+        """Return how many there are in a training of `steps` steps."""
+        regular = range(self.first, steps + 1, self.every) if self.every else ()
+        return len({0, steps, *regular})
+
+
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the number of complete mini-batches in one pass over the examples, at least 1."""
+    return max(examples // batch_size, 1)
+
+
+def steps_of_epochs(epochs: float, examples: int, batch_size: int) -> int:
+    """Return the number of steps in `epochs` passes over the examples."""
+    return int(epochs * steps_per_epoch(examples, batch_size))

@@ -1,0 +1,175 @@
+"""Setting up a training: from the parts of runs to the objects with which they are trained."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import nn
+
+from goodinit import studies
+from goodinit.datasets import tensors
+from goodinit.datasets.preprocessing import Augmentation
+from goodinit.datasets.splits import Copies, Splits
+from goodinit.datasets.tensors import Examples
+from goodinit.errors import InputError
+from goodinit.methods.curricula.batches import BatchSchedule
+from goodinit.training import build, stacking
+from goodinit.training.loop import Objective, Training, Update, evaluating
+from goodinit.training.precision import Precision, effective_precision
+
+__all__ = ["Member", "Setup", "set_up"]
+
+
+@dataclass
+class Member:
+    """The objects of one of the runs that are trained together."""
+
+    run: studies.Run
+    splits: Splits
+    initialization: build.Initialization
+    schedule: BatchSchedule
+    augmentation: Augmentation
+
+    def batches(self, device: torch.device) -> Iterator[Examples]:
+        """Yield the training batches of the run, augmented if its data set is."""
+        batches = cast(Iterator[Examples], self.schedule)  # of the type of the training examples
+        if self.splits.preprocessing.pad is None:
+            return batches
+        return (self.augmentation(batch.to(device)) for batch in batches)
+
+
+@dataclass
+class Setup:
+    """The objects with which runs are trained together.
+
+    Args:
+        members: those of each run.
+        training: the options of the training.
+        steps: number of updates.
+        device: where the runs are trained.
+        precision: in which the device computes.
+        model: the model of the only run, or a stack of the models of all runs.
+        stacked: whether it is a stack.
+        objective, update: those of the runs.
+        optimizer: the optimizer, or None if the model is not trained.
+    """
+
+    members: list[Member]
+    training: Training
+    steps: int
+    device: torch.device
+    precision: Precision
+    model: nn.Module
+    stacked: bool
+    objective: Objective
+    optimizer: torch.optim.Optimizer | None
+    update: Update
+
+    @property
+    def runs(self) -> list[studies.Run]:
+        """The runs that are trained together."""
+        return [member.run for member in self.members]
+
+    @property
+    def parts(self) -> studies.Parts:
+        """The parts of the first run; those of the others differ in the initializer alone."""
+        return self.members[0].run.parts
+
+    def join(self, batches: Sequence[Examples]) -> Examples:
+        """Return one batch of inputs from one batch for each run; that of a stack has a first dimension S."""
+        batches = [batch.to(self.device) for batch in batches]  # a large data set is not kept on the device
+        joined = tensors.stack(batches) if self.stacked else batches[0]
+        return self.members[0].splits.preprocessing.normalize(joined)
+
+    def batches(self) -> Iterator[Examples]:
+        """Yield the training batches."""
+        return map(self.join, zip(*(member.batches(self.device) for member in self.members), strict=True))
+
+    def split_batches(self, split: str, size: int) -> Iterator[Examples]:
+        """Yield all examples of a split in batches of at most `size` examples."""
+        batches = (tensors.batches(getattr(member.splits, split), size) for member in self.members)
+        return map(self.join, zip(*batches, strict=True))
+
+
+def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Path, device: torch.device) -> Setup:
+    """Build the objects for runs that differ in seed and initializer alone.
+
+    Args:
+        runs: if they cannot be stacked, only the first is set up.
+        training: their options of the training.
+        data_root: the data folder.
+        device: where they are trained.
+
+    Raises:
+        InputError: the data are missing, the value of an option is out of range, or parts do not fit each other.
+    """
+    run, parts = runs[0], runs[0].parts
+    splits = build.load_splits(run, data_root)
+    with build.input_errors():
+        steps = training.total_steps(len(splits.train.labels))
+    shape = splits.preprocessing.shape(splits.train.images)
+    model = build.build_model(run, shape, splits.classes)
+    stacked = _stackable(run, model)
+    runs = runs if stacked else runs[:1]
+    copies: Copies = {}  # tensors that several data sets share are kept once
+    all_splits = [splits, *(build.load_splits(run, data_root) for run in runs[1:])]
+    all_splits = [splits.to(device, copies) for splits in all_splits]
+    models = [model, *(build.build_model(run, shape, splits.classes) for run in runs[1:])]
+    initializations = [build.initialize(*each, device) for each in zip(runs, models, all_splits, strict=True)]
+    model = stacking.stack(models) if stacked else model
+    model = model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster in this format
+    with build.input_errors():
+        optimizer = build.call(parts, "optimizer", model.named_parameters()) if "optimizer" in parts else None
+        update = build.call(parts, "update", model, optimizer, build.generator(run, "update"))
+    members = [
+        Member(
+            run=run,
+            splits=splits,
+            initialization=initialization,
+            schedule=build.build_schedule(run, splits, training.batch_size, steps),
+            augmentation=Augmentation(splits.preprocessing, build.generator(run, "augment")),
+        )
+        for run, splits, initialization in zip(runs, all_splits, initializations, strict=True)
+    ]
+    setup = Setup(
+        members=members,
+        training=training,
+        steps=steps,
+        device=device,
+        precision=effective_precision(training.precision, device),
+        model=model,
+        stacked=stacked,
+        objective=build.objective(parts),
+        optimizer=optimizer,
+        update=update,
+    )
+    if steps:
+        _check_compatibility(setup)
+    return setup
+
+
+def _stackable(run: studies.Run, model: nn.Module) -> bool:
+    """Return whether runs like this one, with models like this one, can be trained as a stack.
+
+    Their models must be small, and nothing may observe or update a model as a whole.
+    """
+    names = run.parts["update"]["name"], run.parts["curriculum"]["name"]
+    whole = run.parts["diagnostics"] or names != ("synchronous", "full")
+    return stacking.stackable(model) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
+
+
+def _check_compatibility(setup: Setup) -> None:
+    """Evaluate the objective on a batch, so that parts that do not fit each other are reported before training.
+
+    Raises:
+        InputError: the model, the objective and the data do not fit each other.
+    """
+    batch = next(setup.split_batches("train", 2))
+    try:
+        with evaluating(setup.model):
+            setup.objective(setup.model, batch)
+    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        names = " with ".join(f"{part} {setup.parts[part]['name']}" for part in ("model", "objective", "data"))
+        raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
