@@ -1,6 +1,5 @@
 """Each mistake ends a command with one line that says what is wrong, where and how to fix it; no file changes."""
 
-import errno
 import json
 import re
 import shlex
@@ -51,16 +50,15 @@ def patched(target, replacement):
     return lambda folder, monkeypatch, template: monkeypatch.setattr(target, replacement)
 
 
-def full(suffix, whole=Path.write_bytes):
-    """Let the disk be full in the middle of a file with this suffix."""
+def full(suffix):
+    """Let the disk be full when a file with this suffix is replaced."""
+    real_open = Path.open
 
-    def write(path, content):
-        if f"{suffix}." not in path.name:
-            return whole(path, content)
-        whole(path, content[: len(content) // 2])
-        raise OSError(errno.ENOSPC, "No space left on device")
+    def open_on_full_disk(path, mode="r", *arguments, **options):
+        writes = mode == "wb" and f"{suffix}." in path.name
+        return real_open(Path("/dev/full") if writes else path, mode, *arguments, **options)
 
-    return patched("pathlib.Path.write_bytes", write)
+    return patched("pathlib.Path.open", open_on_full_disk)
 
 
 def _change(file, change):
@@ -153,7 +151,7 @@ ELSEWHERE = [
      lambda folder, monkeypatch, template: monkeypatch.setenv("GOODINIT_DATA", "nowhere"),
      "GOODINIT_DATA: nowhere is not a folder: make it, or leave GOODINIT_DATA out"),
     ("paper-without-gpu", "train --scale paper", patched("torch.cuda.is_available", lambda: False),
-     "4 runs would take about", "seconds at this CPU", "insist with --device cpu", "or take --scale laptop"),
+     "4 runs would take about", "seconds at this CPU", "use --device cpu", "or --scale laptop"),
     # Out of range, which only the run tells.
     ("negative-std", "train", study("std: 0.01", "std: -1"),
      "work/study: gaussian: std must be at least 0, not -1"),
@@ -168,10 +166,10 @@ ELSEWHERE = [
      study("  curr", "  diagnostics: [{name: gradient_check, step_size: 0}]\n  curr"),
      "gradient_check: step_size must be more than 0 and coordinates at least 1"),
     ("units", "train", study("hidden: [8]", "hidden: [8, 0]"),
-     "mlp: hidden: every layer needs at least 1 unit, not [8, 0]"),
+     "mlp: hidden: every layer must have at least 1 unit, not [8, 0]"),
     ("units-estimated", "train --scale paper", study("hidden: [8]", "hidden: [0]"),
      patched("torch.cuda.is_available", lambda: False),
-     "mlp: hidden: every layer needs at least 1 unit, not [0]"),
+     "mlp: hidden: every layer must have at least 1 unit, not [0]"),
     ("examples", "train", study("n_examples: 64", "n_examples: 5000"),
      "digits: train_examples: 5000 is not between 1 and 1437"),
     ("validation", "train", study("test_examples: 32", "validation_examples: 64"),
@@ -233,9 +231,9 @@ ELSEWHERE = [
     ("arrays-missing", "train", copied("results", ARRAYS, lambda content: None),
      ".npz: this file of the record is missing", AGAIN),
     ("arrays-truncated", "table", copied("results", ARRAYS, half),
-     ".npz: damaged: not the arrays that the record names", AGAIN),
+     ".npz: damaged: the arrays do not match their checksum", AGAIN),
     ("arrays-flipped", "figure", copied("results", ARRAYS, flip),
-     ".npz: damaged: not the arrays that the record names", AGAIN),
+     ".npz: damaged: the arrays do not match their checksum", AGAIN),
     ("stale-train", "train", copied("results", RECORD, OTHER), *STALE),
     ("stale-table", "table", copied("results", RECORD, OTHER), *STALE),
     ("stale-figure", "figure", copied("results", RECORD, OTHER), *STALE),
