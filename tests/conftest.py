@@ -1,4 +1,4 @@
-"""Synthetic records: small studies, and numbers that no training made."""
+"""Fixtures: small studies with synthetic records, data folders, and faults of the file system."""
 
 import contextlib
 import hashlib
@@ -20,18 +20,16 @@ from example_project import STUDY as PROJECT_STUDY
 from goodinit import records, studies
 from goodinit.report.frame import from_records
 
-# What `make test` runs is the same every time: only the examples that are written down.  `make test-all` draws others:
+# `make test` is the same every time: it runs only the explicit examples. `make test-all` draws random ones:
 # --hypothesis-profile=fuzz --hypothesis-seed=<the seed that it prints>.
 EVERY_CHECK = list(hypothesis.HealthCheck)
-hypothesis.settings.register_profile(
-    "written_down", phases=[hypothesis.Phase.explicit], suppress_health_check=EVERY_CHECK
-)
+hypothesis.settings.register_profile("explicit", phases=[hypothesis.Phase.explicit], suppress_health_check=EVERY_CHECK)
 hypothesis.settings.register_profile(
     "fuzz", max_examples=7000, deadline=None, database=None, print_blob=True, suppress_health_check=EVERY_CHECK
 )
-hypothesis.settings.load_profile("written_down")
+hypothesis.settings.load_profile("explicit")
 
-# The labels stand in an order that no sorting gives.
+# The labels are not in sorted order.
 STUDY = {
     "title": "A title",
     "source": {"work": "work", "where": "here"},
@@ -53,7 +51,7 @@ STUDY = {
 
 
 class House:
-    """A folder of studies, and of records with the numbers that a test wants."""
+    """A folder of studies and of synthetic records."""
 
     def __init__(self, folder):
         self.configs, self.results, self.figures = (folder / name for name in ("configs", "results", "figures"))
@@ -67,7 +65,7 @@ class House:
         return studies.load(file)
 
     def files(self, study, scale="laptop"):
-        """Return where the records of the study's jobs are."""
+        """Return the paths of the records of the study's jobs."""
         return [records.path(self.results, scale, study, job) for job in study.jobs(scale)]
 
     def fill(self, study, numbers, scale="laptop", jobs=slice(None), **changes):
@@ -102,10 +100,10 @@ class House:
         study = self.study(**{"conditions": conditions, "compare": None, "seeds": seeds} | changes)
 
         def numbers(run):
-            found = {name: arms[run.labels["condition"]][run.seed] for name, arms in metrics.items()}
+            arrays = {name: arms[run.labels["condition"]][run.seed] for name, arms in metrics.items()}
             return {
-                name: records.Series(np.arange(1, len(own) + 1), own, ("layer",)[: own.ndim - 1])
-                for name, own in found.items()
+                name: records.Series(np.arange(1, len(array) + 1), array, ("layer",)[: array.ndim - 1])
+                for name, array in arrays.items()
             }
 
         return study, self.frame(study, numbers, scale)
@@ -113,7 +111,7 @@ class House:
     def trials(self, metrics, choose=None, scale="laptop", **changes):
         """Return a study of one trial for each row of {metric: values}, at the steps 1 and 2, and its frame.
 
-        The values are (trials, seeds, 2); drawn are the learning rate and the weight decay.
+        The values are (trials, seeds, 2); the learning rate and the weight decay are drawn.
         """
         first = np.asarray(next(iter(metrics.values())))
         draw = {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}, "optimizer.weight_decay": {"uniform": [0, 1]}}
@@ -122,15 +120,17 @@ class House:
         study = self.study(**{"fixed": fixed, "tune": tune, "compare": None, "seeds": first.shape[1]} | changes)
 
         def numbers(run):
-            place = run.labels["trial"] - 1, run.seed
-            return {name: records.Series(np.array([1, 2]), np.asarray(own)[place]) for name, own in metrics.items()}
+            index = run.labels["trial"] - 1, run.seed
+            return {
+                name: records.Series(np.array([1, 2]), np.asarray(values)[index]) for name, values in metrics.items()
+            }
 
         return study, self.frame(study, numbers, scale)
 
     @staticmethod
     def run_record(run, series, **changes):
-        """Return a run's record with these numbers."""
-        words = {
+        """Return the record of a run with these series."""
+        defaults = {
             "filled": studies.fill(run.parts),
             "status": "finished",
             "diverged_at": None,
@@ -139,7 +139,7 @@ class House:
             "provenance": {"device": "cpu", "commit": None},
         }
         return records.RunRecord(
-            **{"id": run.id, "seed": run.seed, "parts": run.parts} | words | changes, series=series
+            **{"id": run.id, "seed": run.seed, "parts": run.parts} | defaults | changes, series=series
         )
 
 
@@ -174,7 +174,7 @@ def house_of():
 
 @pytest.fixture
 def house(tmp_path):
-    """A fresh House."""
+    """A new House."""
     return House(tmp_path)
 
 
@@ -203,8 +203,9 @@ def _read_only(folder):
                 undo.callback(path.chmod, 0o755)
         else:
             mount = ["mount", "--bind", "-o", "ro", folder, folder]
-            if (done := subprocess.run(mount, capture_output=True, text=True, check=False)).returncode:
-                pytest.skip(f"root cannot mount here: {done.stderr}")
+            process = subprocess.run(mount, capture_output=True, text=True, check=False)
+            if process.returncode:
+                pytest.skip(f"root cannot mount here: {process.stderr}")
             undo.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
         with pytest.raises(OSError, match=r"Read-only|Permission"):
             (folder / "x").touch()

@@ -42,13 +42,13 @@ def nearest(word: object, allowed: Iterable[object]) -> str:
         word: the user's.
         allowed: the words, of any type; a long list is cut off.
     """
-    words = sorted(map(str, allowed))
-    matches = difflib.get_close_matches(str(word)[:100], words, n=1)
+    choices = sorted(map(str, allowed))
+    matches = difflib.get_close_matches(str(word)[:100], choices, n=1)
     if matches:
         return f"; did you mean {matches[0]}?"
-    listed = ", ".join(words) or "nothing"
+    listed = ", ".join(choices) or "nothing"
     if len(listed) > MAX_LIST_LENGTH:
-        listed = f"{listed[:MAX_LIST_LENGTH].rpartition(', ')[0]}, ... ({len(words)} in all)"
+        listed = f"{listed[:MAX_LIST_LENGTH].rpartition(', ')[0]}, ... ({len(choices)} in all)"
     return f"; allowed: {listed}"
 
 

@@ -12,7 +12,7 @@ __all__ = ["locked", "open_replacement", "replace_file"]
 
 
 def replace_file(path: Path, content: bytes | memoryview) -> None:
-    """Replace a file, or create it, so that no reader and no interruption sees a part of the content.
+    """Replace a file, or create it, so that readers see either the old or the new content, also after an interruption.
 
     Raises:
         OSError: as in `open_replacement`.

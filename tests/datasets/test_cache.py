@@ -102,19 +102,19 @@ def test_manifest_without_fingerprint_and_deleted_image_folder_are_accepted(tree
 def test_arrays_of_a_read_only_data_folder_are_written_to_the_cache(
     tree, tmp_path, user_cache, cache_folder_of, read_only, name, capsys
 ):
-    place = cache_folder_of(user_cache, tmp_path) / "prepared" / name
+    folder = cache_folder_of(user_cache, tmp_path) / "prepared" / name
     with read_only(tmp_path):
-        assert catalog.manifest_path(name, tmp_path) == place / "manifest.json"
+        assert catalog.manifest_path(name, tmp_path) == folder / "manifest.json"
         assert not user_cache.exists()
         main(["prepare", name, "--data-root", str(tmp_path), "--processes", "1"])
         output = capsys.readouterr()
-        assert output.out == f"{place / 'manifest.json'}\n"
-        expected = f"{name}: the prepared arrays are written to {place}: {tmp_path} cannot be written; "
+        assert output.out == f"{folder / 'manifest.json'}\n"
+        expected = f"{name}: the prepared arrays are written to {folder}: {tmp_path} cannot be written; "
         assert expected in output.err.replace("\n", " ")
         arrays, manifest = cache.load(name, str(tmp_path))
         assert len(arrays.train_images) == manifest["train_examples"]
         assert catalog.size_of(name, tmp_path).train_examples == manifest["train_examples"]
-        assert cache.prepare(name, tmp_path) == place / "manifest.json"
+        assert cache.prepare(name, tmp_path) == folder / "manifest.json"
         assert capsys.readouterr().err == ""
 
 

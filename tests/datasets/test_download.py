@@ -52,8 +52,8 @@ def _cifar_archive(root, monkeypatch):
     packed = {f"cifar-10-batches-py/{name}": content for name, content in files.items()}
     checksum = _tar(root / datasets.CIFAR10.filename, packed)
     monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", checksum)
-    for part in ("train_list", "test_list"):
-        monkeypatch.setattr(datasets.CIFAR10, part, [["batch", _md5(batch)]])
+    for attribute in ("train_list", "test_list"):
+        monkeypatch.setattr(datasets.CIFAR10, attribute, [["batch", _md5(batch)]])
     meta = {"filename": "meta", "key": "label_names", "md5": _md5(files["meta"])}
     monkeypatch.setattr(datasets.CIFAR10, "meta", meta)
 
@@ -61,7 +61,7 @@ def _cifar_archive(root, monkeypatch):
 def _imagenette_archive(root, monkeypatch):
     """Write an archive with 4 + 4 images as that of Imagenette."""
     wnids = ("n01440764", "n02102040")
-    folders = [f"imagenette2-160/{part}/{wnid}" for part in ("train", "val") for wnid in wnids]
+    folders = [f"imagenette2-160/{split}/{wnid}" for split in ("train", "val") for wnid in wnids]
     paths = [f"{folder}/{number}.JPEG" for folder in folders for number in "01"]
     checksum = _tar(root / "imagenette2-160.tgz", dict.fromkeys(paths, encode()))
     url, _ = datasets.Imagenette._ARCHIVES["160px"]
@@ -96,10 +96,10 @@ def test_archives_of_a_read_only_data_folder_are_unpacked_in_the_cache(
     with read_only(tmp_path):
         manifest = cache.prepare(name, tmp_path, **options)
         (images, *_), _ = cache.load(name, str(tmp_path))
-    place = cache_folder_of(user_cache, tmp_path)
+    folder = cache_folder_of(user_cache, tmp_path)
     assert images.shape == shape
-    assert manifest == place / "prepared" / name / "manifest.json"
-    assert sorted(path.name for path in place.iterdir()) == sorted(["prepared", *([] if unpacked else unpacked_files)])
+    assert manifest == folder / "prepared" / name / "manifest.json"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(["prepared", *([] if unpacked else unpacked_files)])
 
 
 def test_imagenette_that_cannot_be_downloaded_is_a_one_line_error(tmp_path, monkeypatch):

@@ -15,10 +15,10 @@ def _examples(count=360, seed=0):
 
 def test_batches_contain_every_example_once():
     examples = _examples()
-    parts = list(tensors.batches(examples, 100))
-    assert [len(part.labels) for part in parts] == [100, 100, 100, 60]
-    assert torch.equal(torch.cat([part.images for part in parts]), examples.images)
-    assert torch.equal(torch.cat([part.labels for part in parts]), examples.labels)
+    batches = list(tensors.batches(examples, 100))
+    assert [len(batch.labels) for batch in batches] == [100, 100, 100, 60]
+    assert torch.equal(torch.cat([batch.images for batch in batches]), examples.images)
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), examples.labels)
 
 
 def test_stack_of_the_same_batch_equals_the_stack_of_its_copies():

@@ -50,7 +50,7 @@ class _Bounds(NamedTuple):
     Attributes:
         classes: {real path of a class folder: its path relative to the image folder}.
         splits: {`train`, `val` or `test`: real path of its folder}.
-        containers: {real path that is or contains the image folder or a split, or contains a class: that one's name}.
+        containers: {real path that is or contains the image folder or a split, or contains a class: its name}.
     """
 
     classes: dict[str, str]

@@ -18,7 +18,7 @@ __all__ = ["MAX_DEVICE_BYTES", "Copies", "Selection", "Splits", "channel_statist
 # Images of a split with more bytes stay mapped from their file, and are moved to the device batch by batch.
 MAX_DEVICE_BYTES = 4 * 2**30
 
-# {what identifies a tensor's memory: the tensor, and its copy on a device}
+# {address and layout of a tensor: the tensor, and its copy on a device}
 Copies = dict[tuple[object, ...], tuple[Tensor, Tensor]]
 
 

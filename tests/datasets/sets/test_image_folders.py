@@ -90,7 +90,7 @@ def test_pixels_are_scaled_centered_and_standardized_by_channel(cats):
 
 def test_procedural_images_are_an_image_folder_of_jpeg_files(tmp_path):
     splits = sets.pictures(tmp_path, _generator(), size=32)
-    assert [len(part.labels) for part in (splits.train, splits.test)] == [400, 100]
+    assert [len(split.labels) for split in (splits.train, splits.test)] == [400, 100]
     assert splits.test.labels.bincount().tolist() == [10] * 10
     files = list((tmp_path / "pictures").rglob("*.jpg"))
     assert len(files) == 500
