@@ -1,7 +1,7 @@
-"""Batches as tensors against a plain loop over torchvision's DataLoader, on one CPU thread.
+"""Compare batches of tensors with a plain loop over torch's DataLoader, on one CPU thread.
 
-Both cut and mirror images of noise, as large as CIFAR-10's, in batches of 128; then a FitNet-4 is trained on either
-for a few updates.  The plain loop transforms image by image, and leaves the layout of the weights as it is.
+Both crop and mirror images of noise, of the size of CIFAR-10, in batches of 128; then a FitNet-4 is trained on each
+for a few updates. The plain loop transforms single images, and does not change the memory format of the weights.
 """
 
 import itertools
@@ -21,8 +21,8 @@ IMAGES = torch.randint(256, (COUNT, 3, 32, 32), dtype=torch.uint8, generator=tor
 LABELS = torch.randint(10, (COUNT,), generator=torch.Generator().manual_seed(1))
 
 
-class Pictures(Dataset):
-    """As torchvision's: one image at a time, through its transforms."""
+class Images(Dataset):
+    """One image at a time, through the transforms of torchvision."""
 
     def __init__(self):
         self.images = [transforms.functional.to_pil_image(image) for image in IMAGES]
@@ -32,8 +32,8 @@ class Pictures(Dataset):
     def __len__(self):
         return COUNT
 
-    def __getitem__(self, place):
-        return self.transform(self.images[place]), int(LABELS[place])
+    def __getitem__(self, index):
+        return self.transform(self.images[index]), int(LABELS[index])
 
 
 def ours(steps):
@@ -44,7 +44,7 @@ def ours(steps):
 
 
 def theirs(steps):
-    loader = DataLoader(Pictures(), BATCH, shuffle=True, drop_last=True)
+    loader = DataLoader(Images(), BATCH, shuffle=True, drop_last=True)
     for images, labels in itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader)), steps):
         yield Examples(images, labels)
 
