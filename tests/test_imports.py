@@ -34,7 +34,13 @@ NARROWER = {  # file: what it may import instead
     "training/precision.py": {"torch"},
     "training/stacking.py": {"torch", "goodinit.methods.contracts"},
     "training/torch_state.py": {"torch", "goodinit.training.precision"},
-    "training/callbacks.py": {"torch", "numpy", "goodinit.steps", "goodinit.training.loop"},
+    "training/callbacks.py": {
+        "torch",
+        "numpy",
+        "goodinit.methods.contracts",
+        "goodinit.steps",
+        "goodinit.training.loop",
+    },
 }
 FILES = sorted(path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py"))
 

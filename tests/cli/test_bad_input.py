@@ -116,7 +116,7 @@ NO_SPACE = "No space left on device: check space and permissions"
 # All other mistakes: id, the command line, what breaks it (functions), words of the message.
 ELSEWHERE = [
     ("schedule", "train", study("  curr", "  schedule: {name: step, at: [2, 1]}\n  curr"),
-     "step: at must rise and factor be between 0 and 1, not [2, 1], 0.1"),
+     "step: at must increase and factor be between 0 and 1, not [2, 1], 0.1"),
     ("no-command", "", "required: command"),
     ("unknown-command", "trian", "invalid choice: 'trian'", "train", "goodinit --help"),
     ("unknown-argument", "train --devcie cpu", "unrecognized arguments: --devcie"),

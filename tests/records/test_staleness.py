@@ -1,5 +1,7 @@
 """Stale runs are rejected; runs of other records are reused."""
 
+import contextlib
+
 import pytest
 
 from goodinit import records
@@ -42,6 +44,16 @@ def test_option_that_is_newer_than_the_record_does_not_make_it_stale(make_run):
     run = make_run()
     records.verify("file.json", run, _change(run.filled, "optimizer", nesterov=False))
     records.verify("file.json", run, run.filled | {"update": {"name": "synchronous"}})
+
+
+@pytest.mark.parametrize(("value", "stale"), [(0.3, False), (0.5, True)])
+def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remaining_value(make_run, value, stale):
+    run = make_run()
+    run.filled["objective"] = {"name": "cross_entropy", "auxiliary_weight": value}
+    filled = run.filled | {"objective": {"name": "cross_entropy"}}
+    message = "objective.auxiliary_weight was 0.5 .* is 0.3 today"
+    with pytest.raises(InputError, match=message) if stale else contextlib.nullcontext():
+        records.verify("file.json", run, filled)
 
 
 def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_path, make_run):

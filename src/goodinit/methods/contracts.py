@@ -1,12 +1,38 @@
-"""Protocols: what methods require of the models, layers and examples that they receive."""
+"""Protocols: what methods return, and what they require of the models, layers and examples that they receive."""
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, Self, runtime_checkable
+from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-__all__ = ["DrawsRandomNumbers", "Examples", "GenerativeModel", "PublishedInit", "PublishedLayer", "Stackable"]
+__all__ = [
+    "AnyExamples",
+    "DrawsRandomNumbers",
+    "Examples",
+    "GenerativeModel",
+    "Metrics",
+    "NamedParameters",
+    "Objective",
+    "Observe",
+    "PublishedInit",
+    "PublishedLayer",
+    "Schedule",
+    "Stackable",
+    "Stateful",
+    "Update",
+    "UpdateRule",
+    "UpdatedInGroups",
+    "stackable",
+]
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+NamedParameters = Iterable[tuple[str, nn.Parameter]]  # as `model.named_parameters()` yields them
+Metrics = dict[str, Tensor]  # each (), or (S,) for a stack of S models
+Objective = Callable[[nn.Module, Any], tuple[Tensor, Metrics]]  # (model, batch) -> (loss, metrics)
+Schedule = Callable[[int], float]  # the number of updates done -> the factor of the learning rate
 
 
 class Examples(Protocol):
@@ -22,6 +48,9 @@ class Examples(Protocol):
 
     def with_tensors(self, images: Tensor, labels: Tensor) -> Self:
         """Return examples of the same type with other images and labels."""
+
+
+AnyExamples = TypeVar("AnyExamples", bound=Examples)
 
 
 @dataclass(frozen=True)
@@ -55,13 +84,19 @@ class DrawsRandomNumbers(Protocol):
 
 @runtime_checkable
 class Stackable(Protocol):
-    """A layer that, if `stackable` is true, also computes S models at once.
+    """A layer, or a function that returns an update or batches, that works with a stack of S models if `stackable`.
 
-    Its inputs, parameters and buffers then have an additional first dimension of size S.  If the layer
-    `DrawsRandomNumbers`, its `generators` are those of the S models.
+    The inputs, parameters and buffers of a stack have an additional first dimension of size S. If a layer
+    `DrawsRandomNumbers`, its `generators` are those of the S models. An update changes each model as if it were alone.
     """
 
     stackable: bool
+
+
+def stackable(function: Function) -> Function:
+    """Decorate a function so that it is `Stackable`."""
+    vars(function)["stackable"] = True
+    return function
 
 
 @runtime_checkable
@@ -70,3 +105,51 @@ class GenerativeModel(Protocol):
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` images, (count, C, H, W)."""
+
+
+@runtime_checkable
+class UpdatedInGroups(Protocol):
+    """A layer of which only one group of neurons at a time receives gradients."""
+
+    def merge_groups(self) -> None:
+        """Make all neurons one group, so that they all receive gradients."""
+
+
+@runtime_checkable
+class UpdateRule(Protocol):
+    """What an optimizer declares of its update rule.
+
+    Attributes:
+        slots: number of state tensors of the size of a parameter that the optimizer keeps for each parameter.
+        linear: whether the update is linear in the gradients; such an optimizer also takes sparse gradients.
+    """
+
+    slots: int
+    linear: bool
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether each element of a parameter is updated from its own gradient and state alone."""
+
+
+class Update(Protocol):
+    """Applies the gradients of one mini-batch."""
+
+    def step(self) -> None:
+        """Update the parameters and clear their gradients."""
+
+
+class Observe(Protocol):
+    """The observing function of a diagnostic."""
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        """Return {name: array or number} after `step` updates; the model and all random states stay as they are."""
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A function whose results depend on earlier calls, such as the observing function of some diagnostics."""
+
+    @property
+    def state(self) -> Sequence[Tensor]:
+        """The tensors on which its next result depends; they are changed in place."""

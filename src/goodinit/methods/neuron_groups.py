@@ -1,7 +1,8 @@
-"""Groups of a linear layer's neurons, and linear layers whose gradient is that of one group alone."""
+"""Groups of neurons of linear layers, and linear layers of which only one group receives gradients."""
 
 import math
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,38 +15,38 @@ __all__ = ["Members", "choose_layers", "group_neurons", "linear_with_row_gradien
 Members = Literal["contiguous", "shuffled"]
 
 
-def choose_layers(model: nn.Module, layers: list[str] | None) -> dict[str, nn.Linear]:
-    """Return the linear layers with these names; without names all but the last that the model registers.
+def choose_layers(model: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Linear]:
+    """Return the linear layers with these names; without names, all except the last that the model registers.
 
     Raises:
-        ValueError: there is no such layer, or the model has only one and none is named.
+        ValueError: there is no such layer, or the model has only one linear layer and none is named.
     """
-    modules = dict(model.named_modules(remove_duplicate=False))
-    known = [name for name, module in modules.items() if isinstance(module, nn.Linear) and name]
-    if layers is None:
-        layers = [name for name, module in model.named_modules() if name in known][:-1]
-    for name in layers:
-        if name not in known:
-            raise InputError(f"semi_synchronous: layers: no linear layer {name!r}; the model has {', '.join(known)}")
-    if not layers:
-        raise InputError("semi_synchronous: layers: the model has no linear layer but the last; name those to update")
-    return {name: modules[name] for name in layers}
+    modules = model.named_modules(remove_duplicate=False)
+    linear = {name: module for name, module in modules if isinstance(module, nn.Linear) and name}
+    if names is None:
+        names = [name for name, _ in model.named_modules() if name in linear][:-1]
+    for name in names:
+        if name not in linear:
+            raise InputError(f"semi_synchronous: layers: no linear layer {name!r}; the model has {', '.join(linear)}")
+    if not names:
+        raise InputError("semi_synchronous: the model has no linear layer except the output layer")
+    return {name: linear[name] for name in names}
 
 
 def group_neurons(
     name: str, neurons: int, groups: int | None, members: Members, generator: torch.Generator | None
 ) -> Tensor:
-    """Return the neurons, int64 (groups, neurons / groups), of each group of the layer called `name`.
+    """Return the neurons, int64 (groups, neurons / groups), of each group of a layer.
 
     Args:
         name: of the layer, for messages.
-        neurons: N, the number of the layer's outputs.
-        groups: their number; the square root of N if it is None.
-        members: a group's neurons are adjacent, or drawn at random.
+        neurons: N, the number of outputs of the layer.
+        groups: number of groups; None for the square root of N.
+        members: neurons of a group are adjacent, or are drawn at random.
         generator: shuffles the neurons.
 
     Raises:
-        ValueError: N is no square and `groups` is None, `groups` does not divide N, or `members` is another word.
+        ValueError: N is no square and `groups` is None, `groups` does not divide N, or `members` is unknown.
     """
     root = math.isqrt(neurons)
     if groups is None and root**2 != neurons:
@@ -72,30 +73,32 @@ def linear_with_row_gradients(inputs: Tensor, weight: Tensor, bias: Tensor | Non
         bias: (outputs,), or None.
         rows: the outputs, int64 (R,) in increasing order, for which these gradients are computed.
     """
-    return _LinearWithRowGradients.apply(inputs, weight, bias, rows)
+    outputs: Tensor = _LinearWithRowGradients.apply(inputs, weight, bias, rows)
+    return outputs
 
 
 class _LinearWithRowGradients(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, inputs, weight, bias, rows):
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor, bias: Tensor | None, rows: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, weight, rows)
         return functional.linear(inputs, weight, bias)
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         inputs, weight, rows = ctx.saved_tensors
-        low = gradient.dtype != weight.dtype
+        autocasts = gradient.dtype != weight.dtype
         of_inputs = of_weight = of_bias = None
-        with torch.autocast(gradient.device.type, gradient.dtype if low else None, enabled=low):
+        with torch.autocast(gradient.device.type, gradient.dtype if autocasts else None, enabled=autocasts):
             if ctx.needs_input_grad[0]:
                 of_inputs = gradient @ weight
-            part = gradient.reshape(-1, len(weight)).index_select(1, rows)
+            active = gradient.reshape(-1, len(weight)).index_select(1, rows)
             if ctx.needs_input_grad[1]:
-                of_weight = _sparse(rows, part.T @ inputs.reshape(-1, weight.shape[1]), weight.shape)
+                of_weight = _sparse(rows, active.T @ inputs.reshape(-1, weight.shape[1]), weight.shape)
         if ctx.needs_input_grad[2]:
-            of_bias = _sparse(rows, part.sum(0), weight.shape[:1])
+            of_bias = _sparse(rows, active.sum(0), weight.shape[:1])
         return of_inputs, of_weight, of_bias, None
 
 
-def _sparse(rows, values, shape):
+def _sparse(rows: Tensor, values: Tensor, shape: torch.Size) -> Tensor:
+    """Return a sparse tensor with these values in its rows, in increasing order."""
     return torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)

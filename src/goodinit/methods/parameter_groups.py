@@ -20,18 +20,18 @@ def parameter_groups(
     bias_factor: float,
     layer_factors: dict[str, float] | None,
 ) -> list[dict[str, Any]]:
-    """Return the groups that a `torch.optim.Optimizer` takes: those of weights first, then those of other parameters.
+    """Return the groups for a `torch.optim.Optimizer`: those of weights first, then those of other parameters.
 
-    A key of `layer_factors` is the name of a module, as in `named_parameters()` before the last dot, and stands for
-    all parameters of this module and of those within it: `fc1` for `fc1.weight` and `fc1.bias`, `features` for
-    `features.0.weight`, but not for `features2.weight`.  Of several keys that fit a parameter the longest, which is
-    the innermost module, decides.
+    A key of `layer_factors` is the name of a module, as in `named_parameters()` before the last dot, and applies to
+    all parameters of this module and its submodules: `fc1` to `fc1.weight` and `fc1.bias`, `features` to
+    `features.0.weight`, but not to `features2.weight`. If several keys match a parameter, the longest, which is the
+    innermost module, applies.
 
     Args:
-        optimizer: named in messages.
-        named_parameters: as `model.named_parameters()` gives them.
+        optimizer: its name, for messages.
+        named_parameters: as `model.named_parameters()` yields them.
         lr: learning rate.
-        weight_decay: of parameters called `weight`.  It is part of the gradient, so a factor slows it down as well.
+        weight_decay: of parameters called `weight`. It is part of the gradient, so the factors apply to it, too.
         decay_biases: whether all other parameters decay, too.
         bias_factor: factor of the learning rate of all parameters that are not called `weight`.
         layer_factors: factors of the learning rate by module, 1 for all others; None for 1 everywhere.
@@ -43,15 +43,16 @@ def parameter_groups(
     for key, factor in layer_factors.items():
         modules = {".".join(name.split(".")[:-1]) for name, _ in named_parameters}
         if not any(module == key or module.startswith(f"{key}.") for module in modules - {""}):
-            wrong = f"no module with parameters is called {key!r}{nearest(key, modules)}"
-            raise InputError(f"{optimizer}: layer_factors: {wrong}")
+            hint = nearest(key, modules)
+            raise InputError(f"{optimizer}: layer_factors: no module with parameters is called {key!r}{hint}")
         if not 0 < factor < math.inf:
             raise InputError(f"{optimizer}: layer_factors: {key} must be more than 0 and finite, not {factor}")
-    weights, others = {}, {}
+    weights: dict[float, list[tuple[str, nn.Parameter]]] = {}  # by factor
+    others: dict[float, list[tuple[str, nn.Parameter]]] = {}
     for name, parameter in named_parameters:
-        key = max((key for key in layer_factors if name.startswith(f"{key}.")), key=len, default=None)
+        innermost = max((key for key in layer_factors if name.startswith(f"{key}.")), key=len, default="")
         members = weights if name.endswith("weight") else others
-        members.setdefault(layer_factors.get(key, 1.0), []).append((name, parameter))
+        members.setdefault(layer_factors.get(innermost, 1.0), []).append((name, parameter))
     return [
         {"params": members, "weight_decay": weight_decay, "lr": lr * factor} for factor, members in weights.items()
     ] + [

@@ -1,6 +1,6 @@
-"""Semi-synchronous updates with torch.optim.SGD, for training loops of one's own."""
+"""Semi-synchronous updates with torch.optim.SGD, for custom training loops."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,57 +16,57 @@ def semi_synchronous(
     model: nn.Module,
     optimizer: torch.optim.SGD,
     *,
-    layers: list[str] | None = None,
+    layers: Sequence[str] | None = None,
     groups: int | None = None,
     members: Members = "contiguous",
     generator: torch.Generator | int | None = None,
     sparse: bool = False,
 ) -> "SemiSynchronous":
-    r"""Update only one group of a linear layer's neurons at a time; the groups take turns.
+    r"""Update one group of neurons of each linear layer at a time, in turn.
 
-    At the k-th step it is group k modulo the number of groups, from 0.  The forward and the backward pass always use
-    all neurons.  With momentum :math:`\alpha` and learning rate :math:`\eta`, the neurons of the group, rows of the
-    weight matrix, move by (5), all others by (6):
+    The k-th step, counted from 0, updates group k modulo the number of groups. The forward and the backward pass
+    always use all neurons. With momentum :math:`\alpha` and learning rate :math:`\eta`, the neurons of the active
+    group, which are rows of the weight matrix, are updated by (5), all others by (6):
 
     .. math::
         W &\leftarrow W - \eta \frac{\partial L}{\partial W} + \alpha \Delta W \qquad (5) \\
         W &\leftarrow W + \alpha \Delta W \qquad (6)
 
-    This is the optimizer's own rule, with dampening, Nesterov's momentum and weight decay, for a gradient that is 0
-    outside the group.  All other parameters are updated as ever.
+    This is the rule of the optimizer, with dampening, Nesterov momentum and weight decay, for a gradient that is 0
+    outside the group. All other parameters are updated by the optimizer.
 
-    Deviation: a neuron's bias goes with its weights, and so does weight decay, which is part of the gradient.  The
-    paper does not say.
+    Deviation: the bias of a neuron is updated with its weights, and so is weight decay, which is part of the gradient.
+    The paper does not specify this.
 
     Args:
-        model: its parameters are looked up; with `sparse` the linear layers change their class.
-        optimizer: a torch.optim.SGD.  Learning-rate schedulers take it, not what is returned.
-        layers: names of linear layers, as in `model.named_modules()`.  None for all but the last one that the model
-            registers, which usually is the output layer; name them for a net where it is not.
+        model: the model that the optimizer trains; with `sparse` the class of its linear layers is changed.
+        optimizer: a torch.optim.SGD. Construct learning-rate schedulers with it, not with the returned object.
+        layers: names of linear layers, as in `model.named_modules()`. None for all except the last that the model
+            registers, which usually is the output layer; name the layers if it is not.
         groups: number of groups in each layer; None for the square root of its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
-        generator: shuffles the neurons; an integer is a seed, and None means torch's global generator.
+        generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch.
         sparse: compute only the active rows of the gradient, as a sparse tensor, which makes a step of large layers
-            about twice as fast.  Then what clips gradients by their norm sees these rows alone, otherwise all.  A layer
-            of a subclass of nn.Linear keeps its whole gradient.
+            about twice as fast. Gradient clipping by norm then uses these rows alone, otherwise all rows. A layer of a
+            subclass of nn.Linear keeps its dense gradient.
 
     Returns:
-        An object to call `step()` and `zero_grad()` of instead of the optimizer's, also for a GradScaler.
+        An object whose `step()` and `zero_grad()` replace those of the optimizer, also for a GradScaler.
 
     Raises:
-        ValueError: the optimizer is another, there is no such layer, its weight is computed or not in the optimizer,
-            or its neurons cannot be divided into the groups.
+        ValueError: the optimizer is not a torch.optim.SGD, there is no such layer, its weight is computed or not in
+            the optimizer, or its neurons cannot be divided into the groups.
 
     Note:
-        A parameter that several layers share has one partition into groups, by its rows, wherever it is used.  A frozen
-        parameter, and any other without a gradient, is left as it is, as by the optimizer itself.
+        A parameter that several layers share has one partition into groups, by its rows. A parameter without a
+        gradient, such as a frozen one, is not changed.
 
     Reference: Hori, Sekiya & Takenaka, Semi-synchronous updating of neurons in full-connection layers through
         backpropagation of deep learning (2019), section 3.
     """
     if type(optimizer) is not torch.optim.SGD:
         raise InputError(
-            f"semi_synchronous: {type(optimizer).__name__} cannot serve, only torch.optim.SGD, whose step is linear in "
+            f"semi_synchronous: {type(optimizer).__name__} is not supported, only torch.optim.SGD, which is linear in "
             "the gradient: Adam, AdaGrad, RMSprop and others divide by a running mean of squared gradients, which a "
             "gradient of 0 changes"
         )
@@ -75,66 +75,74 @@ def semi_synchronous(
     if isinstance(generator, int):
         generator = torch.Generator().manual_seed(generator)
     optimized = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    turns, partitions = {}, {}
+    by_layer: dict[str, _Partition] = {}
+    by_parameter: dict[nn.Parameter, _Partition] = {}
     for name, layer in choose_layers(model, layers).items():
         weight, *biases = _parameters(name, layer, optimized)
-        if weight not in partitions:
-            grouped = group_neurons(name, layer.out_features, groups, members, generator)
-            turns[name] = partitions[weight] = _Turns(grouped)
+        if weight not in by_parameter:
+            neurons = group_neurons(name, layer.out_features, groups, members, generator)
+            by_layer[name] = by_parameter[weight] = _Partition(neurons)
         for bias in biases:
-            partitions.setdefault(bias, partitions[weight])
+            by_parameter.setdefault(bias, by_parameter[weight])
         if sparse and type(layer) is nn.Linear:
-            layer.__class__, layer.turns = _LinearTakingTurns, partitions[weight]
-    return SemiSynchronous(optimizer, turns, partitions)
+            layer.__class__ = _SparseGradientLinear
+            vars(layer)["partition"] = by_parameter[weight]
+    return SemiSynchronous(optimizer, by_layer, by_parameter)
 
 
-def _parameters(name, layer, optimized):
-    """Return the layer's weight and, if it has one, its bias."""
+def _parameters(name: str, layer: nn.Linear, optimized: set[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the weight of the layer and, if it has one, its bias."""
     parameters = dict(layer.named_parameters(recurse=False))
     if "weight" not in parameters:
-        raise InputError(f"semi_synchronous: layer {name}: its weight is computed from other parameters; leave it out")
+        raise InputError(f"semi_synchronous: layer {name}: its weight is computed from other parameters; exclude it")
     for key, parameter in parameters.items():
         if parameter.requires_grad and parameter not in optimized:
-            raise InputError(f"semi_synchronous: layer {name}: its {key} is not in the optimizer; leave the layer out")
+            raise InputError(f"semi_synchronous: layer {name}: its {key} is not in the optimizer; exclude the layer")
     return [parameters[key] for key in ("weight", "bias") if key in parameters]
 
 
 class SemiSynchronous:
-    """An optimizer whose steps change one group of neurons at a time; `semi_synchronous` makes it.
+    """An optimizer whose steps update one group of neurons at a time; returned by `semi_synchronous`.
 
     Attributes:
-        optimizer: the torch.optim.SGD.  It also holds the momentum of the layers that are updated in groups.
+        optimizer: the torch.optim.SGD. It also holds the momentum of the layers that are updated in groups.
     """
 
     def __init__(
-        self, optimizer: torch.optim.SGD, turns: dict[str, "_Turns"], partitions: dict[nn.Parameter, "_Turns"]
+        self,
+        optimizer: torch.optim.SGD,
+        by_layer: dict[str, "_Partition"],
+        by_parameter: dict[nn.Parameter, "_Partition"],
     ) -> None:
         self.optimizer = optimizer
-        self._turns, self._partitions = turns, partitions
+        self._by_layer, self._by_parameter = by_layer, by_parameter
         self._stepping = False
         optimizer.register_step_pre_hook(self._check_caller)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The optimizer's."""
+        """The parameter groups of the optimizer."""
         return self.optimizer.param_groups
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
-        """Update the active groups' neurons and all other parameters, and pass the turn on.
+        """Update the neurons of the active groups and all other parameters, and activate the next groups.
 
         Args:
-            closure: computes the loss and its gradients; its value is returned.
+            closure: computes the loss and its gradients, and returns the loss.
+
+        Returns:
+            The loss, or None without a closure.
         """
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        gradients = {parameter: parameter.grad for parameter in self._partitions}
+        gradients = {parameter: parameter.grad for parameter in self._by_parameter}
         self._stepping = True
         try:
             for parameter in gradients:
-                parameter.grad = None  # so that the optimizer leaves it to `_move`
+                parameter.grad = None  # the optimizer skips it
             self.optimizer.step()
         finally:
             self._stepping = False
@@ -142,11 +150,11 @@ class SemiSynchronous:
                 parameter.grad = gradient
         for group in self.param_groups:
             for parameter in group["params"]:
-                if gradients.get(parameter) is not None:
-                    rows = self._partitions[parameter].active(parameter.device)
-                    _move(parameter, rows, group, self.optimizer.state[parameter])
-        for turns in self._turns.values():
-            turns.turn = (turns.turn + 1) % len(turns.groups)
+                if (gradient := gradients.get(parameter)) is not None:
+                    rows = self._by_parameter[parameter].active_neurons(parameter.device)
+                    _update_rows(parameter, gradient, rows, group, self.optimizer.state[parameter])
+        for partition in self._by_layer.values():
+            partition.active_group = (partition.active_group + 1) % len(partition.groups)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:
@@ -154,61 +162,72 @@ class SemiSynchronous:
         self.optimizer.zero_grad(set_to_none)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimizer, the groups and the turn."""
-        layers = {name: {"groups": turns.groups.cpu(), "turn": turns.turn} for name, turns in self._turns.items()}
+        """Return the state of the optimizer, the groups of each layer, and which of them is active."""
+        layers = {
+            name: {"groups": partition.groups.cpu(), "active_group": partition.active_group}
+            for name, partition in self._by_layer.items()
+        }
         return {"optimizer": self.optimizer.state_dict(), "layers": layers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` returned.
+        """Restore a state that `state_dict` returned.
 
         Raises:
-            ValueError: it is the state of something else, of other layers, or of other numbers of neurons.
+            ValueError: the state has other layers, or other numbers of neurons.
         """
         layers = state.get("layers", {})
-        for name in {**self._turns, **layers}:
-            if name not in layers or name not in self._turns:
-                where = "has no" if name not in layers else "has a"
-                raise InputError(f"semi_synchronous: the state {where} layer {name!r}{nearest(name, self._turns)}")
-            if layers[name]["groups"].numel() != self._turns[name].groups.numel():
+        for name in {**self._by_layer, **layers}:
+            if name not in layers:
+                raise InputError(f"semi_synchronous: the state has no layer {name!r}{nearest(name, layers)}")
+            if name not in self._by_layer:
+                hint = nearest(name, self._by_layer)
+                raise InputError(f"semi_synchronous: the state has a layer {name!r}, which is not updated here{hint}")
+            if layers[name]["groups"].numel() != self._by_layer[name].groups.numel():
                 raise InputError(f"semi_synchronous: the state has another number of neurons in layer {name!r}")
         self.optimizer.load_state_dict(state["optimizer"])
-        for name, turns in self._turns.items():
-            turns.groups, turns.turn = layers[name]["groups"], layers[name]["turn"]
+        for name, partition in self._by_layer.items():
+            partition.groups, partition.active_group = layers[name]["groups"], layers[name]["active_group"]
 
     def __repr__(self) -> str:
-        layers = (f"{name}: {' groups of '.join(map(str, turns.groups.shape))}" for name, turns in self._turns.items())
+        shapes = ((name, partition.groups.shape) for name, partition in self._by_layer.items())
+        layers = (f"{name}: {groups} groups of {neurons}" for name, (groups, neurons) in shapes)
         return f"SemiSynchronous({', '.join(layers)}; {type(self.optimizer).__name__})"
 
     def _check_caller(self, *_: object) -> None:
         if not self._stepping:
             raise RuntimeError(
-                "semi_synchronous: step() what it returned, not the optimizer, which is wrapped only once"
+                "semi_synchronous: call step() of the returned object, not of the optimizer; wrap it only once"
             )
 
 
-class _Turns:
-    """The groups of a layer's neurons, int64 (G, N / G), and whose turn it is."""
+class _Partition:
+    """The groups of neurons of a layer, int64 (groups, neurons in a group), and which of them is active."""
 
     def __init__(self, groups: Tensor) -> None:
-        self.groups, self.turn = groups, 0
+        self.groups, self.active_group = groups, 0
 
-    def active(self, device: torch.device) -> Tensor:
+    def active_neurons(self, device: torch.device) -> Tensor:
         """Return the neurons of the active group."""
         self.groups = self.groups.to(device)
-        return self.groups[self.turn]
+        return self.groups[self.active_group]
 
 
-class _LinearTakingTurns(nn.Linear):
-    """A linear layer whose gradients are those of the active group alone; it has `turns`."""
+class _SparseGradientLinear(nn.Linear):
+    """A linear layer of which only the active group receives gradients."""
+
+    partition: _Partition
 
     def forward(self, inputs: Tensor) -> Tensor:
-        return linear_with_row_gradients(inputs, self.weight, self.bias, self.turns.active(self.weight.device))
+        rows = self.partition.active_neurons(self.weight.device)
+        return linear_with_row_gradients(inputs, self.weight, self.bias, rows)
 
 
-def _move(parameter: nn.Parameter, rows: Tensor, group: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Apply SGD's rule to a parameter whose gradient is 0 outside these rows, and so is its weight decay."""
+def _update_rows(
+    parameter: nn.Parameter, gradient: Tensor, rows: Tensor, group: dict[str, Any], state: dict[str, Tensor]
+) -> None:
+    """Apply the rule of SGD to a parameter whose gradient and weight decay are 0 outside these rows."""
     lr, momentum, decay = (float(group[name]) for name in ("lr", "momentum", "weight_decay"))
-    gradient = parameter.grad.index_select(0, rows)
+    gradient = gradient.index_select(0, rows)
     gradient = gradient.to_dense() if gradient.is_sparse else gradient
     if group["maximize"]:
         gradient = -gradient

@@ -1,16 +1,20 @@
-"""Updates: which neurons an optimizer's step changes."""
+"""Updates: which neurons an update of the parameters changes."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
+from goodinit.methods.contracts import Update, UpdateRule, stackable
 from goodinit.methods.neuron_groups import choose_layers, group_neurons, linear_with_row_gradients
 
 __all__ = ["semi_synchronous", "synchronous"]
 
 
-def synchronous(model, optimizer, generator):
-    """All neurons at every mini-batch: the ordinary update.
+@stackable
+def synchronous(model: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator | None) -> Update:
+    """Update all neurons at every mini-batch: ordinary training.
 
     Args:
         model: not used.
@@ -24,90 +28,100 @@ def synchronous(model, optimizer, generator):
 
 
 def semi_synchronous(
-    model,
-    optimizer,
-    generator,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator | None,
     *,
-    layers: list[str] | None = None,
     groups: int | None = None,
     members: Literal["contiguous", "shuffled"] = "contiguous",
-):
-    r"""Of a fully-connected layer's N neurons, only one group at a time learns from the mini-batch; groups take turns.
+) -> Update:
+    r"""Update one group of neurons of each hidden linear layer at a time, in turn.
 
-    At the k-th update it is group k modulo the number of groups, from 0.  The forward and the backward pass always
-    use all neurons.  With momentum :math:`\alpha` and learning rate :math:`\eta`, the neurons of the group move by
-    (5), all others by (6):
+    The k-th update, counted from 0, is that of group k modulo the number of groups. The forward and the backward pass
+    always use all neurons. With momentum :math:`\alpha` and learning rate :math:`\eta`, the neurons of the active
+    group are updated by (5), all others by (6):
 
     .. math::
         W &\leftarrow W - \eta \frac{\partial L}{\partial W} + \alpha \Delta W \qquad (5) \\
         W &\leftarrow W + \alpha \Delta W \qquad (6)
 
-    This is the optimizer's own rule for a gradient that is 0 outside the group's rows.  Only those rows of the
-    gradient are computed and stored, as a sparse tensor, which makes a step cheaper than an ordinary one.
+    This is the rule of the optimizer for a gradient that is 0 outside the rows of the group. Only these rows of the
+    gradient are computed and stored, as a sparse tensor, which makes a step faster than an ordinary one.
     `goodinit.semi_synchronous` does the same for torch.optim.SGD.
 
-    Deviation: a neuron's bias goes with its weights, and so does weight decay, which is part of the gradient;
-    batch normalization's scale and shift are updated every time.  The paper does not say.
+    Deviation: the bias of a neuron is updated with its weights, and so is weight decay, which is part of the gradient;
+    scale and shift of batch normalization are updated at every mini-batch. The paper does not specify this.
 
     Args:
-        model: changed in place: its layers are replaced by ones that give such gradients, with the same parameters.
+        model: changed in place: all linear layers except the last are replaced by layers with such gradients and the
+            same parameters.
         optimizer: `sgd`, `momentum` or `nesterov`, without `clip_norm`.
         generator: shuffles the neurons.
-        layers: names of linear layers, as in `model.named_modules()`; None for all but the last.
-        groups: number of groups in each layer; None for the square root of N.
+        groups: number of groups in each layer; None for the square root of N, its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
 
     Returns:
-        An object whose step() applies the gradients, clears them, and passes the turn on.  The turn and the groups
-        belong to the model's state.
+        An object whose step() applies the gradients, clears them, and activates the next group. The active group and
+        the partition into groups are part of the state of the model.
 
     Raises:
-        ValueError: there is no such linear layer, N is no square or not a multiple of `groups`, or the optimizer
-            does not take such gradients.
+        ValueError: the model has only one linear layer, N is no square or not a multiple of `groups`, or the optimizer
+            does not accept such gradients.
 
     Reference: Hori, Sekiya & Takenaka, Semi-synchronous updating of neurons in full-connection layers through
         backpropagation of deep learning (2019), section 3.
     """
-    if not getattr(optimizer, "linear", False) or optimizer.clip_norm is not None:
+    if not (isinstance(optimizer, UpdateRule) and optimizer.linear and optimizer.elementwise):
         raise ValueError("semi_synchronous: works with the optimizers sgd, momentum and nesterov without clip_norm")
-    replaced = []
-    for name, linear in choose_layers(model, layers).items():
-        grouped = group_neurons(name, linear.out_features, groups, members, generator)
-        replaced.append(_TakingTurns(linear, grouped))
-        model.set_submodule(name, replaced[-1])
-    return _Update(optimizer, replaced)
+    replacements = []
+    for name, linear in choose_layers(model).items():
+        partition = group_neurons(name, linear.out_features, groups, members, generator)
+        replacements.append(SemiSynchronousLinear(linear, partition))
+        model.set_submodule(name, replacements[-1])
+    return _Update(optimizer, replacements)
 
 
-class _Update:
-    def __init__(self, optimizer, layers):
-        self.optimizer, self.layers = optimizer, layers
+class SemiSynchronousLinear(nn.Linear):
+    """A linear layer, with the parameters of another, of which only the active group receives gradients.
 
-    def step(self):
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        for layer in self.layers:
-            layer.turn = (layer.turn + 1) % len(layer.groups)
+    Attributes:
+        groups: the neurons, int64 (groups, neurons in a group), of each group.
+        active_group: the index of the group that the next update changes.
+    """
 
+    groups: Tensor
 
-class _TakingTurns(nn.Linear):
-    """A linear layer, with its parameters, whose gradients are those of one group of neurons alone."""
-
-    def __init__(self, linear, groups):
+    def __init__(self, linear: nn.Linear, groups: Tensor) -> None:
         nn.Module.__init__(self)
         self.in_features, self.out_features = linear.in_features, linear.out_features
         self.weight, self.bias = linear.weight, linear.bias
         self.register_buffer("groups", groups.to(linear.weight.device))
-        self.turn = 0
+        self.active_group = 0
 
-    def forward(self, inputs):
-        return linear_with_row_gradients(inputs, self.weight, self.bias, self.groups[self.turn])
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the output of the linear layer."""
+        return linear_with_row_gradients(inputs, self.weight, self.bias, self.groups[self.active_group])
 
-    def all_at_once(self):
-        """Make all neurons one group, for whoever looks at the whole gradient."""
-        self.groups, self.turn = self.groups.view(1, -1).sort().values, 0
+    def merge_groups(self) -> None:
+        """Make all neurons one group, so that they all receive gradients."""
+        self.groups, self.active_group = self.groups.view(1, -1).sort().values, 0
 
-    def get_extra_state(self):
-        return self.turn
+    def get_extra_state(self) -> int:
+        """Return the active group, which `state_dict` includes."""
+        return self.active_group
 
-    def set_extra_state(self, turn):
-        self.turn = turn
+    def set_extra_state(self, state: Any) -> None:
+        """Restore the active group."""
+        self.active_group = state
+
+
+class _Update:
+    def __init__(self, optimizer: torch.optim.Optimizer, layers: Sequence[SemiSynchronousLinear]) -> None:
+        self.optimizer, self._layers = optimizer, layers
+
+    def step(self) -> None:
+        """Apply and clear the gradients, and activate the next group of each layer."""
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        for layer in self._layers:
+            layer.active_group = (layer.active_group + 1) % len(layer.groups)

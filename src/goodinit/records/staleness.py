@@ -10,11 +10,19 @@ from goodinit.records.storage import read
 
 __all__ = ["known", "read_current", "verify"]
 
+# Options that no longer exist, and the only value that the code still implements.
+REMOVED_OPTIONS = {
+    "curriculum.carry_optimizer": False,
+    "diagnostics.activations.end": 0.01,
+    "objective.auxiliary_weight": 0.3,
+}
+
 
 def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
     """Raise an error if a run was trained with other defaults than those of today.
 
-    An option that did not exist when the run was trained does not make it stale: its default is the old behavior.
+    An option that did not exist when the run was trained does not make it stale: its default is the old behavior. Nor
+    does an option that no longer exists, if it had the value that the code still implements.
 
     Args:
         file: the record, which the message names.
@@ -27,10 +35,11 @@ def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
     for part in sorted(run.filled):
         then, now = (_flatten(parts.get(part, {})) for parts in (run.filled, filled))
         for option in sorted(then):
-            if then[option] != now.get(option):
+            value = now.get(option, REMOVED_OPTIONS.get(f"{part}.{option}"))
+            if then[option] != value:
                 raise InputError(
                     f"{file}: stale: {part}.{option} was {then[option]!r} when run {run.id} was trained "
-                    f"and is {now.get(option)!r} today: delete the record and train again"
+                    f"and is {value!r} today: delete the record and train again"
                 )
 
 

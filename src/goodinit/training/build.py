@@ -17,10 +17,10 @@ from goodinit.datasets import cache, catalog, sets, tensors
 from goodinit.datasets.splits import Splits
 from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError, nearest
+from goodinit.methods.contracts import Objective
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
-from goodinit.training.loop import Objective
 
 __all__ = [
     "Initialization",
@@ -148,7 +148,7 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
     return Initialization(None if report is None else report.rescalings, time.perf_counter() - start)
 
 
-def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule:
+def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule[Examples]:
     """Return the training batches of a run.
 
     Raises:
@@ -156,7 +156,7 @@ def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int
     """
     with input_errors():
         generators = generator(run, "order"), generator(run, "subset")
-        schedule: BatchSchedule = call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
+        schedule: BatchSchedule[Examples] = call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
         return schedule
 
 

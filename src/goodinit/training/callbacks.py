@@ -1,28 +1,20 @@
 """Callbacks of the training loop: observations, optimizer changes, progress and checkpoints."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from goodinit.methods.contracts import Stateful
 from goodinit.steps import Interval
 from goodinit.training.loop import Callback, Loop, Training
 
-__all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "Stateful", "evaluations"]
+__all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "evaluations"]
 
 NEVER = Interval()
-
-
-@runtime_checkable
-class Stateful(Protocol):
-    """A function whose results depend on earlier calls."""
-
-    @property
-    def state(self) -> Sequence[Tensor]:
-        """The tensors on which its next result depends; they are changed in place."""
 
 
 class Observation(Callback):

@@ -2,25 +2,22 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from goodinit.methods.contracts import Examples
+from goodinit.methods.contracts import Examples, Metrics, Objective, Update
 from goodinit.steps import Interval, steps_of_epochs
 from goodinit.training.history import History
 
-__all__ = ["Callback", "Loop", "Metrics", "Objective", "Training", "Update", "evaluate", "evaluating", "fit"]
+__all__ = ["Callback", "Loop", "Training", "evaluate", "evaluating", "fit"]
 
 FETCH_INTERVAL = 100  # steps after which losses are fetched from the device and checked
-
-Metrics = dict[str, Tensor]  # each (), or (S,) for a stack of S models
-Objective = Callable[[nn.Module, Any], tuple[Tensor, Metrics]]  # (model, batch) -> (loss, metrics)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,13 +78,6 @@ class Training:
         if self.steps is None and self.epochs is not None:
             return steps_of_epochs(self.epochs, examples, self.batch_size)
         raise ValueError("training: give either steps or epochs")
-
-
-class Update(Protocol):
-    """Applies the gradients of one mini-batch to the model, and clears them."""
-
-    def step(self) -> None:
-        """Apply and clear the gradients."""
 
 
 class Callback:

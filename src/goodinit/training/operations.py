@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from goodinit.datasets.tensors import Examples
-from goodinit.training.loop import Objective
+from goodinit.methods.contracts import Objective
 
 __all__ = ["Count", "count"]
 

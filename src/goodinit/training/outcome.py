@@ -59,7 +59,7 @@ def _series(member: Member, history: History, index: int | None) -> dict[str, re
 
 def _status(member: Member, steps: int, loss: records.Series | None) -> records.Status:
     """Return `did not learn` if the loss on all examples never fell below that of guessing, else `finished`."""
-    start = max(member.schedule.starts, default=0)
+    start = max(member.schedule.reset_steps, default=0)
     bound = records.guessing_bound(member.run.parts, member.splits.classes)
     if bound is None or steps <= start or loss is None:
         return "finished"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import nn
@@ -14,9 +13,11 @@ from goodinit.datasets.preprocessing import Augmentation
 from goodinit.datasets.splits import Copies, Splits
 from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError
+from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
+from goodinit.studies import components
 from goodinit.training import build, stacking
-from goodinit.training.loop import Objective, Training, Update, evaluating
+from goodinit.training.loop import Training, evaluating
 from goodinit.training.precision import Precision, effective_precision
 
 __all__ = ["Member", "Setup", "set_up"]
@@ -29,15 +30,14 @@ class Member:
     run: studies.Run
     splits: Splits
     initialization: build.Initialization
-    schedule: BatchSchedule
+    schedule: BatchSchedule[Examples]
     augmentation: Augmentation
 
     def batches(self, device: torch.device) -> Iterator[Examples]:
         """Yield the training batches of the run, augmented if its data set is."""
-        batches = cast(Iterator[Examples], self.schedule)  # of the type of the training examples
         if self.splits.preprocessing.pad is None:
-            return batches
-        return (self.augmentation(batch.to(device)) for batch in batches)
+            return self.schedule
+        return (self.augmentation(batch.to(device)) for batch in self.schedule)
 
 
 @dataclass
@@ -155,9 +155,15 @@ def _stackable(run: studies.Run, model: nn.Module) -> bool:
 
     Their models must be small, and nothing may observe or update a model as a whole.
     """
-    names = run.parts["update"]["name"], run.parts["curriculum"]["name"]
-    whole = run.parts["diagnostics"] or names != ("synchronous", "full")
-    return stacking.stackable(model) and not whole and "clip_norm" not in run.parts.get("optimizer", {})
+    if run.parts["diagnostics"] or not stacking.stackable(model):
+        return False
+    if "optimizer" in run.parts:
+        with build.input_errors():
+            optimizer = build.call(run.parts, "optimizer", model.named_parameters())
+        if not (isinstance(optimizer, UpdateRule) and optimizer.elementwise):
+            return False
+    methods = [components.resolve(part, run.parts[part]["name"]) for part in ("update", "curriculum")]
+    return all(isinstance(method, Stackable) and method.stackable for method in methods)
 
 
 def _check_compatibility(setup: Setup) -> None:

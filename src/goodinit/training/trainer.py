@@ -119,8 +119,8 @@ def _optimizer_callbacks(setup: Setup) -> list[Callback]:
     callbacks: list[Callback] = []
     if setup.optimizer is None:
         return callbacks
-    if starts := setup.members[0].schedule.starts:
-        callbacks.append(ResetOptimizer(setup.optimizer, starts))
+    if reset_steps := setup.members[0].schedule.reset_steps:
+        callbacks.append(ResetOptimizer(setup.optimizer, reset_steps))
     if "schedule" in setup.parts:
         with build.input_errors():
             callbacks.append(LearningRate(setup.optimizer, build.call(setup.parts, "schedule")))

@@ -1,4 +1,4 @@
-"""Curricula: which training examples each mini-batch consists of, and in which order."""
+"""Curricula: which training examples each mini-batch contains, and in which order."""
 
 from goodinit.methods.curricula.batches import BatchSchedule as BatchSchedule
 from goodinit.methods.curricula.batches import full

@@ -4,51 +4,53 @@ import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Self
 
 import torch
 from torch import Tensor
 
-from goodinit.methods.contracts import Examples
+from goodinit.methods.contracts import AnyExamples, stackable
 
 __all__ = ["BatchSchedule", "draw_indices", "full", "gather"]
 
 
 @dataclass
-class BatchSchedule:
+class BatchSchedule(Generic[AnyExamples]):
     """An iterator over mini-batches.
 
     Args:
-        batches: functions that make the mini-batches, so that skipped ones are never made.
-        starts: the numbers of updates after which the optimizer is reset; the learning-rate schedule continues.
-        subset: indices, int64 (M,), of the training examples seen before the last stage, in the order of their
-            selection; None if all examples are seen from the beginning.
+        batches: functions that return the mini-batches; those of skipped mini-batches are not called.
+        reset_steps: numbers of updates after which the optimizer is reset; the learning-rate schedule continues.
+        subset: indices, int64 (M,), of the training examples used before the last stage, in the order of their
+            selection; None if all examples are used from the beginning.
     """
 
-    batches: Iterator[Callable[[], Examples]]
-    starts: tuple[int, ...] = ()
+    batches: Iterator[Callable[[], AnyExamples]]
+    reset_steps: tuple[int, ...] = ()
     subset: Tensor | None = None
 
-    def __iter__(self) -> "BatchSchedule":
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Examples:
+    def __next__(self) -> AnyExamples:
         return next(self.batches)()
 
     def skip(self, steps: int) -> None:
-        """Skip the next `steps` mini-batches without making them."""
+        """Skip the next `steps` mini-batches without assembling them."""
         for _ in itertools.islice(self.batches, steps):
             pass
 
 
+@stackable
 def full(
-    train: Examples,
+    train: AnyExamples,
     batch_size: int,
     steps: int,
     generator: torch.Generator,
     subset_generator: torch.Generator | None = None,
     *,
     replacement: bool = False,
-) -> BatchSchedule:
+) -> BatchSchedule[AnyExamples]:
     """All training examples, in random order.
 
     Args:
@@ -57,8 +59,8 @@ def full(
         steps: number of batches.
         generator: draws the order.
         subset_generator: not used.
-        replacement: draw each batch independently from the whole set.  Otherwise an epoch is a random permutation of
-            the examples, cut into batches; the examples left over at its end are not seen in it.
+        replacement: draw each batch independently from the whole set. Otherwise an epoch is a random permutation of
+            the examples, cut into batches; it omits the examples left over at its end.
 
     Returns:
         A BatchSchedule of `steps` batches of `batch_size` examples.
@@ -69,8 +71,8 @@ def full(
     count = len(train.labels)
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
-    indices = draw_indices(torch.arange(count), batch_size, steps, generator, replacement)
-    return BatchSchedule(functools.partial(gather, train, chosen) for chosen in indices)
+    batches = draw_indices(torch.arange(count), batch_size, steps, generator, replacement)
+    return BatchSchedule(functools.partial(gather, train, indices) for indices in batches)
 
 
 def draw_indices(
@@ -88,7 +90,7 @@ def draw_indices(
         yield members[chosen]
 
 
-def gather(examples: Examples, indices: Tensor) -> Examples:
-    """Return the Examples at the indices, on the device where `examples` are."""
+def gather(examples: AnyExamples, indices: Tensor) -> AnyExamples:
+    """Return the examples with these indices, on the device of `examples`."""
     indices = indices.to(examples.labels.device, non_blocking=True)
     return examples.with_tensors(examples.images.index_select(0, indices), examples.labels.index_select(0, indices))

@@ -1,4 +1,4 @@
-"""Progressive Data Increasing for a DataLoader or a training loop of one's own."""
+"""Progressive Data Increasing as a batch sampler for a DataLoader or a custom training loop."""
 
 import itertools
 from collections.abc import Iterator, Sequence, Sized
@@ -28,34 +28,34 @@ def progressive(
     features: Tensor | None = None,
     seed: int = 0,
 ) -> "ProgressiveBatchSampler":
-    r"""Progressive Data Increasing: batches of a subset, or of several that grow, then of all training examples.
+    r"""Progressive Data Increasing: batches of one or more growing subsets, then of all training examples.
 
-    The weights after the subset are the initial weights of the training on all examples:
+    The weights after training on the subset are the initial weights of the training on all examples:
 
     .. math:: \theta_0 = \arg\min_\theta L(S, \theta), \qquad S \subset D
 
-    Subsets are nested: each is a beginning of the same selected order.  In a stage of fewer examples than
-    `batch_size`, a batch has all of them.  One pass over the sampler is the whole training; reset the
-    optimizer after `sampler.starts` updates, since an initialization has no momentum.
+    Subsets are nested: each is a prefix of the same selected order. In a stage with fewer than `batch_size` examples,
+    a batch contains all of them. One pass over the sampler is the whole training. Reset the optimizer after each
+    number of updates in `sampler.reset_steps`, since an initialization has no momentum.
 
     Args:
         data: the training set, or its number of examples N.
         batch_size: examples in a batch, at most N.
-        steps: number of batches of all stages together.
-        fractions: share of the examples in each stage but the last, increasing, more than 0 and at most 1.
-        stage_steps: number of batches of each of these stages; the last stage, with all examples, has the rest of
-            `steps`.  Give this or `stage_epochs`.
+        steps: total number of batches.
+        fractions: fraction of the examples in each stage except the last, increasing, more than 0 and at most 1.
+        stage_steps: number of batches of each of these stages; the last stage, with all examples, has the remaining
+            `steps`. Give this or `stage_epochs`.
         stage_epochs: instead, the length of each of these stages in passes over its subset.
-        selection: `random`; `class_balanced`, one of each class in turn; `k_center`, always the example farthest
-            from all those selected; or `herding`, always the example that brings the mean of those selected nearest
-            to the mean of all.
+        selection: `random`; `class_balanced`, one example of each class in turn; `k_center`, which adds the example
+            farthest from all selected ones; or `herding`, which adds the example that brings the mean of the selected
+            ones nearest to the mean of all.
         labels: classes of the examples, integers (N,), for `class_balanced`.
         features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to 8 x 8 pixels, or
-            rows of numbers (N, F).
-        seed: of the selection and of the orders; the same seed gives the batches of a study's run with that seed.
+            feature vectors (N, F).
+        seed: of the selection and of the orders; the same seed gives the same batches as a study's run.
 
     Returns:
-        A sampler for `DataLoader(dataset, batch_sampler=...)`; iterating over it yields lists of indices.
+        A sampler for `DataLoader(data, batch_sampler=...)`; iterating over it yields lists of indices.
 
     Raises:
         ValueError: an argument is out of its range, or the labels or features that the selection needs are missing.
@@ -70,51 +70,51 @@ def progressive(
         )
     if (stage_steps is None) == (stage_epochs is None):
         raise InputError("progressive: give either stage_steps or stage_epochs, a number for each of the fractions")
-    subset_stream = torch.Generator().manual_seed(stream_seed(seed, "subset"))
+    subset_generator = torch.Generator().manual_seed(stream_seed(seed, "subset"))
     try:
-        if stage_steps is None:
-            stage_steps = _steps_of(stage_epochs, subset_sizes(count, fractions), batch_size)
+        if stage_epochs is not None:
+            stage_steps = _epochs_to_steps(stage_epochs, subset_sizes(count, fractions), batch_size)
         stages = plan_stages(
             count,
             batch_size=batch_size,
             steps=steps,
             fractions=fractions,
-            stage_steps=stage_steps,
+            stage_steps=stage_steps or (),
             selection=selection,
-            generator=subset_stream,
+            generator=subset_generator,
             labels=None if labels is None else torch.as_tensor(labels),
             features=None if features is None else torch.as_tensor(features),
         )
     except ValueError as error:
         raise InputError(str(error)) from None
-    return ProgressiveBatchSampler(stages, stream_seed(seed, "order"), subset_stream.get_state())
+    return ProgressiveBatchSampler(stages, stream_seed(seed, "order"), subset_generator.get_state())
 
 
-def _steps_of(epochs, sizes, batch_size):
-    """Return the number of batches in `epochs` passes over subsets of `sizes` examples."""
+def _epochs_to_steps(epochs: Sequence[float], sizes: Sequence[int], batch_size: int) -> list[int]:
+    """Return the numbers of batches in `epochs` passes over subsets of `sizes` examples."""
     if len(epochs) != len(sizes):
         raise ValueError(f"progressive: {len(sizes)} fractions and {len(epochs)} stage_epochs: give one each")
     return [int(passes * max(size / batch_size, 1)) for passes, size in zip(epochs, sizes, strict=True)]
 
 
 class ProgressiveBatchSampler(Sampler[list[int]]):
-    """Lists of the indices of each batch, the same in every pass; `progressive` makes it.
+    """Yields the indices of each batch, the same in every pass; returned by `progressive`.
 
     Attributes:
-        starts: the numbers of batches after which the second and each later stage begins.
+        reset_steps: numbers of updates after which the optimizer should be reset: where a new stage begins.
         subset: indices, int64 (M,), of the largest subset in the order of their selection; None without a subset.
-        batch_size: examples in a batch of a stage that has as many.
+        batch_size: examples in a batch, except in stages with fewer examples.
     """
 
     def __init__(self, stages: Stages, seed: int, subset_state: Tensor) -> None:
-        self.batch_size, self.starts, self.subset = stages.batch_size, stages.starts, stages.subset
+        self.batch_size, self.reset_steps, self.subset = stages.batch_size, stages.reset_steps, stages.subset
         self._stages, self._seed, self._subset_state = stages, seed, subset_state
         self._position = 0
 
     def set_position(self, steps: int) -> None:
-        """Let each following pass begin after the first `steps` batches, to resume training that was interrupted.
+        """Start each following pass after the first `steps` batches, to resume an interrupted training.
 
-        Batches that a DataLoader's workers fetched ahead have not been trained on: count the updates.
+        Count the updates, not the batches that a DataLoader's workers have fetched.
 
         Raises:
             ValueError: `steps` is not between 0 and the number of batches.
@@ -124,11 +124,11 @@ class ProgressiveBatchSampler(Sampler[list[int]]):
         self._position = steps
 
     def __len__(self) -> int:
-        """The number of batches in a pass."""
+        """Return the number of batches in a pass."""
         return sum(self._stages.steps) - self._position
 
     def __iter__(self) -> Iterator[list[int]]:
-        subset_stream = torch.Generator()
-        subset_stream.set_state(self._subset_state)
-        indices = self._stages.indices(torch.Generator().manual_seed(self._seed), subset_stream)
-        return (chosen.tolist() for chosen in itertools.islice(indices, self._position, None))
+        subset_generator = torch.Generator()
+        subset_generator.set_state(self._subset_state)
+        batches = self._stages.draw_batches(torch.Generator().manual_seed(self._seed), subset_generator)
+        return (indices.tolist() for indices in itertools.islice(batches, self._position, None))

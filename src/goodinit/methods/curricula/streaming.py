@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from goodinit.methods.contracts import Examples
+from goodinit.methods.contracts import AnyExamples
 from goodinit.methods.curricula.batches import BatchSchedule, gather
 
 __all__ = ["streamed"]
 
 
 def streamed(
-    train: Examples,
+    train: AnyExamples,
     batch_size: int,
     steps: int,
     generator: torch.Generator,
@@ -21,14 +21,14 @@ def streamed(
     *,
     chunk: int = 64,
     buffer: int = 64,
-) -> BatchSchedule:
-    """All training examples, read chunk by chunk from where they are stored.
+) -> BatchSchedule[AnyExamples]:
+    """All training examples, read in chunks from the memory-mapped file.
 
     Chunks of consecutive examples are drawn in random order, `buffer` of them are read into memory, and their examples
-    are shuffled.  An epoch has every example once; what is left over at its end comes first in the next.
+    are shuffled. Each epoch contains every example once; the examples left over at its end are the first of the next.
 
-    Deviation: the order is less random than that of `full`: batches that are near each other come from the same
-    chunks.  Pictures are stored in random order, so that each chunk is a random sample, too.
+    Deviation: the order is less random than that of `full`, since batches that follow each other come from the same
+    chunks. Images are stored in random order, so each chunk is a random sample.
 
     Args:
         train, batch_size, steps, generator, subset_generator: as in `full`.
@@ -50,42 +50,47 @@ def streamed(
 
 
 def _stream(
-    train: Examples, batch_size: int, steps: int, generator: torch.Generator, chunk: int, buffer: int
-) -> Iterator[Callable[[], Examples]]:
-    """Yield functions that make batches from one buffer, which the first of them fills."""
+    train: AnyExamples, batch_size: int, steps: int, generator: torch.Generator, chunk: int, buffer: int
+) -> Iterator[Callable[[], AnyExamples]]:
+    """Yield functions that return the batches; the first batch of each buffer fills it.
+
+    Between batches, `rows` are the indices of the examples in the buffer, and `order` is the order in which these rows
+    are still to be used.
+    """
     count = len(train.labels)
-    read = _buffered(train, min(chunk * buffer, count) + batch_size)
-    starts = order = places = torch.empty(0, dtype=torch.int64)
+    read = _reader(train, min(chunk * buffer, count) + batch_size)
+    chunk_starts = order = rows = torch.empty(0, dtype=torch.int64)
     for _ in range(steps):
         while len(order) < batch_size:
-            if not len(starts):
-                starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
-            some, starts = starts[:buffer].tolist(), starts[buffer:]
-            left, fresh = places[order], torch.cat([torch.arange(one, min(one + chunk, count)) for one in some])
-            places = torch.cat([left, fresh])
-            order = torch.cat([torch.arange(len(left)), len(left) + torch.randperm(len(fresh), generator=generator)])
-            held = functools.cache(functools.partial(read, places))
-        chosen, order = order[:batch_size], order[batch_size:]
-        yield functools.partial(_gather_held, held, chosen)
+            if not len(chunk_starts):
+                chunk_starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
+            next_starts, chunk_starts = chunk_starts[:buffer].tolist(), chunk_starts[buffer:]
+            left = rows[order]
+            added = torch.cat([torch.arange(start, min(start + chunk, count)) for start in next_starts])
+            rows = torch.cat([left, added])
+            order = torch.cat([torch.arange(len(left)), len(left) + torch.randperm(len(added), generator=generator)])
+            fill = functools.cache(functools.partial(read, rows))
+        batch_rows, order = order[:batch_size], order[batch_size:]
+        yield functools.partial(_gather_from, fill, batch_rows)
 
 
-def _buffered(train: Examples, rows: int) -> Callable[[Tensor], Examples]:
-    """Return a function that reads the examples at given indices into one buffer of `rows` rows."""
-    buffers = []
+def _reader(train: AnyExamples, rows: int) -> Callable[[Tensor], AnyExamples]:
+    """Return a function that reads the examples with given indices into one buffer of `rows` rows."""
+    buffers: list[Tensor] = []
 
-    def read(places: Tensor) -> Examples:
+    def read(indices: Tensor) -> AnyExamples:
+        sources = train.images, train.labels
         if not buffers:
-            buffers.extend(whole.new_empty(rows, *whole.shape[1:]) for whole in (train.images, train.labels))
-        places = places.to(train.labels.device)
-        return train.with_tensors(
-            *(
-                torch.index_select(whole, 0, places, out=held[: len(places)])
-                for whole, held in zip((train.images, train.labels), buffers, strict=True)
-            )
+            buffers.extend(source.new_empty(rows, *source.shape[1:]) for source in sources)
+        indices = indices.to(train.labels.device)
+        images, labels = (
+            torch.index_select(source, 0, indices, out=target[: len(indices)])
+            for source, target in zip(sources, buffers, strict=True)
         )
+        return train.with_tensors(images, labels)
 
     return read
 
 
-def _gather_held(held: Callable[[], Examples], chosen: Tensor) -> Examples:
-    return gather(held(), chosen)
+def _gather_from(fill: Callable[[], AnyExamples], indices: Tensor) -> AnyExamples:
+    return gather(fill(), indices)

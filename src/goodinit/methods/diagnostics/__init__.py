@@ -1,7 +1,7 @@
-"""Diagnostics: what is watched in a run.  They look and never change.
+"""Diagnostics: observations of a model in training, which they do not change.
 
-Each is a context manager, `(model, batch, generator, **options)`, that gives a function: called at a
-step, it returns {name: array}.  `DIMENSIONS` names the axes of every array that is not a scalar.
+Each is a context manager, `(model, batch, generator, *, options)`, that yields a function of the step, which returns
+{name: array or number}. `DIMENSIONS` names the axes of every array.
 """
 
 from goodinit.methods.diagnostics.check import gradient_check

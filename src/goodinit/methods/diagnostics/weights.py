@@ -1,89 +1,107 @@
-"""Where the weights are, and how far they have moved."""
+"""The weights, and the distances by which they move."""
 
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from goodinit.methods.contracts import Examples, Observe
 from goodinit.methods.layers import Layer
 
 __all__ = ["path", "update_size", "weight_variance"]
 
 
 @contextlib.contextmanager
-def update_size(model, batch, generator):
-    r"""How far each layer's weights have moved: :math:`\lVert W - W' \rVert / \lVert W' \rVert`.
+def update_size(model: nn.Module, batch: Examples, generator: torch.Generator) -> Iterator[Observe]:
+    r"""Relative change of the weights of each layer: :math:`\lVert W - W' \rVert / \lVert W' \rVert`.
 
-    W' are the weights when this was last called, so that, called after every step, it is the relative size of
-    an update; NaN at first.
+    W' are the weights at the previous observation, so this is the relative size of an update if every step is
+    observed; NaN at first.
 
     Args:
-        model: its linear and convolutional layers are watched, in the order in which it lists them.
+        model: its linear and convolutional layers are observed, in the order of `model.modules()`.
         batch, generator: not used.
 
     Yields:
-        A function of the step that gives `update_size` (L,), and `mean_update_size` (), its mean over the layers.
+        A function of the step that returns `update_size` (L,), and `mean_update_size` (), its mean over the layers.
 
-    Deviation: the paper does not say how the layers of a net are made one number.
+    Deviation: the paper does not state how the layers are averaged.
 
     Reference: Mishkin & Matas (2016), figure 1.
     """
-    weights = [module.weight for module in model.modules() if isinstance(module, Layer)]
-    last = [torch.full_like(weight, math.nan) for weight in weights]
+    yield _UpdateSize(_weights(model))
 
-    def observe(step):
-        with torch.no_grad():
-            sizes = [float((now - then).norm() / then.norm()) for now, then in zip(weights, last, strict=True)]
-            for now, then in zip(weights, last, strict=True):
-                then.copy_(now)
+
+class _UpdateSize:
+    def __init__(self, weights: Sequence[Tensor]) -> None:
+        self._weights = weights
+        self.state = [torch.full_like(weight, math.nan) for weight in weights]
+
+    @torch.no_grad()
+    def __call__(self, step: int) -> dict[str, Any]:
+        pairs = list(zip(self._weights, self.state, strict=True))
+        sizes = [float((weight - previous).norm() / previous.norm()) for weight, previous in pairs]
+        for weight, previous in pairs:
+            previous.copy_(weight)
         return {"update_size": np.array(sizes), "mean_update_size": float(np.mean(sizes))}
-
-    observe.state = last
-    yield observe
 
 
 @contextlib.contextmanager
-def weight_variance(model, batch, generator):
-    r"""Variance of each layer's weights as a multiple of He's: :math:`\mathrm{Var}(W) / (2 / n)`, n the fan-in.
+def weight_variance(model: nn.Module, batch: Examples, generator: torch.Generator) -> Iterator[Observe]:
+    r"""Variance of the weights of each layer relative to that of He: :math:`\mathrm{Var}(W) / (2 / n)`, n the fan-in.
 
     Args:
-        model: its linear and convolutional layers are watched, in the order in which it lists them.
+        model: its linear and convolutional layers are observed, in the order of `model.modules()`.
         batch, generator: not used.
 
     Yields:
-        A function of the step that gives `weight_variance_ratio` (L,).
+        A function of the step that returns `weight_variance_ratio` (L,).
 
     Reference: Sato & Kimura, Progressive Data Increasing (2019), figure 1.
     """
-    weights = [module.weight.detach() for module in model.modules() if isinstance(module, Layer)]
+    weights = [weight.detach() for weight in _weights(model)]
     yield lambda step: {
-        "weight_variance_ratio": np.array([float(one.var(correction=0)) * one[0].numel() / 2 for one in weights])
+        "weight_variance_ratio": np.array(
+            [float(weight.var(correction=0)) * weight[0].numel() / 2 for weight in weights]
+        )
     }
 
 
 @contextlib.contextmanager
-def path(model, batch, generator):
-    """Where a small model's parameters go.
+def path(model: nn.Module, batch: Examples, generator: torch.Generator) -> Iterator[Observe]:
+    """Positions of the parameters of a small model.
 
     Args:
-        model: of few parameters, since all are recorded each time.
-        batch: not used.
-        generator: not used.
+        model: with few parameters, since all are recorded at each observation.
+        batch, generator: not used.
 
     Yields:
-        A function of the step that gives `position` (D,), all parameters in a row, and `path_length` (), the
-        length of the way so far, as the sum of the distances between the steps at which it was called.
+        A function of the step that returns `position` (D,), all parameters as one vector, and `path_length` (), the
+        sum of the distances between all positions observed so far.
     """
-    length = torch.zeros((), dtype=torch.float64)
-    last = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    yield _Path(model)
 
-    def observe(step):
-        position = nn.utils.parameters_to_vector(model.parameters()).detach()
+
+class _Path:
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.state = [torch.zeros((), dtype=torch.float64), self._position().clone()]  # length, last position
+
+    def __call__(self, step: int) -> dict[str, Any]:
+        length, last = self.state
+        position = self._position()
         length.add_(float((position - last).norm()))
         last.copy_(position)
         return {"position": position.cpu().numpy().copy(), "path_length": float(length)}
 
-    observe.state = [length, last]
-    yield observe
+    def _position(self) -> Tensor:
+        return nn.utils.parameters_to_vector(self._model.parameters()).detach()
+
+
+def _weights(model: nn.Module) -> list[Tensor]:
+    """Return the weights of the linear and convolutional layers."""
+    return [module.weight for module in model.modules() if isinstance(module, Layer)]

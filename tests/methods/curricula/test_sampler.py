@@ -30,12 +30,11 @@ def _sampler(train, **changes):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_same_seed_gives_the_batches_of_a_study(selection, seed):
     train = _examples()
-    streams = [torch.Generator().manual_seed(stream_seed(seed, purpose)) for purpose in ("order", "subset")]
-    schedule = curricula.progressive(
-        train, **OPTIONS, selection=selection, generator=streams[0], subset_generator=streams[1]
-    )
+    generators = [torch.Generator().manual_seed(stream_seed(seed, purpose)) for purpose in ("order", "subset")]
+    options = {"fractions": OPTIONS["fractions"], "stage_steps": OPTIONS["stage_steps"], "selection": selection}
+    schedule = curricula.progressive(train, OPTIONS["batch_size"], OPTIONS["steps"], *generators, **options)
     sampler = _sampler(train, selection=selection, seed=seed)
-    assert (sampler.starts, len(sampler)) == (schedule.starts, 30)
+    assert (sampler.reset_steps, len(sampler)) == (schedule.reset_steps, 30)
     assert torch.equal(sampler.subset, schedule.subset)
     for indices, batch in zip(sampler, schedule, strict=True):
         assert torch.equal(train.images[indices], batch.images)
@@ -46,7 +45,7 @@ def test_the_same_seed_gives_the_batches_of_a_study(selection, seed):
 def test_a_data_loader_gives_the_same_batches_with_and_without_workers(workers):
     train = _examples()
     sampler = _sampler(train, seed=5)
-    context = "forkserver" if workers else None  # a fork of a process with threads is warned of
+    context = "forkserver" if workers else None  # Python warns when a process with threads forks
     loader = DataLoader(
         TensorDataset(*train), batch_sampler=sampler, num_workers=workers, multiprocessing_context=context
     )
@@ -56,10 +55,10 @@ def test_a_data_loader_gives_the_same_batches_with_and_without_workers(workers):
         assert torch.equal(labels, train.labels[indices])
 
 
-def test_stages_start_where_the_sampler_says():
+def test_the_optimizer_is_reset_where_stages_begin():
     sampler = _sampler(_examples())
     stages = [list(itertools.islice(iter(sampler), first, last)) for first, last in [(0, 7), (7, 16), (16, 30)]]
-    assert sampler.starts == (7, 16)
+    assert sampler.reset_steps == (7, 16)
     assert [len(batches[0]) for batches in stages] == [12, 16, 16]
     first, second, third = (set(itertools.chain(*batches)) for batches in stages)
     assert first == set(sampler.subset[:12].tolist())
@@ -68,21 +67,21 @@ def test_stages_start_where_the_sampler_says():
 
 
 @pytest.mark.parametrize("position", [0, 3, 7, 20, 30])
-def test_a_pass_resumes_at_any_batch(position):
-    whole, resumed = list(_sampler(_examples())), _sampler(_examples())
+def test_a_pass_can_start_after_any_batch(position):
+    complete, resumed = list(_sampler(_examples())), _sampler(_examples())
     resumed.set_position(position)
     assert len(resumed) == 30 - position
-    for _ in range(2):  # every pass is the same
-        assert list(resumed) == whole[position:]
+    for _ in range(2):  # every pass
+        assert list(resumed) == complete[position:]
 
 
-def test_stages_last_as_many_epochs_as_asked():
+def test_stage_epochs_set_the_lengths_of_stages():
     options = {"fractions": [0.005, 0.1, 0.5], "stage_epochs": [3, 2, 0.5]}
     sampler = goodinit.progressive(1000, batch_size=10, steps=100, **options)
-    assert sampler.starts == (3, 3 + 20, 3 + 20 + 25)
+    assert sampler.reset_steps == (3, 3 + 20, 3 + 20 + 25)
 
 
-def test_seeds_differ_and_torch_s_random_state_does_not_matter():
+def test_batches_depend_on_the_seed_and_not_on_the_global_random_state():
     torch.manual_seed(1)
     first = list(_sampler(_examples(), seed=1))
     torch.manual_seed(2)
@@ -91,7 +90,7 @@ def test_seeds_differ_and_torch_s_random_state_does_not_matter():
 
 
 @pytest.mark.parametrize("kind", [list, np.asarray, torch.as_tensor])
-def test_labels_may_be_any_sequence(kind):
+def test_labels_can_be_any_sequence(kind):
     labels = [0] * 90 + [1] * 20 + [2] * 10
     options = OPTIONS | {"selection": "class_balanced", "labels": kind(labels)}
     subset = goodinit.progressive(labels, **options).subset
@@ -99,12 +98,12 @@ def test_labels_may_be_any_sequence(kind):
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.int64])
-def test_features_may_be_rows_of_numbers_of_any_size(dtype):
+def test_features_can_be_vectors_with_any_magnitude(dtype):
     generator = torch.Generator().manual_seed(0)
-    rows = (1e6 * torch.randn(60, 5, generator=generator, dtype=torch.float64)).to(dtype)
-    rows[30:] = rows[:30]  # each twice
+    vectors = (1e6 * torch.randn(60, 5, generator=generator, dtype=torch.float64)).to(dtype)
+    vectors[30:] = vectors[:30]  # every vector twice
     for selection in ("k_center", "herding"):
-        sampler = goodinit.progressive(60, **OPTIONS, selection=selection, features=rows)
+        sampler = goodinit.progressive(60, **OPTIONS, selection=selection, features=vectors)
         assert len(sampler.subset.unique()) == 30
 
 
@@ -121,7 +120,7 @@ def test_features_may_be_rows_of_numbers_of_any_size(dtype):
         ({"stage_epochs": [1, 2]}, "give either stage_steps or stage_epochs"),
         ({"stage_steps": None, "stage_epochs": [1]}, "2 fractions and 1 stage_epochs"),
         ({"stage_steps": [1]}, "2 fractions and 1 stage_steps"),
-        ({"stage_steps": [20, 20]}, "together at most 30"),
+        ({"stage_steps": [20, 20]}, "in total at most 30"),
         ({"batch_size": 121}, "batch_size: 121 is not between 1 and the 120 examples"),
         ({"batch_size": 0}, "batch_size: 0"),
         ({"steps": -1}, "steps, -1, is less than 0"),
@@ -130,13 +129,13 @@ def test_features_may_be_rows_of_numbers_of_any_size(dtype):
         ({"fractions": [0.0] * 1000, "stage_steps": [0] * 1000}, "more than 0"),
     ],
 )
-def test_wrong_arguments_are_refused_in_one_line(options, message):
+def test_invalid_arguments_are_rejected_in_one_line(options, message):
     with pytest.raises(ValueError, match=message) as error:
         _sampler(_examples(), **options)
     assert len(str(error.value)) <= 300
     assert "\n" not in str(error.value)
 
 
-def test_a_position_outside_the_training_is_refused():
+def test_a_position_outside_the_training_is_rejected():
     with pytest.raises(ValueError, match="31 is not between 0 and the 30 batches"):
         _sampler(_examples()).set_position(31)

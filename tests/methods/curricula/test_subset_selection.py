@@ -1,0 +1,68 @@
+"""Selections of subsets, compared with brute force."""
+
+import numpy as np
+import pytest
+import torch
+
+from goodinit.methods.curricula.subset_selection import SELECTIONS, select
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _images(count):
+    return torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=_generator(1))
+
+
+def _select(selection, images, size, labels=None):
+    labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
+    return select(selection, len(images), size, _generator(9), labels=labels, features=images)
+
+
+def test_balanced_subsets_have_equally_many_of_each_class_while_there_are_any():
+    labels = torch.tensor([0] * 150 + [1] * 40 + [2] * 10)
+    subset = _select("class_balanced", _images(200), 100, labels)
+    assert labels[subset[:21]].bincount().tolist() == [7, 7, 7]
+    assert labels[subset].bincount().tolist() == [50, 40, 10]
+
+
+def _vectors(images):
+    return (images.double() / 255).flatten(1).numpy()
+
+
+def test_k_center_is_the_farthest_point_by_brute_force():
+    images = _images(60)
+    subset, vectors = _select("k_center", images, 30).tolist(), _vectors(images)
+    for count in range(1, 30):
+        distances = np.linalg.norm(vectors[:, None] - vectors[subset[:count]], axis=2).min(1)
+        assert distances[subset[count]] == pytest.approx(distances.max(), rel=1e-4)
+
+
+def test_herding_is_the_nearest_mean_by_brute_force():
+    images = _images(60)
+    subset, vectors = _select("herding", images, 30).tolist(), _vectors(images)
+    for count in range(30):
+        left = [index for index in range(60) if index not in subset[:count]]
+        means = (vectors[subset[:count]].sum(0) + vectors[left]) / (count + 1)
+        distances = np.linalg.norm(means - vectors.mean(0), axis=1)
+        assert distances[left.index(subset[count])] == pytest.approx(distances.min(), rel=1e-4)
+    random_subsets = [torch.randperm(60, generator=_generator(seed))[:30] for seed in range(9)]
+    herding, *random = (
+        np.linalg.norm(vectors[indices].mean(0) - vectors.mean(0)) for indices in (subset, *random_subsets)
+    )
+    assert herding < 0.8 * min(random)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_equal_images_are_not_selected_twice(selection):
+    subset = _select(selection, torch.zeros(20, 3, 8, 8, dtype=torch.uint8), 10)
+    assert len(subset.unique()) == 10
+
+
+@pytest.mark.parametrize("selection", ["k_center", "herding"])
+def test_large_images_are_compared_at_8_by_8_pixels(selection):
+    """Enlarging each pixel to a block changes no mean of a block, and so no selection."""
+    images = _images(40)
+    enlarged = images.repeat_interleave(3, 2).repeat_interleave(3, 3)
+    assert torch.equal(_select(selection, images, 20), _select(selection, enlarged, 20))
