@@ -1,7 +1,9 @@
 """pyproject.toml, requirements.lock and the conda environments require the same versions."""
 
+import ast
 import importlib.metadata
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -52,6 +54,20 @@ def test_conda_environments_require_the_versions_of_the_project(project):
     assert training == _specifiers(project["dependencies"])
     assert report.items() <= training.items()
     assert "torch" not in report
+
+
+def test_the_report_environment_contains_what_report_jobs_import():
+    package = ROOT / "src" / "goodinit"
+    files = [file for room in ("report", "studies", "records") for file in (package / room).rglob("*.py")]
+    imported = set()
+    for file in {*files, *package.glob("*.py")} - {package / "report" / "ro_crate.py"}:  # export runs in no job
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            imported |= {name.split(".")[0] for name in names} - sys.stdlib_module_names - {"goodinit"}
+    assert "pandas" in imported
+    distributions = {"ruamel-yaml" if name == "ruamel" else name for name in imported}
+    assert distributions <= _conda_environment("workflow/envs/report.yaml").keys()
 
 
 def test_lock_file_pins_every_version_and_names_no_index(all_specifiers):
