@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from goodinit import records
+from goodinit.steps import steps_per_epoch
 
 __all__ = ["with_derived"]
 
@@ -52,7 +53,7 @@ def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, f
         with np.errstate(invalid="ignore"):  # the losses of a run that diverged
             metrics["loss_spread"] = float(np.std(losses[-(record.steps // 5) :], dtype=np.float64))
     if examples := record.provenance.get("train_examples"):
-        updates = max(examples // record.filled["training"]["batch_size"], 1)
+        updates = steps_per_epoch(examples, record.filled["training"]["batch_size"])
         metrics["epochs"] = record.steps / updates
         bound = records.guessing_bound(record.parts, record.provenance.get("classes", 0))
         if bound is not None and losses is not None:

@@ -11,6 +11,7 @@ from goodinit.errors import InputError
 from goodinit.methods.curricula.stages import Stages, plan_stages, subset_sizes
 from goodinit.methods.curricula.subset_selection import Selection
 from goodinit.seeds import stream_seed
+from goodinit.steps import steps_of_epochs
 
 __all__ = ["ProgressiveBatchSampler", "progressive"]
 
@@ -94,7 +95,7 @@ def _epochs_to_steps(epochs: Sequence[float], sizes: Sequence[int], batch_size: 
     """Return the numbers of batches in `epochs` passes over subsets of `sizes` examples."""
     if len(epochs) != len(sizes):
         raise ValueError(f"progressive: {len(sizes)} fractions and {len(epochs)} stage_epochs: give one each")
-    return [int(passes * max(size / batch_size, 1)) for passes, size in zip(epochs, sizes, strict=True)]
+    return [steps_of_epochs(passes, size, batch_size) for passes, size in zip(epochs, sizes, strict=True)]
 
 
 class ProgressiveBatchSampler(Sampler[list[int]]):
