@@ -36,6 +36,8 @@ FIGURES = {
     "both": {"kind": "curves", "y": ["test_loss", "loss"], "hue": "metric", "col": "init", "wrap": 2,
              "where": {"model.activation": "relu"}},
     "path": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0], "where": {"model.activation": "tanh"}},
+    "cells": {"kind": "heat_map", "metric": "spread", "row": "init", "col": "layer",
+              "where": {"model.activation": "tanh"}},
     "rates": {"kind": "scatter", "x": ["rate", "decay"], "y": "loss", "at": 3},
 }  # fmt: skip
 

@@ -17,6 +17,7 @@ CONTENTS = {  # figure: number of panels, number of lines in each
     "histogram_relu": (9, 0),
     "both": (4, None),  # three inits, and an empty panel
     "path": (4, None),
+    "cells": (2, 0),  # with the color bar
     "rates": (4, 0),  # with the color bar
 }
 
@@ -64,7 +65,7 @@ def test_the_title_names_study_figure_scale_and_seeds(drawn_study, drawn_frame, 
     assert ("not a replication" in title) == (scale == "demo")
 
 
-@pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh", "both", "path", "rates"])
+@pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh", "both", "path", "cells", "rates"])
 def test_nothing_overlaps_the_title_or_leaves_the_page(drawn_study, drawn_frame, name):
     figure = drawing.draw(drawn_study, "demo", name, drawn_frame)
     (title,) = figure.texts

@@ -45,6 +45,29 @@ def test_a_histogram_that_is_not_finite_says_so(house, drawn_study):
         assert [len(axis.patches) for axis in panels[1]] == [0, 0, 1]
 
 
+def test_cells_of_a_heat_map_are_means_over_seeds(drawn_study, drawn_frame):
+    axis, bar = drawing.draw(drawn_study, "laptop", "cells", drawn_frame).axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == INITS
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["1", "2", "3"]
+    assert (axis.get_ylabel(), axis.get_xlabel(), bar.get_ylabel()) == ("init", "layer", "spread")
+    (cells,) = axis.collections
+    means = np.array([[2, 0, 0.02], [3, 0.3, 0.03], [4, 0.4, 0.04]])  # of (1 + place + seed) / 10^(layer - 1)
+    np.testing.assert_allclose(np.asarray(cells.get_array()).reshape(3, 3), means)
+    assert [text.get_text() for text in axis.texts] == [f"{mean:.2g}" for mean in means.flat]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_mean_that_is_not_finite_is_a_cross_in_its_cell(house, value):
+    arms = {"a": [[[1, 2, value]], [[3, 4, 5]]], "b": [[[1, 2, 3]], [[3, 4, 5]]]}
+    _, frame = house.arms({"spread": arms})
+    figure = figures.heat_map(frame, metric="spread", row="condition", col="layer")
+    drawing.render(figure, "png")
+    axis = figure.axes[0]
+    (crosses,) = crosses_of(axis)
+    assert [list(data) for data in crosses.get_data()] == [[2.5], [0.5]]
+    assert [text.get_text() for text in axis.texts] == ["2", "3", "2", "3", "4"]
+
+
 def test_paths_are_the_recorded_points_of_the_first_seed(drawn_study, drawn_frame):
     figure = drawing.draw(drawn_study, "laptop", "path", drawn_frame)
     for axis, init in zip(figure.axes, INITS, strict=False):

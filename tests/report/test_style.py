@@ -57,6 +57,7 @@ FIGURES = {
              "log_y": True},
     "counts": {"kind": "histogram", "counts": "count", "edges": "edge", "row": "init", "col": "layer"},
     "way": {"kind": "path", "col": "init", "curvatures": [0.1, 2.0]},
+    "cells": {"kind": "heat_map", "metric": "count", "row": "init", "col": "bin"},
     "rates": {"kind": "scatter", "x": ["rate", "rate"], "y": "loss"},
     "seen": {"kind": "images", "metric": "seen", "row": "init", "kinds": ["input"]},
 }  # fmt: skip

@@ -23,6 +23,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 # What each kind of figure shows of several seeds.
 SEEDS_SHOWN = {
     "curves": "mean, band: one standard deviation",
+    "heat_map": "mean",
     "histogram": "the first is shown",
     "images": "the first is shown",
     "path": "the first is shown",

@@ -8,9 +8,8 @@ from goodinit.report import style  # first: it imports matplotlib without the us
 # isort: split
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from goodinit import records
 from goodinit.errors import InputError
@@ -18,7 +17,7 @@ from goodinit.report import marks
 from goodinit.report.marks import column_title, labels_of
 from goodinit.report.measures import measure, metric_against, metric_rows, select
 
-__all__ = ["curves", "histogram", "images", "path", "scatter"]
+__all__ = ["curves", "heat_map", "histogram", "images", "path", "scatter"]
 
 # Size of a panel in inches by the number of panels in a row; more are smaller.
 PANEL_SIZES = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}
@@ -75,11 +74,48 @@ def curves(
         if y_limits:
             axis.set_ylim(*y_limits)
     y_title = column_title(y) if isinstance(y, str) else y[0].split("_")[-1]
-    _label_outer(axes, "update" if x == "step" else column_title(x), y_title)
+    marks.label_outer(axes, "update" if x == "step" else column_title(x), y_title)
     if log_y:
         marks.mark_zeros(axes.flat)
     marks.mark_ends(axes.flat, [cross for cross in crosses if cross], conditions)
     marks.shared_legend(figure, axes.flat, column_title(hue))
+    return figure
+
+
+def heat_map(frame: pd.DataFrame, *, metric: str, row: str, col: str, at: str | int = "last") -> Figure:
+    """Draw the mean over seeds of a metric as colors and numbers, a cell for each pair of labels of `row` and `col`.
+
+    A cross marks a mean that is not finite.
+
+    Args:
+        frame: from `frame.from_records`.
+        metric: the metric.
+        row: the axis whose labels are the rows.
+        col: the axis whose labels are the columns.
+        at: the step of the metric, or `last`.
+    """
+    seaborn = style.import_seaborn()
+    values = measure(frame, metric, at).pivot(index=[row, "seed"], columns=col, values="value")
+    means = values.groupby(level=row, observed=True).mean()
+    finite = values.abs().lt(np.inf).groupby(level=row, observed=True).all().to_numpy()
+    height, width = means.shape
+    figure = Figure(figsize=(max(0.42 * width + 3.2, 6), 0.32 * height + 1.2), layout="constrained")
+    axis = figure.subplots()
+    seaborn.heatmap(
+        means.where(finite),
+        ax=axis,
+        annot=True,
+        annot_kws={"fontsize": 7},
+        fmt=".2g",
+        cmap="viridis",
+        linewidths=0.5,
+        cbar_kws={"label": column_title(metric)},
+    )
+    for line, column in np.argwhere(~finite) + 0.5:
+        marks.Cross(axis, column, line, style.COLORS[6], None).draw()
+    axis.grid(False)
+    axis.tick_params(rotation=0, length=0)
+    axis.set(xlabel=column_title(col), ylabel=column_title(row))
     return figure
 
 
@@ -177,7 +213,7 @@ def path(frame: pd.DataFrame, *, col: str, curvatures: list[float]) -> Figure:
         axis.set_ylim(-5, 5)
         if ended and len(points):
             marks.Cross(axis, points[-1, 0], points[-1, 1], style.COLORS[6], None).draw()
-    _label_outer(axes, "x", "y")
+    marks.label_outer(axes, "x", "y")
     return figure
 
 
@@ -213,7 +249,7 @@ def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: str | int = "last"
     if len(lost):
         crosses = [setting.loc[labels_of(lost["run"])] for setting in settings]
         marks.edge_crosses((first, second, plane), crosses, f"{len(crosses[0])} {marks.non_finite_reason(lost)}")
-    _label_scatter((first, second, plane), x, y)
+    marks.label_scatter((first, second, plane), x, y)
     return figure
 
 
@@ -242,27 +278,3 @@ def _by_run(values: pd.DataFrame) -> pd.Series:
 
 def _line_label(label: object, hue: str) -> str:
     return column_title(str(label)) if hue == "metric" else str(label)
-
-
-def _label_outer(axes: np.ndarray, x: str, y: str) -> None:
-    """Label the horizontal axes of the last row of panels, and the vertical axes of the first column."""
-    for axis in axes[-1]:
-        axis.set_xlabel(x)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(y)
-
-
-def _label_scatter(axes: tuple[Axes, Axes, Axes], x: list[str], y: str) -> None:
-    """Label the axes of a scatter figure, and make those of hyper-parameters logarithmic."""
-    first, second, plane = axes
-    for axis, name in ((first, x[0]), (second, x[1]), (plane, x[0])):
-        axis.set_xscale("log")
-        axis.set_xlabel(column_title(name))
-    first.set_ylabel(column_title(y))
-    plane.set_yscale("log")
-    plane.set_ylabel(column_title(x[1]))
-    for scale in (first.xaxis, second.xaxis, plane.xaxis, plane.yaxis):
-        low, high = scale.get_view_interval()
-        scale.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3)))  # so that labels do not overlap
-        scale.set_major_formatter("{x:.0e}")
-        scale.set_minor_formatter("")

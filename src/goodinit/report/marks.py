@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 from goodinit import records
 from goodinit.report.statistics import smooth
@@ -24,6 +25,8 @@ __all__ = [
     "condition_line",
     "edge_crosses",
     "empty_panel",
+    "label_outer",
+    "label_scatter",
     "labels_of",
     "line_styles",
     "mark_ends",
@@ -160,6 +163,30 @@ def shared_legend(figure: Figure, axes: Iterable[Axes], title: str) -> None:
     for axis in axes:
         handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
     figure.legend(list(handles.values()), list(handles), title=title, loc="outside right center", handlelength=3)
+
+
+def label_outer(axes: np.ndarray, x: str, y: str) -> None:
+    """Label the horizontal axes of the last row of panels, and the vertical axes of the first column."""
+    for axis in axes[-1]:
+        axis.set_xlabel(x)
+    for axis in axes[:, 0]:
+        axis.set_ylabel(y)
+
+
+def label_scatter(axes: tuple[Axes, Axes, Axes], x: list[str], y: str) -> None:
+    """Label the axes of a scatter figure, and make those of hyper-parameters logarithmic."""
+    first, second, plane = axes
+    for axis, name in ((first, x[0]), (second, x[1]), (plane, x[0])):
+        axis.set_xscale("log")
+        axis.set_xlabel(column_title(name))
+    first.set_ylabel(column_title(y))
+    plane.set_yscale("log")
+    plane.set_ylabel(column_title(x[1]))
+    for scale in (first.xaxis, second.xaxis, plane.xaxis, plane.yaxis):
+        low, high = scale.get_view_interval()
+        scale.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3)))  # so that labels do not overlap
+        scale.set_major_formatter("{x:.0e}")
+        scale.set_minor_formatter("")
 
 
 def empty_panel(axis: Axes, text: str) -> None:

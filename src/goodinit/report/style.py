@@ -1,16 +1,18 @@
 """The style of the figures: matplotlib's defaults with the changes in STYLE, independent of the user's settings."""
 
 import contextlib
+import importlib
 import os
 import sys
 import warnings
 from collections.abc import Iterator
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-__all__ = ["COLORS", "DASHES", "STYLE", "Dash", "context"]
+__all__ = ["COLORS", "DASHES", "STYLE", "Dash", "context", "import_seaborn"]
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -41,6 +43,19 @@ def context() -> Iterator[None]:
     """
     with matplotlib.rc_context(_without_backend(matplotlib.rcParamsDefault) | STYLE):
         yield
+
+
+def import_seaborn() -> ModuleType:
+    """Import seaborn without the user's style sheets, which pyplot reads when it is imported and which may be invalid.
+
+    The import takes more than a second: only figures that use seaborn call this function.
+    """
+    get_configdir = matplotlib.get_configdir
+    matplotlib.get_configdir = lambda: os.devnull
+    try:
+        return importlib.import_module("seaborn")
+    finally:
+        matplotlib.get_configdir = get_configdir
 
 
 def _without_backend(settings: "matplotlib.RcParams") -> "dict[RcKeyType, Any]":
