@@ -126,6 +126,15 @@ def test_every_initializer_draws_a_shared_weight_once(initializer):
     assert model[1].weight is model[0].weight
 
 
+class _PlainWeight(nn.Linear):
+    """A layer whose weight is a plain tensor."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs)
+        del self.weight
+        self.weight = torch.zeros(outputs, inputs)
+
+
 @pytest.mark.parametrize("initializer", NAMES)
 @pytest.mark.parametrize(
     ("build", "reason"),
@@ -134,6 +143,7 @@ def test_every_initializer_draws_a_shared_weight_once(initializer):
         (lambda: nn.Sequential(nn.LazyConv2d(2, 3)), "the shape of 0.weight is not known yet"),
         (lambda: nn.Embedding(3, 2), "Embedding has no linear or convolutional layer"),
         (lambda: nn.Linear(3, 2, dtype=torch.complex64), "complex64, not a real"),
+        (lambda: _PlainWeight(3, 2), "its weight is not a parameter and cannot be set"),
     ],
 )
 def test_every_initializer_rejects_unsupported_models(initializer, build, reason):

@@ -97,8 +97,11 @@ def _unsupported_computed_weight(layer: Layer) -> str:
             return ""
         causes = [type(module).__name__.lstrip("_") for module in _weight_parametrization(layer).children()]
     else:
-        causes = [type(hook).__name__ for hook in layer._forward_pre_hooks.values()] or ["its own forward"]
-    return f"its weight is computed by {' and '.join(causes)} and cannot be set: initialize it before applying that"
+        causes = [type(hook).__name__ for hook in layer._forward_pre_hooks.values()]
+    if not causes:
+        return "its weight is not a parameter and cannot be set"
+    names = " and ".join(causes)
+    return f"its weight is computed by {names} and cannot be set: apply {names} after the initialization"
 
 
 @torch.no_grad()
