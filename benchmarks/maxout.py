@@ -1,6 +1,6 @@
-"""A training step of FitNet-4 with maxout as it is and with `torch.maximum`, on one CPU thread.
+"""Training steps of FitNet-4 with our maxout and with `torch.maximum`, alternately, on one CPU thread.
 
-Operations of the backward pass, and how many more steps are done in the same time, both in turn.
+Prints the number of operators of the backward pass and the ratio of the durations of a step.
 """
 
 import functools
@@ -14,20 +14,20 @@ from goodinit.datasets.tensors import Examples
 from goodinit.methods import initializers, models, objectives
 from goodinit.methods.models import fitnet
 
-BATCH = 32
-WAYS = {"torch.maximum": functools.partial(functools.reduce, torch.maximum), "maxout": fitnet.maxout}
+BATCH_SIZE = 32
+IMPLEMENTATIONS = {"torch.maximum": functools.partial(functools.reduce, torch.maximum), "maxout": fitnet.maxout}
 
 
-def step(net, batch, way):
-    fitnet.maxout = WAYS[way]
-    objectives.cross_entropy(net, batch)[0].backward()
-    net.zero_grad()
+def step(model, batch, implementation):
+    fitnet.maxout = IMPLEMENTATIONS[implementation]
+    objectives.cross_entropy(model, batch)[0].backward()
+    model.zero_grad()
 
 
-def operations(net, batch, way):
+def count_operators(model, batch, implementation):
     """Return the number of operators that a backward pass calls."""
-    fitnet.maxout = WAYS[way]
-    loss, _ = objectives.cross_entropy(net, batch)
+    fitnet.maxout = IMPLEMENTATIONS[implementation]
+    loss, _ = objectives.cross_entropy(model, batch)
     with profile(activities=[ProfilerActivity.CPU]) as profiler:
         loss.backward()
     return sum(event.name.startswith("aten::") for event in profiler.events())
@@ -36,23 +36,23 @@ def operations(net, batch, way):
 def main(repeats=15):
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
-    net = models.fitnet4((3, 32, 32), 10)
-    initializers.he_normal(net, None, generator)
-    net = net.to(memory_format=torch.channels_last)
-    images = torch.randn(BATCH, 3, 32, 32, generator=generator)
-    batch = Examples(images, torch.randint(10, (BATCH,), generator=generator))
-    before, after = (operations(net, batch, way) for way in WAYS)
+    model = models.fitnet4((3, 32, 32), 10)
+    initializers.he_normal(model, None, generator)
+    model = model.to(memory_format=torch.channels_last)
+    images = torch.randn(BATCH_SIZE, 3, 32, 32, generator=generator)
+    batch = Examples(images, torch.randint(10, (BATCH_SIZE,), generator=generator))
+    before, after = (count_operators(model, batch, implementation) for implementation in IMPLEMENTATIONS)
     ratios = []
     for _ in range(repeats):
         seconds = {}
-        for way in WAYS:
+        for implementation in IMPLEMENTATIONS:
             start = time.perf_counter()
-            step(net, batch, way)
-            seconds[way] = time.perf_counter() - start
+            step(model, batch, implementation)
+            seconds[implementation] = time.perf_counter() - start
         ratios.append(seconds["torch.maximum"] / seconds["maxout"])
     spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-    print(f"operations of a backward pass: {before} with torch.maximum, {after} with maxout")
-    print(f"steps in the same time: {statistics.median(ratios):.2f} times as many ({spread})")
+    print(f"operators of a backward pass: {before} with torch.maximum, {after} with maxout")
+    print(f"duration of a step with torch.maximum: {statistics.median(ratios):.2f} times that with maxout ({spread})")
 
 
 if __name__ == "__main__":
