@@ -11,8 +11,8 @@ from goodinit.errors import InputError
 from goodinit.report import build
 
 
-def _run(house, *words):
-    main([*words, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
+def _run(house, *arguments):
+    main([*arguments, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
 
 
 def _build(house, *scales):
@@ -29,8 +29,8 @@ def test_report_writes_what_the_single_commands_write_in_any_number_of_processes
     figures = ["--figures", str(house.figures)]
     _run(house, "report", *figures, "--processes", "2")
     expected = _files(house)
-    for words in (["table"], ["figure", *figures], ["claims", *figures]):
-        _run(house, *words)
+    for arguments in (["table"], ["figure", *figures], ["claims", *figures]):
+        _run(house, *arguments)
     assert _files(house) == expected
     names = sorted(file.relative_to(house.results.parent).as_posix() for file in expected)
     assert names == [

@@ -63,7 +63,7 @@ def test_rounding_alone_is_no_difference_even_with_one_seed(house, factor, diffe
     study = house.study(seeds=1)
     house.fill(study, decreasing_loss)
     other = _write_other(house, study, functools.partial(decreasing_loss, factor=factor))
-    assert set(compare(study, "laptop", house.results, other)["found"]) == {difference}
+    assert set(compare(study, "laptop", house.results, other)["difference"]) == {difference}
 
 
 def test_runs_that_diverged_in_both_folders_are_the_same(house, study):
@@ -72,7 +72,7 @@ def test_runs_that_diverged_in_both_folders_are_the_same(house, study):
 
     house.fill(study, numbers)
     other = _write_other(house, study, numbers)
-    assert set(compare(study, "laptop", house.results, other)["found"]) == {"same"}
+    assert set(compare(study, "laptop", house.results, other)["difference"]) == {"same"}
 
 
 def test_folders_without_common_records_are_an_error(house, study, capsys):

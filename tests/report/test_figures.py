@@ -182,8 +182,8 @@ def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
     other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
     with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of images"):
         drawing.draw(other, "laptop", "seen", frame)
-    with pytest.raises(measures.NotRun, match="no records with pictures"):
-        images(study, "laptop", house.results, "pictures")
+    with pytest.raises(measures.NotRun, match="no records with photos"):
+        images(study, "laptop", house.results, "photos")
     folders = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
     main(["figure", "work/study", *folders, "--figures", str(house.figures)])
     assert (house.figures / "laptop" / "work" / "study-seen.svg").read_bytes() == svg

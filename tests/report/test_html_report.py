@@ -10,7 +10,7 @@ from example_project import snakemake
 pytestmark = pytest.mark.slow
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-# Loads every image of the report, and writes into the page how many images there are and how many could be shown.
+# Loads every image of the report, and writes into the page the number of images and of those that can be shown.
 SCRIPT = """
 <pre id="seen"></pre>
 <script>

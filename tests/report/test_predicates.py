@@ -25,8 +25,8 @@ def _two_layers(first, ratios):
 
 
 # predicate, options, {condition: the loss of each seed}, decision.  With three seeds the 95 % interval of the bootstrap
-# extends from the smallest to the largest value: each is drawn three times with probability 1 / 27.  Whether there are
-# enough seeds is decided by `claims.judge`; only `agrees` needs three.
+# extends from the smallest to the largest value: each is drawn three times with probability 1 / 27.  Only `agrees`
+# needs three seeds; for the others, `claims.judge` decides whether there are enough.
 CASES = [
     ("within", {"above": 0.9, "below": 1.3}, {"A": LOW}, "replicated"),
     ("within", {"above": 0.9}, {"A": LOW}, "replicated"),

@@ -143,9 +143,9 @@ def _undecodable(folder):
 
 def _invalid(folder):
     """Name a file with some invalid lines, no folder for the cache, and a backend that is not installed."""
-    (folder / "mine").write_text(SETTINGS + BROKEN)
-    own = {name: str(folder / "mine" / "absent") for name in ("MPLCONFIGDIR", "HOME", "XDG_CACHE_HOME")}
-    return own | {"MATPLOTLIBRC": str(folder / "mine"), "MPLBACKEND": "module://nobodys_inline.backend"}
+    (folder / "settings").write_text(SETTINGS + BROKEN)
+    folders = {name: str(folder / "settings" / "absent") for name in ("MPLCONFIGDIR", "HOME", "XDG_CACHE_HOME")}
+    return folders | {"MATPLOTLIBRC": str(folder / "settings"), "MPLBACKEND": "module://nobodys_inline.backend"}
 
 
 @pytest.mark.parametrize("setup", [_invalid, _working_directory, _undecodable])

@@ -12,41 +12,41 @@ from goodinit.studies import Measure, Study
 
 __all__ = ["COLUMNS", "compare"]
 
-COLUMNS = ("study", "metric", "at", "one", "other", "n", "spread", "found")  # the others are axes
+COLUMNS = ("study", "metric", "at", "first", "second", "n", "spread", "difference")  # the others are axes
 ROUNDING = 1e-5  # relative: the difference between processors in the same sums, before training has amplified it
 STANDARD_ERRORS = 3  # of the difference between two means: hundreds of them are compared
 
 
-def compare(study: Study, scale: str, one: Path, other: Path) -> pd.DataFrame:
+def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame:
     r"""Return a frame with a row for each measure of the study's table and each condition.
 
     Args:
         study: which.
         scale: of both.
-        one, other: the folders of results.
+        first, second: the folders of results.
 
     Returns:
-        A frame with the labels, `metric`, `at`, `one` and `other` (means over the seeds that both have), `spread` (the
-        larger standard deviation over seeds), `n` and `found`: `same`, all numbers are bit-equal; `within spread`, the
-        means differ by at most :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by rounding; or
-        `different`.  Seconds are left out.
+        A frame with the labels, `metric`, `at`, `first` and `second` (means over the seeds that both folders have),
+        `n`, `spread` (the larger standard deviation over seeds) and `difference`: `same`, all numbers are bit-equal;
+        `within spread`, the means differ by at most :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by
+        rounding; or `different`.  Seconds are left out.
 
     Raises:
         NotRun: one of the folders has no records of the study.
         InputError: as in `frame.from_records`.
     """
-    frames = from_records(study, scale, one), from_records(study, scale, other)
+    frames = from_records(study, scale, first), from_records(study, scale, second)
     parts = []
     for item in study.table:
         if item.metric.endswith("_seconds"):
             continue
         try:
-            first, second = (select(measure(frame, item.metric, item.at), item.where) for frame in frames)
+            values = [select(measure(frame, item.metric, item.at), item.where) for frame in frames]
         except NotRun:
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        parts.append(_compare_measure(item, first, second))
+        parts.append(_compare_measure(item, *values))
     if not parts:
         raise NotRun(f"{study.path}: table: no measure that both have at this scale")
     return pd.concat(parts, ignore_index=True)
@@ -56,9 +56,9 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
     """Return the rows of one measure, given its values in both folders."""
     axes = condition_columns(first)
     keys = [*axes, "seed"]
-    pairs = first[[*keys, "value"]].merge(second[[*keys, "value"]], on=keys, suffixes=("_one", "_other"))
+    pairs = first[[*keys, "value"]].merge(second[[*keys, "value"]], on=keys, suffixes=("_first", "_second"))
     rows = [
-        {**dict(zip(axes, key, strict=True)), **_compare_samples(*group[["value_one", "value_other"]].to_numpy().T)}
+        {**dict(zip(axes, key, strict=True)), **_compare_samples(*group[["value_first", "value_second"]].to_numpy().T)}
         for key, group in pairs.groupby(axes, observed=True)
     ]
     part = pd.DataFrame(rows)
@@ -67,15 +67,15 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
     return part
 
 
-def _compare_samples(one: np.ndarray, other: np.ndarray) -> dict[str, float | str]:
+def _compare_samples(first: np.ndarray, second: np.ndarray) -> dict[str, float | str]:
     """Return the means of two samples, paired by seed, and how they differ."""
-    count, means = len(one), (float(one.mean()), float(other.mean()))
-    spread = float(max(one.std(ddof=1), other.std(ddof=1))) if count > 1 else 0.0
+    count, means = len(first), (float(first.mean()), float(second.mean()))
+    spread = float(max(first.std(ddof=1), second.std(ddof=1))) if count > 1 else 0.0
     standard_error = float(np.nan_to_num(spread)) * np.sqrt(2 / count)
-    if np.array_equal(one, other, equal_nan=True):
+    if np.array_equal(first, second, equal_nan=True):
         difference = "same"
     elif np.isclose(*means, rtol=ROUNDING, atol=STANDARD_ERRORS * standard_error):
         difference = "within spread"
     else:
         difference = "different"
-    return {"one": means[0], "other": means[1], "n": count, "spread": spread, "found": difference}
+    return {"first": means[0], "second": means[1], "n": count, "spread": spread, "difference": difference}

@@ -79,22 +79,22 @@ def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCo
     for study in studies:
         works.setdefault(study.work, []).append(study)
     costs = []
-    for work, own_studies in works.items():
-        own_estimates, recorded = [], []
-        for study in own_studies:
+    for work, work_studies in works.items():
+        work_estimates, recorded = [], []
+        for study in work_studies:
             estimate = estimates.get(study.full_name)
             if estimate is None or estimate.runs_sha256 != _digest(study.runs(scale)):
                 raise InputError(f"{file}: no estimate of today's runs of {study.full_name}: make costs")
-            own_estimates.append(estimate)
+            work_estimates.append(estimate)
             paths = [records.path(results, scale, study, job) for job in study.jobs(scale)]
             recorded += [run for path in paths if path.exists() for run in records.read(path)]
         costs.append(
             WorkCost(
                 scale,
                 work,
-                runs=sum(estimate.runs for estimate in own_estimates),
-                operations=sum(estimate.operations for estimate in own_estimates),
-                memory=max(estimate.memory for estimate in own_estimates),
+                runs=sum(estimate.runs for estimate in work_estimates),
+                operations=sum(estimate.operations for estimate in work_estimates),
+                memory=max(estimate.memory for estimate in work_estimates),
                 seconds=sum(sum(run.seconds.values()) for run in recorded),
                 recorded=len(recorded),
             )

@@ -147,12 +147,12 @@ def _add_actions(
     provenances = [run.provenance for run in runs]
     different = [provenance for i, provenance in enumerate(provenances) if provenance not in provenances[:i]]
     for number, provenance in enumerate(different, 1):
-        own_runs = [run for run in runs if run.provenance == provenance]
-        seconds = sum(sum(run.seconds.values()) for run in own_runs)
+        same_runs = [run for run in runs if run.provenance == provenance]
+        seconds = sum(sum(run.seconds.values()) for run in same_runs)
         source = [f"configs/{work}/{study.name}.yaml", *([works[work].id] if work in works else [])]
         properties = {
             "@type": "CreateAction",
-            "name": f"{work}/{study.name}: {len(own_runs)} runs",
+            "name": f"{work}/{study.name}: {len(same_runs)} runs",
             "description": f"on {provenance.get('device')}, {provenance.get('threads')} CPU threads, "
             f"{seconds:.0f} seconds; {describe_code(provenance)}; "
             f"data of SHA-256 {provenance.get('data_sha256') or 'unknown'}",

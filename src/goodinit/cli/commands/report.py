@@ -121,13 +121,13 @@ def compare(options: argparse.Namespace) -> None:
         raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
     for rows in compared:
         print(f"{rows['study'].iloc[0]}: {_counts(rows)}")
-        for row in rows[rows["found"] == "different"].to_dict("records"):
+        for row in rows[rows["difference"] == "different"].to_dict("records"):
             labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
-            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['one']:.6g} and {row['other']:.6g}, "
+            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['first']:.6g} and {row['second']:.6g}, "
                   f"spread {row['spread']:.3g}, n {row['n']}")  # fmt: skip
     together = pd.concat(compared)
     print(f"all: {_counts(together)}")
-    sys.exit(int("different" in together["found"].values))
+    sys.exit(int("different" in together["difference"].values))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -175,4 +175,4 @@ def _results_folder(folder: Path, scale: str) -> Path:
 
 def _counts(rows: "pd.DataFrame") -> str:
     """Return how many measures have each outcome of the comparison."""
-    return ", ".join(f"{count} {outcome}" for outcome, count in rows["found"].value_counts().items())
+    return ", ".join(f"{count} {outcome}" for outcome, count in rows["difference"].value_counts().items())
