@@ -1,6 +1,7 @@
 """Histograms, images, paths and scatter figures show the numbers of the records."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -54,6 +55,18 @@ def test_cells_of_a_heat_map_are_means_over_seeds(drawn_study, drawn_frame):
     means = np.array([[2, 0, 0.02], [3, 0.3, 0.03], [4, 0.4, 0.04]])  # of (1 + place + seed) / 10^(layer - 1)
     np.testing.assert_allclose(np.asarray(cells.get_array()).reshape(3, 3), means)
     assert [text.get_text() for text in axis.texts] == [f"{mean:.2g}" for mean in means.flat]
+
+
+@pytest.mark.parametrize(
+    ("col", "message"),
+    [
+        ("layer", "a cell of init and layer has several values of a seed: give one label of model.activation in where"),
+        ("bin", "spread has no axis 'bin'; allowed: init, layer, model.activation"),
+    ],
+)
+def test_cells_that_are_not_defined_are_an_error(drawn_frame, col, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        figures.heat_map(drawn_frame, metric="spread", row="init", col=col)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

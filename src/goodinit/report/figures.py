@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goodinit import records
-from goodinit.errors import InputError
+from goodinit.errors import InputError, nearest
 from goodinit.report import marks
 from goodinit.report.marks import column_title, labels_of
-from goodinit.report.measures import measure, metric_against, metric_rows, select
+from goodinit.report.measures import condition_columns, measure, metric_against, metric_rows, select
 
 __all__ = ["curves", "heat_map", "histogram", "images", "path", "scatter"]
 
@@ -82,20 +82,26 @@ def curves(
     return figure
 
 
-def heat_map(frame: pd.DataFrame, *, metric: str, row: str, col: str, at: str | int = "last") -> Figure:
-    """Draw the mean over seeds of a metric as colors and numbers, a cell for each pair of labels of `row` and `col`.
+def heat_map(frame: pd.DataFrame, *, metric: str, row: str, col: str) -> Figure:
+    """Draw the mean over seeds of a metric at the last step as colors and numbers.
 
-    A cross marks a mean that is not finite.
+    There is a cell for each pair of labels of `row` and `col`; a cross marks a mean that is not finite.
 
     Args:
         frame: from `frame.from_records`.
         metric: the metric.
         row: the axis whose labels are the rows.
         col: the axis whose labels are the columns.
-        at: the step of the metric, or `last`.
     """
     seaborn = style.import_seaborn()
-    values = measure(frame, metric, at).pivot(index=[row, "seed"], columns=col, values="value")
+    rows = measure(frame, metric)
+    for name in (row, col):
+        if name not in rows:
+            raise InputError(f"{metric} has no axis {name!r}{nearest(name, condition_columns(rows))}")
+    if rows.duplicated([row, col, "seed"]).any():
+        others = ", ".join(name for name in condition_columns(rows) if name not in (row, col))
+        raise InputError(f"a cell of {row} and {col} has several values of a seed: give one label of {others} in where")
+    values = rows.pivot(index=[row, "seed"], columns=col, values="value")
     means = values.groupby(level=row, observed=True).mean()
     finite = values.abs().lt(np.inf).groupby(level=row, observed=True).all().to_numpy()
     height, width = means.shape
