@@ -1,5 +1,6 @@
-"""Objectives by hand: auxiliary classifiers, and the evidence lower bound of a variational auto-encoder."""
+"""Objectives by hand: cross-entropy, hinge loss, auxiliary classifiers, and the evidence lower bound."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -70,3 +71,41 @@ def test_divergence_equals_the_closed_form_and_a_monte_carlo_estimate():
 def test_negative_beta_is_rejected():
     with pytest.raises(ValueError, match="beta must be at least 0"):
         objectives.elbo(nn.Identity(), Examples(torch.zeros(1, 1, 1, 1), None), beta=-1.0)
+
+
+def test_cross_entropy_by_hand():
+    logits = torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    loss, metrics = objectives.cross_entropy(lambda images: images, Examples(logits, torch.tensor([0, 1])))
+    expected = (np.log(1 + np.exp(-2)) + np.log(2)) / 2
+    assert abs(loss - expected) < 1e-6
+    assert metrics["accuracy"] == 0.5
+
+
+def _hinge(scores, labels):
+    return objectives.hinge(lambda images: images, Examples(scores, labels))
+
+
+def test_hinge_by_hand():
+    scores = torch.tensor([[2.0, 0.5, -3.0], [0.0, -1.0, 0.25]], requires_grad=True)
+    loss, metrics = _hinge(scores, torch.tensor([0, 1]))
+    assert loss.item() == ((0 + 1.5 + 0) + (1 + 2 + 1.25)) / 2
+    assert metrics["accuracy"] == 0.5
+    loss.backward()
+    assert scores.grad.tolist() == [[0, 0.5, 0], [0.5, -0.5, 0.5]]
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_the_hinge_loss_of_zero_scores_is_the_number_of_classes(classes):
+    loss, _ = _hinge(torch.zeros(64, classes), torch.arange(64) % classes)
+    assert loss == classes
+
+
+def test_the_hinge_losses_of_a_stack_are_those_of_its_models():
+    scores = torch.randn(3, 20, 10, generator=_generator())
+    labels = torch.randint(10, (3, 20), generator=_generator(1))
+    losses, metrics = _hinge(scores, labels)
+    assert losses.shape == metrics["accuracy"].shape == (3,)
+    for index in range(3):
+        loss, alone = _hinge(scores[index], labels[index])
+        assert losses[index] == loss
+        assert metrics["accuracy"][index] == alone["accuracy"]

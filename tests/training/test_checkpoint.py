@@ -1,18 +1,17 @@
-"""Training that was stopped, or killed, goes on and ends as if it had not been."""
+"""A training that was stopped continues, and ends as if it had not been stopped."""
 
 import contextlib
 import copy
 import itertools
 
-import numpy as np
 import pytest
 import torch
+from sample_training import CPU, assert_equal_numbers, execute
 
 from goodinit import records, studies
 from goodinit.training import trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
-CPU = torch.device("cpu")
 MLP = {
     "data": {"name": "digits", "train_examples": 200, "test_examples": 50},
     "model": {"name": "mlp", "hidden": [16, 16], "dropout": 0.2, "batch_norm": True},
@@ -52,7 +51,7 @@ CASES = {
         "training": SHORT,
         "diagnostics": [{"name": "reconstructions", "images": 2, "size": 8}],
     },
-    "a way": {
+    "a path of parameters": {
         "data": {"name": "empty"},
         "model": {"name": "quadratic", "start": [-7.0, 2.0], "curvatures": [0.1, 2.0]},
         "init": {"name": "as_built"},
@@ -71,87 +70,88 @@ CASES = {
 }
 
 
+@pytest.fixture
+def file(tmp_path):
+    """Return the path of the record of a job, in a folder of its own."""
+    file = tmp_path / "laptop" / "runs" / "work" / "study" / "job.json"
+    file.parent.mkdir(parents=True)
+    return file
+
+
 def _runs(changes, seeds=2):
     parts = copy.deepcopy(MLP) | changes
     return [studies.Run(parts, seed, {}) for seed in range(seeds)]
 
 
-class _Patience:
-    """Asked so many times, it wants the process to end; then it is asked anew."""
+class _StopAfter:
+    """Requests to stop after a number of calls."""
 
-    def __init__(self, times):
-        self.times, self.left = times, times
+    def __init__(self, calls):
+        self.left = calls
 
     def __call__(self):
         self.left -= 1
         return self.left < 0
 
 
-def _interrupted(runs, data_root, file, times):
-    """Return the records of runs that were stopped every so many updates, and how often they were."""
+def _interrupted(runs, data_root, file, interval):
+    """Return the records of runs that are stopped again and again, after each `interval` updates, and how often."""
     for stops in itertools.count():
-        found = records.known(file)
-        missing = [run for run in runs if run.id not in found]
+        finished = records.known(file)
+        missing = [run for run in runs if run.id not in finished]
         try:
-            with Checkpoint(file, minutes=1e9, stop_requested=_Patience(times)) as kept:
-                trained = trainer.execute(missing, data_root=data_root, device=CPU, checkpoint=kept)
-                found |= {run.id: made for run, made in zip(missing, trained, strict=True)}
+            with Checkpoint(file, minutes=1e9, stop_requested=_StopAfter(interval)) as checkpoint:
+                trained = trainer.execute(missing, data_root=data_root, device=CPU, checkpoint=checkpoint)
+                finished |= {run.id: made for run, made in zip(missing, trained, strict=True)}
         except Stopped:
             continue
-        kept.clear()
-        return [found[run.id] for run in runs], stops
-
-
-def _same(one, other):
-    assert (one.status, one.diverged_at, one.steps, one.id) == (other.status, other.diverged_at, other.steps, other.id)
-    assert one.series.keys() == other.series.keys()
-    for name, series in one.series.items():
-        assert series.values.dtype == other.series[name].values.dtype
-        np.testing.assert_array_equal(series.steps, other.series[name].steps, name)
-        np.testing.assert_array_equal(series.values, other.series[name].values, name)
+        checkpoint.clear()
+        return [finished[run.id] for run in runs], stops
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_run_that_was_stopped_again_and_again_ends_bit_equal(case, data_root, tmp_path):
+def test_a_run_that_is_stopped_again_and_again_ends_bit_equal(case, data_root, file):
     runs = _runs(CASES[case])
-    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
+    whole = execute(runs, data_root)
     steps = whole[0].steps
-    found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 41 if steps > 20 else 2)
+    found, stops = _interrupted(runs, data_root, file, 41 if steps > 20 else 2)
     assert stops >= 2
-    for one, other in zip(whole, found, strict=True):
-        _same(one, other)
-    assert not list(tmp_path.iterdir())
+    for first, second in zip(whole, found, strict=True):
+        assert_equal_numbers(first, second)
+    assert not list(file.parent.iterdir())
 
 
-def test_runs_that_ended_are_there_when_one_after_them_goes_on(data_root, tmp_path, caplog):
+def test_finished_runs_are_kept_when_a_later_run_is_stopped(data_root, file, caplog):
     runs = _runs(CASES["semi-synchronous"], seeds=3)
-    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
-    found, stops = _interrupted(runs, data_root, tmp_path / "job.json", 13)
+    whole = execute(runs, data_root)
+    found, stops = _interrupted(runs, data_root, file, 13)
     assert stops == 2
     assert "starts over" not in caplog.text
-    for one, other in zip(whole, found, strict=True):
-        _same(one, other)
-    assert not list(tmp_path.iterdir())
+    for first, second in zip(whole, found, strict=True):
+        assert_equal_numbers(first, second)
+    assert not list(file.parent.iterdir())
 
 
-def test_what_ended_is_kept_when_something_goes_wrong(data_root, tmp_path):
+def test_finished_runs_are_kept_after_an_error(data_root, file):
     runs = _runs({"training": SHORT}, seeds=1)
-    with contextlib.suppress(MemoryError), Checkpoint(tmp_path / "job.json", 1e9) as kept:
-        list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=kept))
+    with contextlib.suppress(MemoryError), Checkpoint(file, 1e9) as checkpoint:
+        list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=checkpoint))
         raise MemoryError
-    assert records.known(tmp_path / "job.json").keys() == {runs[0].id}
+    assert records.known(file).keys() == {runs[0].id}
 
 
 def _stopped(runs, data_root, file, times=5):
     with pytest.raises(Stopped):
-        list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _Patience(times))))
+        list(
+            trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _StopAfter(times)))
+        )
 
 
-def test_a_checkpoint_is_kept_when_its_time_has_come(data_root, tmp_path, monkeypatch):
+def test_checkpoints_are_saved_at_their_time(data_root, file, monkeypatch):
     saved = []
     monkeypatch.setattr(Checkpoint, "save", lambda self, fingerprint, state: saved.append(state["loop"]["pending"]))
     runs = _runs({"training": SHORT})
-    list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(tmp_path / "job.json", 1e-9)))
+    list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e-9)))
     assert [len(pending) for pending in saved] == list(range(1, 10))
 
 
@@ -160,7 +160,7 @@ def _other_id(runs):
 
 
 @pytest.mark.parametrize(
-    ("damage", "other", "why"),
+    ("damage", "other_runs", "why"),
     [
         (lambda content: content[: len(content) // 2], None, "damaged"),
         (lambda content: content[:-9] + b"123456789", None, "damaged"),
@@ -173,37 +173,34 @@ def _other_id(runs):
         (lambda content: content.replace(torch.__version__.encode(), b"0.1"), None, "torch differs"),
     ],
 )
-def test_a_checkpoint_that_cannot_be_used_is_said_and_training_starts_over(
-    damage, other, why, data_root, tmp_path, caplog
-):
+def test_training_starts_over_if_a_checkpoint_cannot_be_used(damage, other_runs, why, data_root, file, caplog):
     runs = _runs({"training": SHORT}, seeds=1)
-    _stopped(runs, data_root, tmp_path / "job.json")
-    (file,) = tmp_path.iterdir()
+    _stopped(runs, data_root, file)
+    (saved,) = file.parent.iterdir()
     if damage:
-        file.write_bytes(damage(file.read_bytes()))
-    runs = other(runs) if other else runs
-    whole = list(trainer.execute(runs, data_root=data_root, device=CPU))
-    found, _ = _interrupted(runs, data_root, tmp_path / "job.json", 1000)
-    said = caplog.text
-    assert why in said
-    assert "training starts over" in said
-    _same(whole[0], found[0])
+        saved.write_bytes(damage(saved.read_bytes()))
+    runs = other_runs(runs) if other_runs else runs
+    whole = execute(runs, data_root)
+    found, _ = _interrupted(runs, data_root, file, 1000)
+    assert why in caplog.text
+    assert "training starts over" in caplog.text
+    assert_equal_numbers(whole[0], found[0])
 
 
-def test_a_checkpoint_of_other_code_is_not_used(tmp_path, caplog):
-    saved = Checkpoint(tmp_path / "job.json")
-    saved.save({"code": "a"}, {"step": 3})
-    assert saved.load({"code": "a"}) == {"step": 3}
-    assert saved.load({"code": "b"}) is None
+def test_a_checkpoint_of_other_code_is_not_used(file, caplog):
+    checkpoint = Checkpoint(file)
+    checkpoint.save({"code": "a"}, {"step": 3})
+    assert checkpoint.load({"code": "a"}) == {"step": 3}
+    assert checkpoint.load({"code": "b"}) is None
     assert "code differs" in caplog.text
 
 
-def test_a_checkpoint_holds_no_code(tmp_path, monkeypatch, caplog):
-    """A pickle that would run something when it is read is refused, however well its checksum fits."""
+def test_a_checkpoint_holds_no_code(tmp_path, monkeypatch, caplog, file):
+    """A pickle that executes code when it is read is rejected although its checksum is right."""
     monkeypatch.chdir(tmp_path)
-    kept = Checkpoint(tmp_path / "job.json", 1e9, lambda: False)
-    kept.save({}, {"loop": _Harmful()})
-    assert kept.load({}) is None
+    checkpoint = Checkpoint(file, 1e9, lambda: False)
+    checkpoint.save({}, {"loop": _Harmful()})
+    assert checkpoint.load({}) is None
     assert not (tmp_path / "harm").exists()
     assert "damaged (UnpicklingError" in caplog.text
 
@@ -213,15 +210,15 @@ class _Harmful:
         return (open, ("harm", "w"))
 
 
-def test_a_full_disk_leaves_the_checkpoint_before_and_training_goes_on(data_root, tmp_path, file_size_limit, caplog):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_training_continues(data_root, file, file_size_limit, caplog):
     runs = _runs({"training": SHORT}, seeds=1)
-    _stopped(runs, data_root, tmp_path / "job.json")
-    (file,) = tmp_path.iterdir()
-    before = file.read_bytes()
+    _stopped(runs, data_root, file)
+    (saved,) = file.parent.iterdir()
+    before = saved.read_bytes()
     with file_size_limit(100):
-        Checkpoint(tmp_path / "job.json").save({}, {})
+        Checkpoint(file).save({}, {})
         with pytest.raises(OSError, match="File too large"):
-            Checkpoint(tmp_path / "job.json", stop_requested=lambda: True).save({}, {})
+            Checkpoint(file, stop_requested=lambda: True).save({}, {})
     assert "cannot write checkpoint, continuing: File too large" in caplog.text
-    assert [one.name for one in tmp_path.iterdir()] == [file.name]
-    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [saved]
+    assert saved.read_bytes() == before

@@ -1,0 +1,77 @@
+"""Jobs: recorded runs are reused, and records are replaced when the new ones are complete."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import yaml
+from sample_training import STUDY, assert_equal_numbers
+
+from goodinit import records
+from goodinit.cli.main import main
+from goodinit.training import trainer
+
+
+def test_recorded_runs_are_reused_and_missing_ones_trained(study, data_root, tmp_path, capsys, monkeypatch):
+    command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--scale", "laptop"]
+
+    def train():
+        main(["train", *command, "--data-root", str(data_root)])
+
+    train()
+    (first,) = (tmp_path / "results").rglob("*.json")
+    before = {run.id: run for run in records.read(first)}
+    train()
+    assert "1 of them recorded already" in capsys.readouterr().err
+
+    body = yaml.safe_load(STUDY)
+    body["compare"]["init"]["LeCun"] = "lecun_normal"
+    body["pack"] = 9
+    study.path.write_text(yaml.safe_dump(body, sort_keys=False))
+    trained = []
+    execute = trainer.execute
+    monkeypatch.setattr(trainer, "execute", lambda runs, **more: (trained.extend(runs), execute(runs, **more))[1])
+    train()
+    assert [run.labels["init"] for run in trained] == ["LeCun"] * 3
+    (second,) = set((tmp_path / "results").rglob("*.json")) - {first}
+    after = {run.id: run for run in records.read(second)}
+    assert after.keys() > before.keys()
+    for run_id, run in before.items():
+        assert_equal_numbers(run, after[run_id])
+    main(["list", "--runs", *command])
+    shown = capsys.readouterr().out
+    assert "9 runs in 1 jobs; 9 recorded" in shown
+    main(["show", trained[0].id[:8], "--results", f"{tmp_path}/results"])
+    assert "lecun_normal" in capsys.readouterr().out
+
+
+def test_training_again_keeps_the_old_record_until_the_new_one_is_complete(study, tmp_path, data_root):
+    """Ended in the middle, by a request and then by a kill, and given again until it is done."""
+    place = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
+    main(["train", *place])
+    (file,) = (tmp_path / "results").rglob("*.json")
+    before = [part.read_bytes() for part in (file, file.with_suffix(".npz"))]
+    command = [sys.executable, "-m", "goodinit", "train", "--force", "--checkpoint-minutes", "0.0001", *place]
+    for ending in (signal.SIGTERM, signal.SIGKILL):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while not list(file.parent.glob(".*checkpoint*")) + list(file.parent.glob(".*unfinished*")):
+                assert process.poll() is None, process.communicate()[1]
+                time.sleep(0.002)
+            process.send_signal(ending)
+        assert process.returncode in (0, 128 + ending, -ending)
+        if process.returncode:
+            assert [part.read_bytes() for part in (file, file.with_suffix(".npz"))] == before
+    main(["train", "--force", *place])
+    assert file.read_bytes() != before[0]  # the seconds are others
+    for first, second in zip(records.read(file), _read(before, tmp_path), strict=True):
+        assert_equal_numbers(first, second)
+    assert not list(file.parent.glob(".*"))
+
+
+def _read(content, folder):
+    """Return the runs of a record of which the content of both files is given."""
+    file = folder / "before.json"
+    for part, one in zip((file, file.with_suffix(".npz")), content, strict=True):
+        part.write_bytes(one)
+    return records.read(file)
