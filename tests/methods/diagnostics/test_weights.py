@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from goodinit.methods import diagnostics, models
+from goodinit.methods import diagnostics, initializers, models
 from goodinit.methods.contracts import Stateful
 
 
@@ -61,6 +61,15 @@ def test_weight_variance_computed_by_hand():
         model[2].weight.copy_(torch.tensor([[0.0, 2.0], [4.0, 6.0]]))  # variance 5, fan-in 2
     with diagnostics.weight_variance(model, None, _generator()) as observe:
         assert observe(0)["weight_variance_ratio"].tolist() == [4, 5]
+
+
+def test_weight_variance_ratio_is_1_after_he_initialization():
+    model = models.convnet3((3, 32, 32), 10)
+    initializers.he_normal(model, None, _generator())
+    sizes = [layer.weight.numel() for layer in model if hasattr(layer, "weight")]
+    with diagnostics.weight_variance(model, None, _generator()) as observe:
+        for ratio, size in zip(observe(0)["weight_variance_ratio"], sizes, strict=True):
+            assert ratio == pytest.approx(1, abs=5 * (2 / size) ** 0.5)
 
 
 @pytest.mark.parametrize("name", ["path", "update_size"])
