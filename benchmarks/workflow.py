@@ -1,6 +1,6 @@
-"""How long Snakemake takes to plan: three thousand jobs to train, and a project in which everything is done.
+"""The time in which Snakemake plans three thousand jobs, and finds that nothing is to be done in a complete project.
 
-Neither trains anything, and both are done in copies of this project.
+Nothing is trained. Both are measured in copies of this project.
 """
 
 import os
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 STUDY = """
 title: Many seeds
 source: {work: work, where: nowhere}
-question: How long does it take to plan so many?
+question: How long does it take to plan many jobs?
 fixed:
   data: digits
   model: {name: mlp, hidden: [8]}
@@ -29,17 +29,17 @@ figures: {loss: {kind: curves, y: loss, hue: init}}
 """
 
 
-def project(folder, *names):
-    """Copy what the workflow needs, and what else is named, into a folder."""
+def project(folder: Path, *names: str) -> Path:
+    """Copy the files of the workflow, and further ones, into a folder."""
     for name in ("Snakefile", "workflow", "profiles", "src", "environment.yml", "configs", *names):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, folder / name)
     return folder
 
 
-def snakemake(folder, *words):
-    """Return the seconds that Snakemake takes, by the clock and of a processor, and what it says."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+def snakemake(folder: Path, *arguments: str) -> tuple[tuple[float, float], str]:
+    """Return the wall time and the CPU time of Snakemake in seconds, and its output."""
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
     environment = {**os.environ, "GOODINIT_DATA": ""}
     start, used = time.perf_counter(), os.times()
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
@@ -50,8 +50,8 @@ def snakemake(folder, *words):
     return (clock, processor), done.stdout + done.stderr
 
 
-def planning(folder):
-    """Return the seconds of a dry run of a study of 3,000 runs in as many jobs."""
+def plan(folder: Path) -> tuple[float, float]:
+    """Return the seconds of a dry run of a study with 3,000 jobs."""
     project(folder)
     for work in (folder / "configs").glob("*/"):
         shutil.rmtree(work)
@@ -62,8 +62,8 @@ def planning(folder):
     return seconds
 
 
-def nothing(folder):
-    """Return the seconds of a call in which there is nothing to do: our laptop scale, all of it done."""
+def find_nothing(folder: Path) -> tuple[float, float]:
+    """Return the seconds of a call in which nothing is to be done: the complete laptop scale."""
     project(folder, "results", "figures")
     config = ["--config", "scale=laptop"]
     snakemake(folder, "--touch", *config)
@@ -72,14 +72,14 @@ def nothing(folder):
     return seconds
 
 
-def main():
-    for words, measure, most in (
-        ("a dry run of 3,000 jobs", planning, 10),
-        ("laptop scale, nothing to be done", nothing, 5),
+def main() -> None:
+    for title, measure, limit in (
+        ("a dry run of 3,000 jobs", plan, 10),
+        ("laptop scale, nothing to be done", find_nothing, 5),
     ):
         with tempfile.TemporaryDirectory() as folder:
             clock, processor = measure(Path(folder))
-            print(f"{words:32}  {clock:5.1f} s, at most {most} wanted; {processor:.1f} s of a processor", flush=True)
+            print(f"{title:32}  {clock:5.1f} s, should be at most {limit}; {processor:.1f} s of CPU time", flush=True)
 
 
 if __name__ == "__main__":
