@@ -1,6 +1,6 @@
 """A training step of VGG-16, synchronous and semi-synchronous in four ways, on one CPU thread.
 
-`masked` sets the other groups' rows of the whole gradient to 0; `SGD` is `goodinit.semi_synchronous` with
+`masked` sets the rows of inactive groups of the dense gradient to 0; `SGD` is `goodinit.semi_synchronous` with
 torch.optim.SGD, and `SGD, sparse` the same with sparse gradients.
 
 Seconds of one step at a batch of 32, in turn, as ratios to the synchronous one; and the most memory that a process
@@ -25,23 +25,23 @@ BATCH = 32
 
 
 class Masked:
-    """The transcription: the whole gradient, and of it the rows of all groups but one set to 0."""
+    """The dense gradient, with the rows of all inactive groups set to 0."""
 
     def __init__(self, model, optimizer, names):
-        self.optimizer, self.turn = optimizer, 0
+        self.optimizer, self.updates = optimizer, 0
         self.layers = [model.get_submodule(name) for name in names]
 
     def step(self):
-        """Apply what is left of the gradients, clear them, and pass the turn on."""
+        """Apply the gradients of the active group, clear them, and activate the next group."""
         for layer in self.layers:
             groups = int(layer.out_features**0.5)
             mask = torch.zeros(layer.out_features)
-            mask.view(groups, -1)[self.turn % groups] = 1
+            mask.view(groups, -1)[self.updates % groups] = 1
             layer.weight.grad *= mask[:, None]
             layer.bias.grad *= mask
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.turn += 1
+        self.updates += 1
 
 
 class Public:

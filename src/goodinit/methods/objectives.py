@@ -1,4 +1,7 @@
-"""Objectives: the loss that a run minimizes, and the metrics that it records with it."""
+"""Objectives: the loss that a run minimizes, and the metrics that it records with it.
+
+All have the signature `(model, batch, *, options)` and return the loss and {name: metric}.
+"""
 
 from torch import Tensor, nn
 from torch.nn import functional

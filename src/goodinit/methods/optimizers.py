@@ -1,6 +1,7 @@
 r"""Optimizers, each implemented from its published update rule.
 
-All take named parameters :math:`\theta` with gradients g. With `weight_decay` :math:`\lambda`, the gradient of every
+All have the signature `(named parameters, *, lr, options)` and return an `update_rules.Optimizer`. The parameters are
+:math:`\theta`, their gradients g. With `weight_decay` :math:`\lambda`, the gradient of every
 parameter called `weight` is :math:`g + \lambda \theta`, the gradient of the loss plus
 :math:`\lambda \lVert W \rVert^2 / 2`; biases do not decay.
 """

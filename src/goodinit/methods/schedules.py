@@ -1,4 +1,4 @@
-"""Learning-rate schedules: the factor of the learning rate as a function of the number of updates done."""
+"""Learning-rate schedules: functions `(*, options)` that return the factor as a function of the updates done."""
 
 from collections.abc import Sequence
 

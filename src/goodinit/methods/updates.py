@@ -1,4 +1,7 @@
-"""Updates: which neurons an update of the parameters changes."""
+"""Updates: which neurons each update of the parameters changes.
+
+All have the signature `(model, optimizer, generator, *, options)` and return an object with `step()`.
+"""
 
 from collections.abc import Sequence
 from typing import Any, Literal

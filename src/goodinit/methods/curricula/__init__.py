@@ -1,4 +1,8 @@
-"""Curricula: which training examples each mini-batch contains, and in which order."""
+"""Curricula: which training examples each mini-batch contains, and in which order.
+
+All have the signature `(train, batch_size, steps, generator, subset_generator, *, options)` and return a
+`BatchSchedule`.
+"""
 
 from goodinit.methods.curricula.batches import BatchSchedule as BatchSchedule
 from goodinit.methods.curricula.batches import full
