@@ -82,6 +82,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
     remaining = sum(len(chunk.paths) for chunk in chunks)
     processes = min(processes or _count_processors(), max(len(chunks), 1))
     seconds = 0.5 if sys.stderr.isatty() else 30  # between two updates of the bar, which are lines in a log file
+    others = set(multiprocessing.active_children())
     with contextlib.ExitStack() as context:
         bar = context.enter_context(
             tqdm(total=total, initial=total - remaining, unit=" images", mininterval=seconds, file=sys.stderr)
@@ -100,6 +101,8 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
                 bar.update(result.count)
                 yield result
         except concurrent.futures.process.BrokenProcessPool:
+            for worker in set(multiprocessing.active_children()) - others:
+                worker.kill()  # one that started while the pool broke; the pool would wait for it forever
             raise ValueError(
                 "a process that decodes images was ended, perhaps because memory ran out: run again, with fewer "
                 "--processes; finished images are kept"
