@@ -92,20 +92,19 @@ def test_a_killed_rerun_keeps_the_old_record(project_copy):
 
 @pytest.mark.slow
 def test_a_second_snakemake_in_the_same_folder_is_refused(project_copy):
-    """The first one cannot finish before the second one ends, because its job blocks on a named pipe as log file."""
-    log = project_copy / "logs" / "laptop" / "claims.log"
-    log.unlink()
-    os.mkfifo(log)
+    """The first one is stopped while it holds its lock, and continues when the second one has ended."""
     locks = project_copy / ".snakemake" / "locks"
+    assert not list(locks.glob("*"))
     environment = {**os.environ, "GOODINIT_DATA": ""}
     command = [*SNAKEMAKE, "--forcerun", "claims"]
     with subprocess.Popen(command, cwd=project_copy, env=environment, **BACKGROUND) as first:
         try:
-            while first.poll() is None and not (locks.is_dir() and any(locks.iterdir())):
+            while first.poll() is None and not list(locks.glob("*")):
                 time.sleep(0.01)
+            first.send_signal(signal.SIGSTOP)
+            assert list(locks.glob("*"))
             status, output = snakemake(project_copy)
-            assert first.poll() is None
-            log.read_bytes()  # let the job of the first one run
+            first.send_signal(signal.SIGCONT)
             assert first.wait() == 0
         finally:
             if first.poll() is None:
@@ -113,5 +112,4 @@ def test_a_second_snakemake_in_the_same_folder_is_refused(project_copy):
     assert status != 0
     assert "Directory cannot be locked" in output
     assert "Traceback" not in output
-    log.unlink()
     assert "Nothing to be done" in snakemake(project_copy)[1]
