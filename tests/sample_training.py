@@ -1,4 +1,4 @@
-"""A small study of trainings, and functions that train its runs and compare their records."""
+"""Functions that train runs and compare their records."""
 
 import numpy as np
 import torch
@@ -6,20 +6,6 @@ import torch
 from goodinit.training import trainer
 
 CPU = torch.device("cpu")
-STUDY = """
-title: Two initializers on digits
-source: {work: work, where: here}
-question: Which is better?
-fixed:
-  data: {name: digits, train_examples: 300, validation_examples: 60}
-  model: {name: mlp, hidden: [20, 20]}
-  optimizer: {name: sgd, lr: 0.1}
-  training: {steps: 40, batch_size: 30, evaluate_every: 20}
-compare: {init: {small: {name: gaussian, std: 0.01}, He: he_normal}}
-seeds: 3
-pack: 6
-table: [{metric: test_accuracy}]
-"""
 
 
 def execute(runs, data_root):

@@ -1,7 +1,7 @@
 """Fixtures of the tests of training."""
 
 import pytest
-from sample_training import STUDY
+from example_project import STUDY
 
 from goodinit import studies
 

@@ -6,7 +6,8 @@ import sys
 import time
 
 import yaml
-from sample_training import STUDY, assert_equal_numbers
+from example_project import STUDY
+from sample_training import assert_equal_numbers
 
 from goodinit import records
 from goodinit.cli.main import main

@@ -1,52 +1,24 @@
 """The training loop: its losses, the steps at which it evaluates, and divergence."""
 
 import contextlib
-import functools
 
 import pytest
 import torch
+from sample_models import fit_model, new_examples, new_model, seeded
 from torch import nn
 
 from goodinit.datasets import tensors
-from goodinit.datasets.tensors import Examples
-from goodinit.methods import curricula, diagnostics, initializers, models, objectives, optimizers, updates
-from goodinit.steps import Interval
+from goodinit.methods import curricula, diagnostics, objectives
 from goodinit.training import loop
-from goodinit.training.callbacks import Observation, evaluations
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def _examples(count=200, features=12, seed=0):
-    images = torch.randn(count, features, generator=_generator(seed))
-    return Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
-
-
-def _model(seed=0, **options):
-    model = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
-    initializers.he_normal(model, None, _generator(seed))
-    return model
-
-
-def _fit(model, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostics=()):
-    update = updates.synchronous(model, optimizers.sgd(model.named_parameters(), lr=lr), None)
-    batches = curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed))
-    training = training or loop.Training(steps=steps)
-    interval = Interval(training.diagnose_every)
-    callbacks = [Observation(diagnostic, "diagnosing", interval) for diagnostic in diagnostics]
-    callbacks += evaluations(training, functools.partial(evaluate, model)) if evaluate else []
-    return loop.fit(model, objectives.cross_entropy, batches, update, training, callbacks)
-
-
 def test_sgd_equals_that_of_torch_bit_by_bit():
-    ours, theirs = _model(), _model()
+    ours, theirs = new_model(), new_model()
     optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
-    _fit(ours)
-    for batch in curricula.full(_examples(), batch_size=20, steps=30, generator=_generator()):
+    fit_model(ours)
+    for batch in curricula.full(new_examples(), batch_size=20, steps=30, generator=seeded()):
         optimizer.zero_grad()
         nn.functional.cross_entropy(theirs(batch.images), batch.labels, reduction="none").mean().backward()
         optimizer.step()
@@ -54,17 +26,17 @@ def test_sgd_equals_that_of_torch_bit_by_bit():
 
 
 def test_the_loss_after_an_update_is_that_of_the_updated_model():
-    model, model_copy = _model(), _model()
-    after = _fit(model, steps=1, training=loop.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
-    before = _fit(model_copy, steps=1).series["loss"][1][0]
-    batch = next(curricula.full(_examples(), batch_size=20, steps=1, generator=_generator()))
+    model, model_copy = new_model(), new_model()
+    after = fit_model(model, steps=1, training=loop.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
+    before = fit_model(model_copy, steps=1).series["loss"][1][0]
+    batch = next(curricula.full(new_examples(), batch_size=20, steps=1, generator=seeded()))
     with torch.no_grad():
         assert objectives.cross_entropy(model, batch)[0] == after
-        assert objectives.cross_entropy(_model(), batch)[0] == before
+        assert objectives.cross_entropy(new_model(), batch)[0] == before
 
 
 def test_evaluation_is_the_mean_over_all_examples_for_any_batch_size():
-    model, examples = _model(), _examples(101)
+    model, examples = new_model(), new_examples(101)
     whole = loop.evaluate(model, objectives.cross_entropy, tensors.batches(examples, 101))
     parts = loop.evaluate(model, objectives.cross_entropy, tensors.batches(examples, 7))
     assert whole.keys() == {"loss", "accuracy"}
@@ -92,7 +64,7 @@ def _norms(model, parts):
 )
 def test_the_steps_of_evaluation(steps, options, expected):
     training = loop.Training(steps=steps, evaluate_on=["test"], **options)
-    history = _fit(_model(), steps, training=training, evaluate=_norms)
+    history = fit_model(new_model(), steps, training=training, evaluate=_norms)
     assert history.series["test_norm"][0] == expected
     assert history.series["loss"][0] == list(range(1, steps + 1))
 
@@ -102,7 +74,7 @@ def test_splits_at_the_end_are_evaluated_once(lr, last):
     training = loop.Training(
         steps=300, evaluate_every=60, evaluate_on=["train", "test"], evaluate_at_end_on=["test", "validation"]
     )
-    history = _fit(_model(), 300, lr=lr, training=training, evaluate=_norms)
+    history = fit_model(new_model(), 300, lr=lr, training=training, evaluate=_norms)
     assert history.steps == last
     regular = sorted({*range(0, last + 1, 60), last})
     assert {name: steps for name, (steps, _) in history.series.items() if name.endswith("norm")} == {
@@ -114,26 +86,26 @@ def test_splits_at_the_end_are_evaluated_once(lr, last):
 
 def test_splits_at_the_end_are_evaluated_without_any_update():
     training = loop.Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
-    history = _fit(_model(), 0, training=training, evaluate=_norms)
+    history = fit_model(new_model(), 0, training=training, evaluate=_norms)
     assert {name: steps for name, (steps, _) in history.series.items()} == {"train_norm": [0], "test_norm": [0]}
 
 
 def test_training_is_the_same_twice_and_with_all_diagnostics():
     options = {"gradient_check": {"coordinates": 2}}
-    probe = _examples(seed=1)
-    plain, watched, again = _model(), _model(), _model()
-    first = _fit(plain)
+    probe = new_examples(seed=1)
+    plain, watched, again = new_model(), new_model(), new_model()
+    first = fit_model(plain)
     with contextlib.ExitStack() as context:
         every = [
-            context.enter_context(getattr(diagnostics, name)(watched, probe, _generator(), **options.get(name, {})))
+            context.enter_context(getattr(diagnostics, name)(watched, probe, seeded(), **options.get(name, {})))
             for name in diagnostics.__all__
             if name != "reconstructions"  # of a model of another kind, see test_vae
         ]
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        second = _fit(watched, training=loop.Training(steps=30, diagnose_every=3), diagnostics=every)
+        second = fit_model(watched, training=loop.Training(steps=30, diagnose_every=3), diagnostics=every)
         assert torch.equal(state, torch.get_rng_state())
-    _fit(again)
+    fit_model(again)
     for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"} - {"reconstructions"}:
         assert second.series[name][0] == list(range(0, 31, 3))
     assert first.series["loss"][1] == second.series["loss"][1]
@@ -142,16 +114,16 @@ def test_training_is_the_same_twice_and_with_all_diagnostics():
 
 
 def test_divergence_ends_a_training():
-    history = _fit(_model(), steps=1000, lr=1e12)
+    history = fit_model(new_model(), steps=1000, lr=1e12)
     assert 0 < history.diverged_at[0] < 20
     assert history.steps < 1000
-    assert _fit(_model()).diverged_at[0] == 0
-    assert _fit(_model(), training=loop.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
+    assert fit_model(new_model()).diverged_at[0] == 0
+    assert fit_model(new_model(), training=loop.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
 
 
 def test_a_diverged_training_continues_if_requested():
     training = loop.Training(steps=300, stop_when_diverged=False)
-    history = _fit(_model(), steps=300, lr=1e12, training=training)
+    history = fit_model(new_model(), steps=300, lr=1e12, training=training)
     assert history.steps == 300
     assert 0 < history.diverged_at[0] < 20
 

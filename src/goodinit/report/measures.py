@@ -25,7 +25,7 @@ RUN_COLUMNS = {"seed", "run", "status", "metric", "step", "value"}  # the others
 
 
 class NotRun(InputError):
-    """The records at this scale do not hold what is asked for: there are none, or they have too few steps."""
+    """The records at this scale do not contain the requested values: there are none, or they have too few steps."""
 
 
 def select(frame: pd.DataFrame, where: Where | None) -> pd.DataFrame:

@@ -28,7 +28,7 @@ def lines(study: Study, scale: str) -> list[str]:
     for axis in runs[0].labels:
         labels = list(dict.fromkeys(str(run.labels[axis]) for run in runs))
         if axis == "trial":
-            protocol.append(f"random search: {len(labels)} trials, drawn anew at each seed")
+            protocol.append(f"random search: {len(labels)} trials, drawn separately for each seed")
             continue
         listed = "; ".join(labels)
         if len(labels) > MAX_LABELS:
