@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -103,7 +104,9 @@ def test_file_that_becomes_a_fifo_after_it_was_listed_is_unreadable(tmp_path, ro
     assert decoded.unreadable == [(0, "it is not a regular file")]
 
 
-def test_killed_worker_is_a_one_line_error(tmp_path, rows):
+@pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
+def test_killed_worker_is_a_one_line_error(tmp_path, rows, delay):
+    """Also if it is killed while another worker is started."""
     (tmp_path / "x.jpg").write_bytes(encode())
     chunks = [decode.Chunk("train", row, str(rows), [str(tmp_path / "x.jpg")], 8) for row in range(4)]
     decoded = threading.Event()
@@ -111,6 +114,7 @@ def test_killed_worker_is_a_one_line_error(tmp_path, rows):
     def kill_workers():
         while not (workers := multiprocessing.active_children()) and not decoded.wait(0.001):
             pass
+        time.sleep(delay)
         for worker in workers:
             worker.kill()
 

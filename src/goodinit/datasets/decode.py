@@ -2,6 +2,7 @@
 
 import concurrent.futures.process
 import contextlib
+import errno
 import hashlib
 import io
 import multiprocessing
@@ -95,7 +96,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
                 spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
                 pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
                 context.callback(pool.shutdown, cancel_futures=True)
-                futures = [pool.submit(_decode_chunk, chunk) for chunk in chunks]
+                futures = [_submit(pool, chunk) for chunk in chunks]
                 results = (future.result() for future in concurrent.futures.as_completed(futures))
             for result in results:
                 bar.update(result.count)
@@ -142,6 +143,22 @@ def decode_square(content: bytes, size: int) -> NDArray[np.uint8]:
         box = left, top, left + side, top + side
         square = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return np.asarray(square).transpose(2, 0, 1)
+
+
+def _submit(pool: concurrent.futures.ProcessPoolExecutor, chunk: Chunk) -> concurrent.futures.Future[DecodedChunk]:
+    """Submit a chunk to a pool, which starts a process if none is idle.
+
+    Raises:
+        concurrent.futures.process.BrokenProcessPool: the pool is broken, or broke while it started the process.
+    """
+    try:
+        return pool.submit(_decode_chunk, chunk)
+    except OSError as error:
+        # A pool that breaks closes its pipes, also those that the process being started would inherit: the error then
+        # has no number. A process that is ended before it reads its task breaks the pipe that the task is written to.
+        if error.errno not in (None, errno.EPIPE):
+            raise
+        raise concurrent.futures.process.BrokenProcessPool("a process ended while another was started") from error
 
 
 def _begin_process() -> None:
