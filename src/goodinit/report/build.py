@@ -127,7 +127,7 @@ def write_figures(
 def write_verdicts(
     studies: Sequence[Study], judged: Sequence[JudgedStudy], scale: str, results: Path, drawings: Path
 ) -> list[Path]:
-    """Write the verdicts as CSV, as a page and as a figure for each work, and the page of the scale.
+    """Write the verdicts as CSV, as a page and as figures, and the page of the scale.
 
     Args:
         studies, scale, results, drawings: as in `write_all`.
@@ -140,7 +140,7 @@ def write_verdicts(
 
     folder = Path(results) / scale
     frames = [verdicts for _, verdicts in judged]
-    verdicts = pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True)
+    verdicts = claims.mark_holm(pd.concat([frame for frame in frames if len(frame)] or frames[:1], ignore_index=True))
     run = [study for study, (was_run, _) in zip(studies, judged, strict=True) if was_run]
     figures = {
         study.full_name: [
@@ -157,9 +157,16 @@ def write_verdicts(
     for name, content in contents.items():
         replace_file(folder / name, content)
     written = [folder / name for name in contents]
-    for work in dict.fromkeys(study.work for study in run):
-        if rows := claims.judged_claims(verdicts[verdicts["work"] == work]):
-            written += _write_figure(verdict_chart.draw(rows), Path(drawings) / scale / work / "verdicts")
+    by_work = {
+        work: claims.judged_claims(verdicts[verdicts["work"] == work])
+        for work in dict.fromkeys(study.work for study in run)
+    }
+    by_work = {work: rows for work, rows in by_work.items() if rows}
+    for work, rows in by_work.items():
+        written += _write_figure(verdict_chart.draw_evidence(rows), Path(drawings) / scale / work / "verdicts")
+    if by_work:
+        counted = {work: [row.verdict for row in rows if row.kind == "claim"] for work, rows in by_work.items()}
+        written += _write_figure(verdict_chart.draw_counts(counted, scale), Path(drawings) / scale / "verdicts")
     return written
 
 

@@ -1,20 +1,47 @@
 """Claims to verdicts."""
 
 import math
+from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
 
+import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
+from goodinit.report.evidence import SIGNIFICANCE, Decision, Evidence
 from goodinit.report.measures import NotRun, select
-from goodinit.report.predicates import MIN_SEEDS, Decision, Evidence
-from goodinit.studies import SCALES, Claim, Reported, Study, Where, components
+from goodinit.studies import Claim, Reported, Study, components, protocol
 
-__all__ = ["VERDICTS", "JudgedClaim", "Verdict", "judge", "judged_claims"]
+__all__ = ["ANSWERS", "VERDICTS", "JudgedClaim", "Verdict", "judge", "judged_claims", "mark_holm"]
 
-Verdict = Literal["replicated", "contradicted", "inconclusive", "indicative: for", "indicative: against", "not run"]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
-INDICATIVE: dict[Decision, Verdict] = {"replicated": "indicative: for", "contradicted": "indicative: against"}
+Verdict = Literal[
+    "replicated",
+    "contradicted",
+    "inconclusive",
+    "unverified",
+    "indicative: for",
+    "indicative: against",
+    "not run",
+    "yes",
+    "no",
+    "open",
+    "indicative: yes",
+    "indicative: no",
+]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)[:7]  # on claims
+ANSWERS: tuple[Verdict, ...] = (*get_args(Verdict)[7:], "not run")  # to questions
+
+# The verdict that follows from a decision, by the kind of the claim and whether the protocol is the published one.
+DECIDED: Mapping[tuple[str, bool], Mapping[Decision, Verdict]] = {
+    ("claim", True): {"replicated": "replicated", "contradicted": "contradicted", "inconclusive": "inconclusive"},
+    ("claim", False): {
+        "replicated": "indicative: for",
+        "contradicted": "indicative: against",
+        "inconclusive": "inconclusive",
+    },
+    ("question", True): {"replicated": "yes", "contradicted": "no", "inconclusive": "open"},
+    ("question", False): {"replicated": "indicative: yes", "contradicted": "indicative: no", "inconclusive": "open"},
+}
 
 
 class JudgedClaim(NamedTuple):
@@ -22,29 +49,45 @@ class JudgedClaim(NamedTuple):
 
     Args:
         work, study, claim: the id of the claim, and where it is.
+        kind: `claim` or `question`.
         says, source: the sentence, and where the source says it.
         scale: the scale of the records.
         test: the predicate.
         reported: the number that the source reports, or NaN.
         verified: whether somebody compared that number with the source: `yes`, `no`, or empty without a number.
-        estimate, low, high, n: see `predicates.Evidence`.
-        verdict: one of `VERDICTS`.
+        within: the difference from that number that would matter, or NaN.
+        estimate, low, high, n, method, decided_by: see `evidence.Evidence`.
+        p_value: of the verdict, or of the one that the estimate is closer to; NaN if it was not run.
+        supports: whether the estimate is as claimed: `yes`, `no`, or empty if it was not run.
+        holm: whether the verdict survives Holm's correction within its work: `yes`, `no`, or empty if undecided.
+        runs_needed: of each condition, the number that would decide, 0 if it is decided or if none would.
+        differences: how the protocol at this scale differs from the published one, separated by semicolons.
+        verdict: one of `VERDICTS`, or for a question one of `ANSWERS`.
         note: a remark on the verdict.
     """
 
     work: str
     study: str
     claim: str
+    kind: str
     says: str
     source: str
     scale: str
     test: str
     reported: float
     verified: str
+    within: float
     estimate: float
     low: float
     high: float
     n: int
+    method: str
+    decided_by: str
+    p_value: float
+    supports: str
+    holm: str
+    runs_needed: int
+    differences: str
     verdict: Verdict
     note: str
 
@@ -60,29 +103,7 @@ def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
     Raises:
         InputError: the records do not hold what a claim tests, or the study does not have the reported number.
     """
-    rows = []
-    for claim in study.claims:
-        reported = _reported(study, claim) if claim.predicate == "agrees" else None
-        evidence = _test(study, claim, frame, reported)
-        rows.append(
-            JudgedClaim(
-                work=study.work,
-                study=study.name,
-                claim=claim.id,
-                says=claim.says,
-                source=claim.source,
-                scale=scale,
-                test=claim.predicate,
-                reported=math.nan if reported is None else reported.value,
-                verified="" if reported is None else "yes" if reported.verified else "no",
-                estimate=evidence.estimate if evidence else math.nan,
-                low=evidence.low if evidence else math.nan,
-                high=evidence.high if evidence else math.nan,
-                n=evidence.n if evidence else 0,
-                verdict=_verdict(study, claim, scale, evidence),
-                note=claim.note,
-            )
-        )
+    rows = [_judge(study, claim, scale, frame) for claim in study.claims]
     return pd.DataFrame(rows, columns=list(JudgedClaim._fields))
 
 
@@ -91,11 +112,70 @@ def judged_claims(verdicts: pd.DataFrame) -> list[JudgedClaim]:
     return [JudgedClaim(*row) for row in verdicts.itertuples(index=False, name=None)]
 
 
+def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:
+    """Return verdicts with the column `holm` filled in: which survive Holm's correction for the claims of their work.
+
+    Reference: Holm, A Simple Sequentially Rejective Multiple Test Procedure (1979).
+
+    Args:
+        verdicts: from `judge`, of all studies of some works.
+    """
+    verdicts = verdicts.copy()
+    tested = verdicts[verdicts["p_value"].notna() & (verdicts["verdict"] != "unverified")]
+    for _, rows in tested.groupby("work"):
+        ordered = rows["p_value"].sort_values()
+        factors = np.arange(len(ordered), 0, -1)
+        adjusted = np.maximum.accumulate(ordered.to_numpy() * factors)
+        verdicts.loc[ordered.index, "holm"] = np.where(adjusted < SIGNIFICANCE, "yes", "no")
+    verdicts.loc[verdicts["p_value"].isna() | ~(verdicts["p_value"] < SIGNIFICANCE), "holm"] = ""
+    return verdicts
+
+
+def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -> JudgedClaim:
+    """Return a claim with its verdict."""
+    reported = study.reported_number(claim) if claim.predicate == "agrees" else None
+    evidence = _test(study, claim, frame, reported)
+    differences: list[str] = []
+    if evidence is not None:
+        differences = protocol.differences(study, scale, claim.conditions, at_fixed_step=claim.at_fixed_step)
+    verdict: Verdict = "not run"
+    if evidence is not None:
+        verdict = DECIDED[claim.kind, not differences][evidence.decision]
+        if reported is not None and not reported.verified:
+            verdict = "unverified"
+    return JudgedClaim(
+        work=study.work,
+        study=study.name,
+        claim=claim.id,
+        kind=claim.kind,
+        says=claim.says,
+        source=claim.source,
+        scale=scale,
+        test=claim.predicate,
+        reported=math.nan if reported is None else reported.value,
+        verified="" if reported is None else "yes" if reported.verified else "no",
+        within=claim.options["within"] if reported is not None else math.nan,
+        estimate=evidence.estimate if evidence else math.nan,
+        low=evidence.low if evidence else math.nan,
+        high=evidence.high if evidence else math.nan,
+        n=evidence.n if evidence else 0,
+        method=evidence.method if evidence else "",
+        decided_by=evidence.decided_by if evidence else "",
+        p_value=evidence.p_value if evidence else math.nan,
+        supports=("yes" if evidence.supports else "no") if evidence else "",
+        holm="",
+        runs_needed=(evidence.runs_needed or 0) if evidence else 0,
+        differences="; ".join(differences),
+        verdict=verdict,
+        note=claim.note,
+    )
+
+
 def _test(study: Study, claim: Claim, frame: pd.DataFrame | None, reported: Reported | None) -> Evidence | None:
     """Return what the predicate of a claim concludes, or None where what it needs was not run."""
     if frame is None or not _was_run(frame, claim):
         return None
-    arguments = () if reported is None else (reported.value,)
+    arguments = () if reported is None else (reported,)
     try:
         evidence: Evidence = components.resolve("test", claim.predicate)(frame, *arguments, **claim.options)
     except NotRun:
@@ -105,34 +185,14 @@ def _test(study: Study, claim: Claim, frame: pd.DataFrame | None, reported: Repo
     return evidence
 
 
-def _verdict(study: Study, claim: Claim, scale: str, evidence: Evidence | None) -> Verdict:
-    """Return the verdict that follows from the evidence, the number of seeds and the scale."""
-    if evidence is None:
-        return "not run"
-    if evidence.n and evidence.n < (1 if study.deterministic else MIN_SEEDS):
-        return "inconclusive"
-    if SCALES.index(scale) < SCALES.index(claim.needs):
-        return INDICATIVE.get(evidence.decision, evidence.decision)
-    return evidence.decision
-
-
 def _was_run(frame: pd.DataFrame, claim: Claim) -> bool:
-    """Return whether each condition that a test names has records."""
-    where: Where = claim.options.get("where") or {}
-    sides = [claim.options[key] for key in ("better", "worse") if key in claim.options]
-    for item in claim.options.get("order", []):
-        sides += item if isinstance(item, list) else [item]
-    return all(not select(frame, {**where, **side}).empty for side in sides or [{}])
-
-
-def _reported(study: Study, claim: Claim) -> Reported:
-    """Return the reported number with which the test of a claim compares.
-
-    Raises:
-        InputError: the study does not have it.
-    """
-    measure = claim.options.get("metric"), claim.options.get("at", "last"), claim.options.get("where", {})
-    for reported in study.reported:
-        if (reported.metric, reported.at, reported.where) == measure:
-            return reported
-    raise InputError(f"{study.path}: claims.{claim.id}: no reported value for it: add one under reported")
+    """Return whether each label that a test names, with each label of its other axes, has records."""
+    for condition in claim.conditions:
+        rows = select(frame, condition)
+        for axis, chosen in condition.items():
+            labels = chosen if isinstance(chosen, list) else [chosen]
+            if not set(labels) <= set(rows[axis].unique()):
+                return False
+        if rows.empty:
+            return False
+    return True

@@ -24,7 +24,7 @@ def from_records(study: studies.Study, scale: str, results: Path) -> pd.DataFram
         A frame with a column for each axis that the study compares, `seed`, `run`, `status`, `metric`, `step`, a
         column for each further axis of a series (those of `records.AXES`; -1 where a metric does not have it) and
         `value`; for a random search that ranks its trials also `rank`, where 1 is the best.  `attrs["complete"]` says
-        whether every job has a record.
+        whether every job has a record, and `attrs["deterministic"]` whether runs do not depend on their seed.
 
     Raises:
         NotRun: no job has a record.
@@ -43,6 +43,7 @@ def from_records(study: studies.Study, scale: str, results: Path) -> pd.DataFram
         raise NotRun(f"{study.full_name}: no records at scale {scale} in {results}: {hint}")
     frame = columns.to_frame()
     frame.attrs["complete"] = all(records.path(results, scale, study, job).exists() for job in study.jobs(scale))
+    frame.attrs["deterministic"] = study.deterministic
     if study.search is not None and study.search.ranking is not None:
         ranking = study.search.ranking
         frame["rank"] = rank_trials(frame, study.axes, ranking.metric, ranking.best, ranking.at)

@@ -64,8 +64,8 @@ def measure(frame: pd.DataFrame, metric: str | Sequence[str], at: At = "last") -
         metric: the name of the metric, or several names.
         at: `last`, the last step of each run; a step; `{"last": k}`, the mean over the last k recorded steps without
             step 0, or over all of them if there are fewer; `{"from": a, "to": b}`, the mean over the recorded steps
-            from a to b, or to the end without `to`; or `lowest`, the smallest value.  For a run that diverged before
-            a, the last value is taken.
+            from a to b, or to the end without `to`; or `lowest`, the smallest value.  A run that diverged before the
+            requested step, or after the last recorded one, has the value NaN.
 
     Raises:
         InputError: the records do not hold the metric.
@@ -74,18 +74,23 @@ def measure(frame: pd.DataFrame, metric: str | Sequence[str], at: At = "last") -
     rows = metric_rows(frame, metric)
     rows = rows.drop(columns=[name for name in records.AXES if (rows[name] < 0).all()])
     keys = [name for name in rows.columns if name not in ("step", "value")]
+    last_step = rows.groupby("run", observed=True)["step"].transform("max")
+    if at == "lowest":
+        return rows.groupby(keys, observed=True)["value"].min().reset_index()
     if isinstance(at, Mapping):
         chosen = last_steps(rows, at["last"]) if "last" in at else _step_range(rows, at["from"], at.get("to"))
         groups = chosen.groupby(keys, observed=True)["value"]
         means = groups.agg(lambda values: values.to_numpy().mean())  # numpy's mean: that of pandas leaves out NaN
         return means.reset_index()
-    if at == "lowest":
-        return rows.groupby(keys, observed=True)["value"].min().reset_index()
-    step = rows.groupby("run", observed=True)["step"].transform("max") if at == "last" else at
-    values = rows[rows["step"] == step]
-    if values.empty:
+    if not isinstance(at, int):  # "last"
+        ended = frame.groupby("run", observed=True)["step"].max()  # of any metric: where the run ended
+        diverged_after = (rows["status"] == "diverged") & (last_step < rows["run"].map(ended).astype(int))
+        return rows.assign(value=rows["value"].mask(diverged_after))[rows["step"] == last_step]
+    diverged_before = (rows["status"] == "diverged") & (rows["step"] == last_step) & (last_step < at)
+    values = rows.assign(value=rows["value"].mask(diverged_before))[(rows["step"] == at) | diverged_before]
+    if values.empty or (diverged_before.any() and rows.loc[rows["status"] != "diverged", "step"].max() < at):
         raise NotRun(f"metric: {metric!r} has no value at step {at}; the last is {rows['step'].max()}")
-    return values
+    return values.assign(step=at)
 
 
 def metric_against(frame: pd.DataFrame, metric: str | Sequence[str], resource: str) -> pd.DataFrame:
@@ -144,10 +149,11 @@ def last_steps(rows: pd.DataFrame, count: int) -> pd.DataFrame:
 
 
 def _step_range(rows: pd.DataFrame, first: int, last: int | None) -> pd.DataFrame:
-    """Return the rows of the steps from `first` to `last`; for runs that diverged before, those of their last step."""
+    """Return the rows of the steps from `first` to `last`; a run that diverged before has NaN."""
     if rows["step"].max() < (first if last is None else last):
         steps = f"from {first}" if last is None else f"{first} to {last}"
         raise NotRun(f"metric: no value at steps {steps}; the last is {rows['step'].max()}")
     end = rows.groupby("run", observed=True)["step"].transform("max")
     diverged_before = (rows["status"] == "diverged") & (rows["step"] == end) & (end < first)
+    rows = rows.assign(value=rows["value"].mask(diverged_before))
     return rows[rows["step"].between(first, np.inf if last is None else last) | diverged_before]

@@ -7,9 +7,9 @@ import jinja2
 import pandas as pd
 
 from goodinit.report import DEMONSTRATION
-from goodinit.report.claims import VERDICTS, JudgedClaim, judged_claims
+from goodinit.report.claims import ANSWERS, VERDICTS, JudgedClaim, judged_claims
 from goodinit.report.costs import WorkCost
-from goodinit.studies import Study, summary
+from goodinit.studies import Study, protocol, summary
 
 __all__ = ["claims_page", "cost_table", "scale_page", "verdict_table", "work_sections"]
 
@@ -34,7 +34,7 @@ def claims_page(studies: Iterable[Study], verdicts: pd.DataFrame, scale: str) ->
         verdicts: from `claims.judge`, of all studies.
         scale: of the verdicts.
     """
-    sections = [(study, _claims_of(study, verdicts)) for study in studies]
+    sections = [(study, _claims_of(study, verdicts), protocol.differences(study, scale)) for study in studies]
     return _render("claims", scale=scale, sections=sections) + "\n"
 
 
@@ -45,7 +45,7 @@ def scale_page(
     figures: Mapping[str, Sequence[str]],
     figure_folder: str,
 ) -> str:
-    """Return the results at a scale as a page: questions, figures, verdicts, deviations and protocols.
+    """Return the results at a scale as a page: counts of verdicts, and each study with its figures and verdicts.
 
     Args:
         studies, verdicts, scale: as in `claims_page`; studies that were not run are left out.
@@ -53,15 +53,26 @@ def scale_page(
         figure_folder: the path from the page to the figures of the scale.
     """
     sections = [
-        (study, _claims_of(study, verdicts), figures[study.full_name], summary.lines(study, scale))
+        (
+            study,
+            _claims_of(study, verdicts),
+            figures[study.full_name],
+            summary.lines(study, scale),
+            protocol.differences(study, scale),
+        )
         for study in studies
         if study.full_name in figures
     ]
-    return _render("scale", scale=scale, sections=sections, figure_folder=figure_folder) + "\n"
+    works = list(dict.fromkeys(study.work for study, rows, *_ in sections if rows))
+    counts = verdict_table({scale: verdicts}) if len(verdicts) else ""
+    page = _render("scale", scale=scale, sections=sections, works=works, counts=counts, figure_folder=figure_folder)
+    return page + "\n"
 
 
 def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
-    """Return the table of the README that counts the verdicts on each work, at the largest scale that was run.
+    """Return the tables that count the verdicts on the claims and the answers to the questions of each work.
+
+    Each counts at the largest scale at which it was run.
 
     Args:
         verdicts: the verdicts on all works at each scale, the largest scale last.
@@ -69,11 +80,17 @@ def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
     frame = pd.concat(verdicts.values())
     frame["was_run"] = frame["verdict"] != "not run"
     latest = frame.sort_values("was_run", kind="stable").drop_duplicates(["work", "study", "claim"], keep="last")
-    counts = pd.crosstab(latest["work"], latest["verdict"]).reindex(columns=VERDICTS, fill_value=0)
-    works = dict.fromkeys(next(iter(verdicts.values()))["work"])
-    rows = {f"`{work}`": counts.loc[work] for work in works} | {"all": counts.sum()}
-    cells = [(name, row.sum(), [count or "" for count in row]) for name, row in rows.items()]
-    return _render("verdict_counts", verdicts=VERDICTS, rows=cells)
+    works = list(dict.fromkeys(next(iter(verdicts.values()))["work"]))
+    tables = []
+    for kind, columns in (("claim", VERDICTS), ("question", ANSWERS)):
+        rows = latest[latest["kind"] == kind]
+        if rows.empty:
+            continue
+        counts = pd.crosstab(rows["work"], rows["verdict"]).reindex(columns=columns, index=works, fill_value=0)
+        named = {f"`{work}`": counts.loc[work] for work in works} | {"all": counts.sum()}
+        cells = [(name, row.sum(), [count or "" for count in row]) for name, row in named.items() if row.sum()]
+        tables.append(_render("verdict_counts", total_name=f"{kind}s", verdicts=columns, rows=cells))
+    return "\n\n".join(tables)
 
 
 def work_sections(
@@ -94,7 +111,11 @@ def work_sections(
         claims = {scale: _claims_of(shown, frame) for scale, frame in verdicts.items()}
         scale = next((scale for scale in reversed(claims) if any(c.verdict != "not run" for c in claims[scale])), None)
         decided = [claim.verdict for claim in claims[scale]] if scale else []
-        counts = ", ".join(f"{decided.count(verdict)} {verdict}" for verdict in VERDICTS if verdict in decided)
+        counts = ", ".join(
+            f"{decided.count(verdict)} {verdict}"
+            for verdict in dict.fromkeys((*VERDICTS, *ANSWERS))
+            if verdict in decided
+        )
         sections.append(_Work(name, entry, own, shown, figure, scale, counts))
     return _render("works", works=sections)
 

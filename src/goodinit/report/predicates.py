@@ -1,41 +1,25 @@
-"""Predicates: functions that test a claim on the records of a study, `(frame, *, options) -> Evidence`."""
+"""Predicates: functions that test a claim on the records of a study, `(frame, *, options) -> Evidence`.
+
+A run that diverged, or has no value, is never left out: it counts as worse than any other.
+"""
 
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from goodinit.errors import InputError
-from goodinit.report.measures import condition_columns, measure, select
-from goodinit.report.statistics import Interval, bootstrap_interval, prediction_interval
-from goodinit.studies import At, Where
+from goodinit.report.evidence import Evidence, compare, worst
+from goodinit.report.inference import Difference, Mean, Median, Share, location
+from goodinit.report.measures import NotRun, condition_columns, measure, select
+from goodinit.studies import At, Reported, Where
 
-__all__ = ["agrees", "beats", "ranks", "trend", "within"]  # the predicates that a study may name
-
-Decision = Literal["contradicted", "inconclusive", "replicated"]  # the worst first
-MIN_SEEDS = 3  # with fewer, nothing is concluded about a mean, unless runs do not depend on their seed
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a predicate concludes.
-
-    Args:
-        estimate: what the predicate estimates, such as a mean or a difference.
-        low, high: the bounds of its 95 % interval.
-        n: the number of seeds.
-        decision: whether the interval confirms the claim, contradicts it, or neither.
-    """
-
-    estimate: float
-    low: float
-    high: float
-    n: int
-    decision: Decision
+__all__ = ["agrees", "beats", "ranks", "share", "trend", "within"]  # the predicates that a study may name
 
 
 def within(
@@ -48,9 +32,43 @@ def within(
     below: float | None = None,
 ) -> Evidence:
     """Test that the mean lies between two bounds in each condition (and layer) of `where`; the worst one decides."""
+    _check_bounds("within", above, below)
+    outside = -math.inf if below is None else math.inf
+    samples = _samples(frame, measure(select(frame, where), metric, at))
+    return worst(
+        {
+            name: compare(location(sample.fillna(outside), deterministic=_is_deterministic(frame)), above, below)
+            for name, sample in samples.items()
+        }
+    )
+
+
+def share(
+    frame: pd.DataFrame,
+    *,
+    metric: str,
+    where: Where | None = None,
+    at: At = "last",
+    between: list[float | None] | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Evidence:
+    """Test that a share of runs lies between two bounds; the runs of all conditions in `where` are pooled.
+
+    Counted are the runs whose metric is 1, or with `between`, lies between two bounds or at one of them.
+
+    Deviation: runs with the same seed are taken as independent, though they see the same mini-batches.
+    """
+    _check_bounds("share", above, below)
     values = measure(select(frame, where), metric, at)
-    groups = values.groupby(condition_columns(values), observed=True)["value"]
-    return _worst([_test_mean(group.to_numpy(), above, below) for _, group in groups])
+    _samples(frame, values)
+    if between is None:
+        low, high = 1.0, 1.0
+        if not values["value"].dropna().isin([0, 1]).all():
+            raise InputError(f"share: {metric} has values other than 0 and 1: give between: [low, high]")
+    else:
+        low, high = _range(between)
+    return compare(Share.of(int(values["value"].between(low, high).sum()), len(values)), above, below)
 
 
 def beats(
@@ -65,15 +83,9 @@ def beats(
 ) -> Evidence:
     """Test that one condition is better than another: the mean of the difference, paired by seed, is above 0.
 
-    A run that diverged, whose value is NaN, is worse than any that did not.
+    Where a side names several conditions, each of `better` beats each of `worse`; the worst pair decides.
     """
-    values = measure(select(frame, where), metric, at)
-    values = values.fillna({"value": -math.inf if best == "highest" else math.inf})
-    better_values, worse_values = (select(values, side).set_index("seed")["value"] for side in (better, worse))
-    if better_values.index.has_duplicates or worse_values.index.has_duplicates:
-        raise InputError("beats: better and worse must each name one condition")
-    difference = (better_values - worse_values).dropna() * (1 if best == "highest" else -1)
-    return _test_mean(difference.to_numpy(), above=0)
+    return ranks(frame, order=[better, worse], metric=metric, best=best, where=where, at=at)
 
 
 def ranks(
@@ -85,22 +97,23 @@ def ranks(
     where: Where | None = None,
     at: At = "last",
 ) -> Evidence:
-    """Test that conditions have an order, the best first: each `beats` the next; the worst pair decides.
+    """Test that conditions have an order, the best first: each is better than the next; the worst pair decides.
 
-    An item of the order may be a list of conditions whose own order is open: each of them beats the conditions of the
+    An item of the order may be several conditions whose own order is open: each of them beats the conditions of the
     next item, and is beaten by those of the previous item.
     """
-    pairs = [
-        pair
-        for item, following in itertools.pairwise(map(_as_list, order))
-        for pair in itertools.product(item, following)
-    ]
-    return _worst(
-        [
-            beats(frame, better=better, worse=worse, metric=metric, best=best, where=where, at=at)
-            for better, worse in pairs
-        ]
-    )
+    values = measure(select(frame, where), metric, at)
+    items = [_as_list(item) for item in order]
+    sides = [_union(values, item) for item in items]
+    axes = list(dict.fromkeys(axis for item in items for condition in item for axis in condition))
+    _samples(frame, pd.concat(sides), axes)
+    evidence = {}
+    for better, worse in itertools.pairwise(sides):
+        pairs = itertools.product(_samples(frame, better, axes).items(), _samples(frame, worse, axes).items())
+        for (name, sample), (other, other_sample) in pairs:
+            difference = location(_difference(sample, other_sample, best), deterministic=_is_deterministic(frame))
+            evidence[f"{name} against {other}"] = compare(difference, above=0)
+    return worst(evidence)
 
 
 def trend(
@@ -115,58 +128,161 @@ def trend(
     above: float | None = None,
     below: float | None = None,
 ) -> Evidence:
-    """Test that the mean ratio of a metric at `end` to that at `start`, paired by seed, lies between two bounds.
+    """Test that the geometric mean of the ratio of a metric at `end` to that at `start`, by seed, lies between bounds.
 
     With `start_at` the metric at `start` is taken at these steps instead of `at`.
+
+    Raises:
+        InputError: a value is negative, or one of the sides does not name one condition.
+    """
+    _check_bounds("trend", above, below)
+    rows = select(frame, where)
+    first = _only_one("trend", frame, select(measure(rows, metric, at if start_at is None else start_at), start))
+    last = _only_one("trend", frame, select(measure(rows, metric, at), end))
+    if not first.index.equals(last.index):
+        _samples(frame, pd.concat([first.reset_index().assign(side="start"), last.reset_index().assign(side="end")]))
+    if (first < 0).any() or (last < 0).any():
+        raise InputError(f"trend: {metric} has values below 0, which have no ratio: use beats or within")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logarithms = np.log(last.to_numpy()) - np.log(first.to_numpy())
+    outside = -math.inf if below is None else math.inf
+    ratio = location(np.where(np.isnan(logarithms), outside, logarithms), deterministic=_is_deterministic(frame))
+    evidence = compare(ratio, *(None if bound is None else math.log(bound) for bound in (above, below)))
+    estimate, low, high = (math.exp(value) if value < 700 else math.inf for value in _numbers(evidence))
+    return replace(evidence, estimate=estimate, low=low, high=high)
+
+
+def agrees(
+    frame: pd.DataFrame,
+    reported: Reported,
+    *,
+    where: Where,
+    metric: str,
+    within: float,
+    at: At = "last",
+    window: int = 1,
+) -> Evidence:
+    """Test that the mean equals a reported number but for a difference smaller than `within` (an equivalence test).
+
+    The interval of the difference holds the uncertainty of both: of the reported number, its standard deviation and
+    number of runs where the source gives them, else one run with our standard deviation; and its rounding.
+
+    Args:
+        frame: from `frame.from_records`.
+        reported: the number.
+        where, metric, at: the measure.
+        within: the difference that would matter.
+        window: the number of steps up to `at` over which each of our runs is averaged.  The reported number is of one
+            step: its standard deviation is that of all our values at these steps, as the loss of one mini-batch varies
+            more between batches than between seeds.
+
+    Returns:
+        The evidence; its interval is that of the difference, added to the reported number.
+
+    Raises:
+        InputError: `where` does not name one condition, or `window` needs a step.
     """
     rows = select(frame, where)
-    first = select(measure(rows, metric, at if start_at is None else start_at), start).set_index("seed")["value"]
-    last = select(measure(rows, metric, at), end).set_index("seed")["value"]
-    if first.index.has_duplicates or last.index.has_duplicates:
-        raise InputError("trend: where, start and end must name one condition")
-    return _test_mean((last / first).dropna().to_numpy(), above, below)
+    steps: list[At] = [at]
+    if window > 1:
+        if not isinstance(at, int):
+            raise InputError("agrees: window needs a step: give at as a number")
+        steps = list(range(at - window + 1, at + 1))
+    samples = [_only_one("agrees", frame, measure(rows, metric, step)) for step in steps]
+    values = np.stack([sample.to_numpy() for sample in samples])
+    deterministic = _is_deterministic(frame)
+    ours = location(np.where(np.isnan(values), math.inf, values).mean(axis=0), deterministic=deterministic)
+    if isinstance(ours, Median):
+        margin = within + reported.rounded_to / 2
+        evidence = compare(ours, above=reported.value - margin, below=reported.value + margin)
+        return replace(evidence, p_for=1.0)  # a mean that is not finite agrees with no number
+    if reported.sd is not None:
+        deviation, freedom = reported.sd, float(reported.runs - 1)
+    elif isinstance(ours, Mean):
+        deviation, freedom = (float(values.std(ddof=1)), ours.n - 1.0) if ours.n > 1 else (math.inf, 0.0)
+    else:
+        deviation, freedom = 0.0, math.inf
+    error = deviation / math.sqrt(reported.runs)
+    evidence = compare(
+        Difference.of(ours, reported.value, error, freedom, reported.rounded_to), above=-within, below=within
+    )
+    low, high = reported.value + evidence.low, reported.value + evidence.high
+    return replace(evidence, estimate=ours.value, low=low, high=high)
 
 
-def agrees(frame: pd.DataFrame, reported: float, *, where: Where, metric: str, at: int, window: int = 1) -> Evidence:
-    """Test that the reported value of one run at one step lies in the 95 % prediction interval of the runs.
+def _samples(frame: pd.DataFrame, values: pd.DataFrame, axes: Sequence[str] | None = None) -> dict[str, pd.Series]:
+    """Return the values of each condition by seed.
 
-    The interval is computed from the values of all runs at the last `window` steps up to `at`: the loss of one
-    mini-batch varies more between batches than between seeds.
+    Args:
+        frame: from `frame.from_records`.
+        values: from `measure`.
+        axes: the columns that distinguish conditions; None for all.
+
+    Raises:
+        InputError: a condition of these axes is not one, or the conditions do not have the same seeds.
+        NotRun: they do not, but some jobs of the study have no record yet.
     """
-    rows = select(frame, where)
-    measured = pd.concat([measure(rows, metric, step) for step in range(at - window + 1, at + 1)])
-    values, seeds = measured["value"].to_numpy(), measured["seed"].nunique()
-    mean = float(values.mean())
-    if seeds < MIN_SEEDS:
-        return Evidence(mean, math.nan, math.nan, seeds, "inconclusive")
-    interval = prediction_interval(values)
-    decision: Decision = "replicated" if interval.low <= reported <= interval.high else "contradicted"
-    return Evidence(mean, interval.low, interval.high, seeds, decision)
+    columns = condition_columns(values) if axes is None else list(axes)
+    varying = [column for column in columns if values[column].nunique() > 1] if axes is None else columns
+    samples = {}
+    for labels, group in values.groupby(columns, observed=True):
+        named = dict(zip(columns, labels, strict=True))
+        name = ", ".join(f"{axis} {named[axis]}" for axis in varying)
+        if group["seed"].duplicated().any():
+            open_axes = [column for column in condition_columns(group) if group[column].nunique() > 1]
+            raise InputError(f"where: more than one {' and '.join(open_axes)} in {name or 'a condition'}: name one")
+        samples[name] = group.set_index("seed")["value"].sort_index()
+    if len({tuple(sample.index) for sample in samples.values()}) > 1:
+        error = InputError if frame.attrs.get("complete", True) else NotRun
+        raise error(f"where: the seeds differ between conditions: {', '.join(samples)}"[:250])
+    return samples
 
 
-def _test_mean(values: np.ndarray, above: float | None = None, below: float | None = None) -> Evidence:
-    """Test that the mean of one value for each seed lies between bounds; infinite values count, NaN does not."""
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Evidence(math.nan, math.nan, math.nan, 0, "inconclusive")
-    mean = float(values.mean())
-    interval = Interval(mean, mean)
-    if np.isfinite(mean) and len(values) > 1:
-        interval = Interval(*bootstrap_interval(values[None])[:, 0].tolist())
-    return Evidence(mean, interval.low, interval.high, len(values), _decide(interval, above, below))
+def _only_one(predicate: str, frame: pd.DataFrame, values: pd.DataFrame) -> pd.Series:
+    """Return the values by seed of the only condition that was selected."""
+    samples = _samples(frame, values)
+    if len(samples) != 1:
+        raise InputError(f"{predicate}: one condition is compared, but the test selects {len(samples)}: name one")
+    return next(iter(samples.values()))
 
 
-def _decide(interval: Interval, above: float | None, below: float | None) -> Decision:
-    """Return whether an interval lies between two bounds, beyond one of them, or neither."""
-    if (above is None or above < interval.low) and (below is None or interval.high < below):
-        return "replicated"
-    beyond = (above is not None and interval.high <= above) or (below is not None and interval.low >= below)
-    return "contradicted" if beyond else "inconclusive"
+def _union(values: pd.DataFrame, conditions: Sequence[Where]) -> pd.DataFrame:
+    """Return the rows of some conditions."""
+    return pd.concat([select(values, condition) for condition in conditions])
 
 
-def _worst(evidence: Sequence[Evidence]) -> Evidence:
-    """Return the evidence that decides a claim about all conditions: the first with the worst decision."""
-    return min(evidence, key=lambda item: get_args(Decision).index(item.decision))
+def _difference(better: pd.Series, worse: pd.Series, best: Literal["lowest", "highest"]) -> NDArray[np.float64]:
+    """Return by how much one side is better than the other, by seed; two runs that are the worst possible are equal."""
+    sign, lowest = (1, -math.inf) if best == "highest" else (-1, math.inf)
+    sides = [sign * side.fillna(lowest).to_numpy(dtype=float) for side in (better, worse)]
+    with np.errstate(invalid="ignore"):
+        return np.where(sides[0] == sides[1], 0.0, sides[0] - sides[1])
+
+
+def _is_deterministic(frame: pd.DataFrame) -> bool:
+    """Return whether the runs of a study do not depend on their seed."""
+    return bool(frame.attrs.get("deterministic", False))
+
+
+def _check_bounds(predicate: str, above: float | None, below: float | None) -> None:
+    """Raise InputError unless there is a bound, and the lower one is below the upper one."""
+    if above is None and below is None:
+        raise InputError(f"{predicate}: no bound: give above, below or both")
+    if above is not None and below is not None and above >= below:
+        raise InputError(f"{predicate}: above {above:g} and below {below:g} leave nothing between them")
+
+
+def _range(between: Sequence[float | None]) -> tuple[float, float]:
+    """Return the ends of a range, of which None is infinite."""
+    if len(between) != 2:
+        raise InputError(f"share: between: {list(between)} is not [low, high]")
+    low, high = between
+    return -math.inf if low is None else low, math.inf if high is None else high
+
+
+def _numbers(evidence: Evidence) -> tuple[float, float, float]:
+    """Return the estimate and the bounds of its interval."""
+    return evidence.estimate, evidence.low, evidence.high
 
 
 def _as_list(item: Where | list[Where]) -> list[Where]:

@@ -1,67 +1,14 @@
-"""Interval estimates, summaries over seeds, and smoothing."""
+"""Summaries over seeds, and smoothing."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
+from goodinit.report.inference import t_interval
 
-__all__ = ["CONFIDENCE", "Interval", "bootstrap_interval", "prediction_interval", "smooth", "summarize"]
-
-CONFIDENCE = 0.95
-RESAMPLES = 2000
-
-
-class Interval(NamedTuple):
-    """The lower and upper bound of an interval."""
-
-    low: float
-    high: float
-
-
-def bootstrap_interval(samples: np.ndarray) -> np.ndarray:
-    r"""Return the 95 % percentile-bootstrap interval of the mean of each sample, from 2000 resamples.
-
-    Args:
-        samples: shape :math:`(G, n)`, one sample in each row.
-
-    Returns:
-        The lower and the upper bounds, shape :math:`(2, G)`; NaN where a sample has fewer than two values.
-    """
-    from scipy import stats  # its import takes half a second, which figures do not need
-
-    samples = np.asarray(samples, dtype=float)
-    if samples.shape[1] < 2:
-        return np.full((2, len(samples)), np.nan)
-    interval = stats.bootstrap(
-        (samples,),
-        np.mean,
-        axis=1,
-        n_resamples=RESAMPLES,
-        batch=200,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=0,
-    ).confidence_interval
-    return np.stack([interval.low, interval.high])
-
-
-def prediction_interval(sample: np.ndarray) -> Interval:
-    r"""Return the 95 % prediction interval, within which one more observation of a normal distribution would lie.
-
-    .. math:: \bar{x} \pm t_{n-1} \, s \sqrt{1 + 1 / n}
-
-    Args:
-        sample: shape :math:`(n,)`, with at least two values.
-    """
-    from scipy import stats
-
-    count, mean = len(sample), float(sample.mean())
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, count - 1)
-    half = float(quantile * sample.std(ddof=1) * np.sqrt(1 + 1 / count))
-    return Interval(mean - half, mean + half)
+__all__ = ["smooth", "summarize"]
 
 
 def summarize(values: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
@@ -90,7 +37,7 @@ def summarize(values: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     bounds = np.full((2, len(samples)), np.nan)
     for size in np.unique(sizes):
         indices = np.flatnonzero(sizes == size)
-        bounds[:, indices] = bootstrap_interval(np.stack([samples[index] for index in indices]))
+        bounds[:, indices] = t_interval(np.stack([samples[index] for index in indices]))
     summary["low"], summary["high"] = bounds
     return summary
 

@@ -1,8 +1,8 @@
-"""The verdicts on all claims of a work in one figure: the reported number, ours, and the verdict."""
+"""Figures of verdicts: how many of each a scale has, and the evidence on each claim of a work."""
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from goodinit.report import style  # first: it imports matplotlib without the user's settings
 
@@ -13,81 +13,137 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from goodinit.report import DEMONSTRATION
-from goodinit.report.claims import VERDICTS, JudgedClaim, Verdict
+from goodinit.report.claims import ANSWERS, VERDICTS, JudgedClaim, Verdict
+from goodinit.report.evidence import SIGNIFICANCE
 
-__all__ = ["draw"]
+__all__ = ["draw_counts", "draw_evidence"]
 
 # Colors that color-blind readers can distinguish, and a marker for those who see no color.
 MARKERS: dict[Verdict, tuple[str, str]] = {
     "replicated": ("#009E73", "o"),
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#7F7F7F", "s"),
+    "unverified": ("#CC79A7", "P"),
     "indicative: for": ("#56B4E9", "^"),
     "indicative: against": ("#E69F00", "v"),
     "not run": ("#CCCCCC", "_"),
+    "yes": ("#009E73", "o"),
+    "no": ("#D55E00", "X"),
+    "open": ("#7F7F7F", "s"),
+    "indicative: yes": ("#56B4E9", "^"),
+    "indicative: no": ("#E69F00", "v"),
 }
 ROW_HEIGHT = 0.19  # inches
+LEAST_P_VALUE = 1e-6  # at the edge of the axis
+EDGE = -math.log10(LEAST_P_VALUE)
+DECIDES = -math.log10(SIGNIFICANCE)
 
 
-def draw(claims: Sequence[JudgedClaim]) -> Figure:
-    """Draw a row for each claim of a work: its verdict, and our number as a multiple of the reported one.
+def draw_counts(verdicts: Mapping[str, Sequence[Verdict]], scale: str) -> Figure:
+    """Draw how many claims of each work have each verdict.
 
-    A claim without a reported number has no multiple.  A cross at the edge is a multiple beyond it, or a value that
-    is not finite.
+    Args:
+        verdicts: on the claims of each work; answers to questions are left out.
+        scale: of the verdicts.
+    """
+    with style.context():
+        figure = Figure(figsize=(9, 0.45 * len(verdicts) + 1.3))
+        axis = figure.add_subplot()
+        for row, of_work in enumerate(verdicts.values()):
+            left = 0
+            for verdict in VERDICTS:
+                count = of_work.count(verdict)
+                axis.barh(row, count, left=left, color=MARKERS[verdict][0], edgecolor="white")
+                if count:
+                    axis.text(left + count / 2, row, str(count), ha="center", va="center", fontsize=8)
+                left += count
+        axis.set(yticks=range(len(verdicts)), yticklabels=list(verdicts), xlabel="claims")
+        axis.invert_yaxis()
+        axis.grid(visible=False)
+        axis.set_title(f"Verdicts at {scale} scale{_banner(scale)}", loc="left", fontsize=10)
+        handles = [Line2D([], [], color=MARKERS[v][0], marker="s", linestyle="", label=v) for v in VERDICTS]
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(VERDICTS), fontsize=7.5)
+        figure.set_layout_engine("constrained")
+    return figure
+
+
+def draw_evidence(claims: Sequence[JudgedClaim]) -> Figure:
+    """Draw a row for each claim of a work: its verdict, its numbers, and how strong the evidence is.
+
+    The strength is the p-value of the verdict, on a logarithmic axis: to the right for the claim, to the left against
+    it.  A value in the gray band, where the p-value is 0.05 or more, decides nothing.
 
     Args:
         claims: from `claims.judge`, of one work at one scale.
     """
-    height = ROW_HEIGHT * len(claims) + 1.3
+    height = ROW_HEIGHT * len(claims) + 1.5
     with style.context():
-        figure = Figure(figsize=(11, height))
-        top, bottom = 1 - 0.75 / height, 0.45 / height
-        names = figure.add_axes((0.005, bottom, 0.55, top - bottom))
-        multiples = figure.add_axes((0.6, bottom, 0.38, top - bottom))
+        figure = Figure(figsize=(12, height))
+        top, bottom = 1 - 0.8 / height, 0.5 / height
+        names = figure.add_axes((0.005, bottom, 0.6, top - bottom))
+        evidence = figure.add_axes((0.62, bottom, 0.36, top - bottom))
         names.set(xlim=(0, 1), xticks=[], yticks=[])
         names.axis("off")
         for row, claim in enumerate(claims):
             color, marker = MARKERS[claim.verdict]
             names.plot(0.012, row, marker, color=color, markersize=6, clip_on=False)
-            names.text(0.03, row, f"{claim.study}: {claim.claim}", va="center", fontsize=7.5)
-            names.text(0.62, row, _numbers(claim), va="center", fontsize=7, family="DejaVu Sans Mono")
-            if not math.isnan(claim.reported) and claim.verdict != "not run":
-                _draw_multiple(multiples, row, claim, color)
-        for x, header in ((0.03, "claim"), (0.62, "reported  ours, the number of seeds")):
+            question = "?" if claim.kind == "question" else ""
+            names.text(0.03, row, f"{claim.study}: {claim.claim}{question}", va="center", fontsize=7.5)
+            names.text(0.58, row, _numbers(claim), va="center", fontsize=7, family="DejaVu Sans Mono")
+            if not math.isnan(claim.p_value):
+                _draw_strength(evidence, row, claim)
+        for x, header in ((0.03, "claim"), (0.58, "reported  ours [95 % interval], number of runs")):
             names.text(x, -1, header, va="center", fontsize=7, color="#666666")
-        for axis in (names, multiples):
+        for axis in (names, evidence):
             axis.set_ylim(len(claims) - 0.5, -1.5)
-        multiples.axvline(1, color="#000000", linewidth=0.8)
-        multiples.set(xlim=(0, 2), yticks=[], xlabel="ours as a multiple of the reported number, with its interval")
-        work, scale = claims[0].work, claims[0].scale
-        banner = f".  {DEMONSTRATION}" if scale == "demo" else ""
-        figure.text(0.005, 1 - 0.1 / height, f"{work}: {len(claims)} claims at {scale} scale{banner}", va="top")
+        _label_strength(evidence)
+        title = f"{claims[0].work}: {len(claims)} claims and questions at {claims[0].scale} scale"
+        figure.text(0.005, 1 - 0.1 / height, title + _banner(claims[0].scale), va="top")
         handles = _legend_handles(Counter(claim.verdict for claim in claims))
-        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 0.25 / height), ncols=6, fontsize=8)
+        figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 1 - 0.25 / height), ncols=8, fontsize=8)
     return figure
 
 
+def _banner(scale: str) -> str:
+    return f".  {DEMONSTRATION}" if scale == "demo" else ""
+
+
 def _numbers(claim: JudgedClaim) -> str:
-    """Return the reported number, ours and the number of seeds in columns of fixed width."""
+    """Return the reported number, ours with its interval and the number of runs in columns of fixed width."""
     reported = "" if math.isnan(claim.reported) else f"{claim.reported:.4g}"
-    estimate = f"{claim.estimate:.4g}" if math.isfinite(claim.estimate) else "not finite"
-    ours = "" if claim.verdict == "not run" else f"{estimate} (n={claim.n})"
-    return f"{reported:>8}  {ours}"
+    if claim.verdict == "not run":
+        return f"{reported:>8}"
+    return f"{reported:>8}  {claim.estimate:.4g} [{claim.low:.3g}, {claim.high:.3g}], {claim.n}"
 
 
-def _draw_multiple(axis: Axes, row: int, claim: JudgedClaim, color: str) -> None:
-    """Draw a multiple with its interval; one that is not finite, or outside the axis, is a cross at the edge."""
-    multiple, low, high = (value / claim.reported for value in (claim.estimate, claim.low, claim.high))
-    clipped = float(np.clip(np.nan_to_num(multiple, nan=math.inf), 0.01, 1.99))
-    axis.plot([max(low, 0), min(high, 2)], [row, row], color=color, linewidth=1.2)
-    axis.plot(clipped, row, "o" if clipped == multiple else "x", color=color, markersize=4)
+def _draw_strength(axis: Axes, row: int, claim: JudgedClaim) -> None:
+    """Draw how strong the evidence is as a bar from the middle, with the marker of the verdict at its end."""
+    color, marker = MARKERS[claim.verdict]
+    strength = -math.log10(float(np.clip(claim.p_value, LEAST_P_VALUE, 1)))
+    strength *= 1 if claim.supports == "yes" else -1
+    axis.plot([0, strength], [row, row], color=color, linewidth=1.2)
+    axis.plot(strength, row, marker, color=color, markersize=4.5, clip_on=False)
+
+
+def _label_strength(axis: Axes) -> None:
+    """Set limits, ticks and labels of the axis of p-values."""
+    axis.axvspan(-DECIDES, DECIDES, color="#EEEEEE", zorder=0)
+    axis.axvline(0, color="#000000", linewidth=0.8)
+    powers = [10.0**-power for power in (4, 2)]
+    ticks = [LEAST_P_VALUE, *powers, SIGNIFICANCE, 1.0]
+    strengths = [-math.log10(tick) for tick in ticks]
+    labels = [f"≤{LEAST_P_VALUE:g}", *(f"{tick:g}" for tick in ticks[1:])]
+    axis.set(xlim=(-EDGE * 1.03, EDGE * 1.03), yticks=[])
+    axis.set_xticks([-strength for strength in strengths] + strengths[-2::-1], labels + labels[-2::-1], fontsize=7)
+    axis.set_xlabel("against the claim  ←  p-value  →  for the claim", fontsize=8)
 
 
 def _legend_handles(counts: Counter[Verdict]) -> list[Line2D]:
-    """Return a legend handle for each verdict, with the number of claims that have it."""
+    """Return a legend handle for each verdict and answer that occurs, with the number of claims that have it."""
     handles = []
-    for verdict in VERDICTS:
-        color, marker = MARKERS[verdict]
-        label = f"{counts[verdict]} {verdict}"
-        handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=label))
+    for verdict in dict.fromkeys((*VERDICTS, *ANSWERS)):
+        if counts[verdict]:
+            color, marker = MARKERS[verdict]
+            label = f"{counts[verdict]} {verdict}"
+            handles.append(Line2D([], [], color=color, marker=marker, linestyle="", label=label))
     return handles

@@ -31,11 +31,17 @@ class Reported(Measure):
         value: the number.
         source: where in the source the number stands.
         verified: whether somebody compared the number with the source.
+        runs: the number of runs whose mean it is.
+        sd: the standard deviation over these runs, or None if the source does not give it.
+        rounded_to: the unit of its last digit, 0 if it is not rounded.
     """
 
     value: float = float("nan")
     source: str = ""
     verified: bool = False
+    runs: int = 1
+    sd: float | None = None
+    rounded_to: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ class Claim:
         source: where the source says it.
         predicate: the name of a function that tests it.
         options: the options of that function.
-        needs: the smallest scale at which the test decides.
+        kind: `claim`, or `question` if the source asks it or the replication adds it.
         note: a remark on the verdict.
     """
 
@@ -67,5 +73,20 @@ class Claim:
     source: str
     predicate: str
     options: Mapping[str, Any]
-    needs: Literal["laptop", "overnight", "paper"] = "laptop"
+    kind: Literal["claim", "question"] = "claim"
     note: str = ""
+
+    @property
+    def conditions(self) -> list[Where]:
+        """The conditions that the test names: `where` together with each of its sides."""
+        where: Where = self.options.get("where") or {}
+        sides = [self.options[key] for key in ("better", "worse", "start", "end") if key in self.options]
+        for item in self.options.get("order", []):
+            sides += item if isinstance(item, list) else [item]
+        return [{**where, **side} for side in sides or [{}]]
+
+    @property
+    def at_fixed_step(self) -> bool:
+        """Whether the test takes values at given steps only, not at the end of training or over all of it."""
+        steps = [self.options.get("at", "last"), self.options.get("start_at", 0)]
+        return all(isinstance(step, int) for step in steps)

@@ -132,6 +132,10 @@ class Study:
                 runs.append(Run(expanded, seed, dict(zip(axes, labels, strict=True)), self.revision))
         return runs
 
+    def published_runs(self) -> list[Run]:
+        """Return the runs of the published protocol: those of the file without the changes of any scale."""
+        return self.runs("published")  # no scale has this name
+
     def jobs(self, scale: str) -> list[Job]:
         """Return the runs at a scale in jobs of at most `pack` runs."""
         runs, pack = self.runs(scale), self.scales.get(scale, {}).get("pack", self.pack)
@@ -149,6 +153,18 @@ class Study:
         if self.search is None:
             raise ValueError(f"{self.full_name} has no random search")
         return self.search.draw(self._trials(self.scales.get(scale, {})), seed)
+
+    def reported_number(self, claim: Claim) -> Reported:
+        """Return the reported number with which the test of a claim, `agrees`, compares.
+
+        Raises:
+            InputError: there is none.
+        """
+        measure = claim.options.get("metric"), claim.options.get("at", "last"), claim.options.get("where", {})
+        for reported in self.reported:
+            if (reported.metric, reported.at, reported.where) == measure:
+                return reported
+        raise InputError(f"claims.{claim.id}: no reported value for it: add one under reported")
 
     def resources_at(self, scale: str) -> Mapping[str, int]:
         """Return the resources that a job at a scale requests from a cluster, as far as the study says."""

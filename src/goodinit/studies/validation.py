@@ -77,6 +77,8 @@ def _check_claim(study: Study, claim: Claim) -> None:
     for conditions in claim.options.get("order", []):
         for condition in conditions if isinstance(conditions, list) else [conditions]:
             _check_where(study, f"{location}.order", condition)
+    if claim.predicate == "agrees":
+        study.reported_number(claim)
 
 
 def _check_component(location: str, part: str, name: str, options: Mapping[str, Any]) -> None:

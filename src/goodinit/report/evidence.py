@@ -1,0 +1,111 @@
+"""Evidence: what an estimate says about a claim that bounds it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from goodinit.report.inference import CONFIDENCE, Estimate
+
+__all__ = ["Decision", "Evidence", "compare", "worst"]
+
+Decision = Literal["replicated", "contradicted", "inconclusive"]
+SIGNIFICANCE = 1 - CONFIDENCE
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a predicate concludes.
+
+    Args:
+        estimate: what the predicate estimates, such as a mean or a difference.
+        low, high: the bounds of its 95 % interval.
+        n: the number of runs.
+        method: how the interval is computed.
+        p_for: the p-value of the claim being false; the claim is replicated if it is less than 0.05.
+        p_against: the p-value of the claim being true; the claim is contradicted if it is less than 0.05.
+        decided_by: which condition or pair the numbers are of, where the claim is about several.
+        runs_needed: of each condition, the number with which it would be decided, if the estimate stays; None if it is
+            decided, or if no number would decide it.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    method: str
+    p_for: float
+    p_against: float
+    decided_by: str = ""
+    runs_needed: int | None = None
+
+    @property
+    def decision(self) -> Decision:
+        """Whether the interval confirms the claim, contradicts it, or neither."""
+        if self.p_for < SIGNIFICANCE:
+            return "replicated"
+        return "contradicted" if self.p_against < SIGNIFICANCE else "inconclusive"
+
+    @property
+    def p_value(self) -> float:
+        """The p-value of the decision, or of the one that the estimate is closer to."""
+        return min(self.p_for, self.p_against)
+
+    @property
+    def supports(self) -> bool:
+        """Whether the estimate is as claimed, be it decided or not."""
+        return self.p_for <= self.p_against
+
+
+def compare(estimate: Estimate, above: float | None = None, below: float | None = None) -> Evidence:
+    """Return the evidence that a parameter lies between two bounds.
+
+    Args:
+        estimate: of the parameter.
+        above, below: the bounds; None for one that the claim does not have.
+    """
+    p_for, p_against, needed = 0.0, 1.0, 0.0
+    for bound, sign in ((above, 1), (below, -1)):
+        if bound is None:
+            continue
+        p_value = estimate.p_value(bound)
+        holds = sign * estimate.value > sign * bound
+        p_for = max(p_for, p_value if holds else 1.0)
+        p_against = min(p_against, 1.0 if holds else p_value)
+    if p_for >= SIGNIFICANCE and p_against >= SIGNIFICANCE:
+        undecided = [bound for bound in (above, below) if bound is not None and estimate.p_value(bound) >= SIGNIFICANCE]
+        needed = max(estimate.runs_needed(bound) or float("inf") for bound in undecided)
+    return Evidence(
+        estimate.value,
+        estimate.low,
+        estimate.high,
+        estimate.n,
+        estimate.method,
+        p_for,
+        p_against,
+        runs_needed=int(needed) if 0 < needed < float("inf") else None,
+    )
+
+
+def worst(evidence: Mapping[str, Evidence]) -> Evidence:
+    """Return the evidence on a claim that must hold of several conditions.
+
+    It is replicated if each condition replicates it.  It is contradicted if one condition does at a significance of
+    0.05 divided by the number of conditions (Bonferroni), since each of them could by chance.
+
+    Args:
+        evidence: of each condition, by its name.
+
+    Returns:
+        The evidence of the condition that decides: the strongest against the claim if it is contradicted, else the
+        weakest for it; `decided_by` is its name if there are several.
+    """
+    p_for = max(item.p_for for item in evidence.values())
+    p_against = min(1.0, len(evidence) * min(item.p_against for item in evidence.values()))
+    if p_against < SIGNIFICANCE:
+        name = min(evidence, key=lambda name: evidence[name].p_against)
+    else:
+        name = max(evidence, key=lambda name: (evidence[name].p_for, -evidence[name].p_against))
+    shown = evidence[name]
+    names = [part for part in (name, shown.decided_by) if part]
+    decided_by = ": ".join(names) if len(evidence) > 1 else shown.decided_by
+    return replace(shown, p_for=p_for, p_against=p_against, decided_by=decided_by)
