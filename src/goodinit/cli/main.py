@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 from goodinit import standard_streams
-from goodinit.cli.commands import report, studies, training
+from goodinit.cli.commands import planning, report, studies, training
 from goodinit.errors import InputError, one_line
 
 __all__ = ["main"]
@@ -23,6 +23,7 @@ examples:
   goodinit list --scale laptop                    list the studies, and what is recorded
   goodinit train xavier_he/mnist --scale laptop   train the runs of a study that have no record yet
   goodinit estimate --scale paper --rate 20       estimate what that costs, at 20 TFLOP/s
+  goodinit next --hours 8                         list the runs that answer the most claims in a night
   goodinit table xavier_he/mnist --scale laptop   write its table from the records
   goodinit claims --scale laptop                  write the verdicts
   goodinit report --scale all                     write the tables, figures, verdicts and pages of everything
@@ -96,6 +97,14 @@ COMMANDS = {
             "--timed": FLAG | {"help": "time a few updates of each model instead of assuming a rate"},
             "--device": {"default": "cpu", "help": "where they are timed; a CPU uses one thread (default: cpu)"},
             "--csv": {"metavar": "FILE", "help": "also write operations and memory to this file"},
+        },
+    ),
+    "next": Command(
+        planning.next_runs,
+        ["studies", "--configs", "--results"],
+        {
+            "--hours": {"type": float, "help": "only what fits into this many hours (default: everything)"},
+            "--rate": {"type": float, "help": "TFLOP/s of the device (default: measured on this CPU)"},
         },
     ),
     "table": Command(report.table),

@@ -19,13 +19,15 @@ def selected_studies(options: argparse.Namespace, scales: Collection[str] = stud
     """Load the studies that the command line names, or all.
 
     Args:
-        options: `scale`, `configs`, and `studies`, of which each is `<work>` or `<work>/<study>`.
+        options: `configs`, `scale` if the command has one, and `studies`, each of which is `<work>` or
+            `<work>/<study>`.
         scales: the scales that are allowed.
 
     Raises:
         InputError: the scale, a work or a study does not exist, or the file of a study is invalid.
     """
-    check_scale(options.scale, scales)
+    if hasattr(options, "scale"):
+        check_scale(options.scale, scales)
     if not options.studies:
         return studies.load_all(options.configs)
     selected = []

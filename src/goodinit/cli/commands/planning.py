@@ -1,0 +1,48 @@
+"""The command that plans what to run next."""
+
+import argparse
+import math
+from pathlib import Path
+
+from goodinit import studies
+from goodinit.cli.selection import selected_studies
+from goodinit.errors import InputError
+
+__all__ = ["next_runs"]
+
+
+def next_runs(options: argparse.Namespace) -> None:
+    """List the runs that would answer the claims without an answer, the cheapest first, with their commands."""
+    from goodinit.report import build, claims, planning
+    from goodinit.training import cost, timing
+
+    for name, value in (("hours", options.hours), ("rate", options.rate)):
+        if value is not None and not (0 < value < math.inf):
+            raise InputError(f"{name}: {value:g} is not more than 0: give a positive number")
+    selected = selected_studies(options)
+    rate = options.rate * 1e12 if options.rate else timing.measure_rate("cpu")
+    judged = {
+        scale: [
+            claim
+            for study in selected
+            for claim in claims.judged_claims(build.judge(study, scale, Path(options.results)).verdicts)
+        ]
+        for scale in studies.SCALES[1:]
+    }
+    plans = planning.plan(selected, judged, Path(options.results), lambda runs: cost.estimate(runs).operations / rate)
+    if options.hours is not None:
+        plans = list(planning.within_budget(plans, options.hours * 3600))
+    for item in plans:
+        duration = cost.format_duration(item.seconds)
+        print(
+            f"{duration}, {item.runs} runs: {len(item.claims)} claims of {item.study.full_name} at {item.scale} scale"
+        )
+        for claim, reason in item.claims.items():
+            print(f"    {claim}: {reason}")
+        if item.seeds is not None:
+            print(f"  set seeds: {item.seeds} at scale {item.scale} in {item.study.path}, then")
+        print(f"  goodinit train {item.study.full_name} --scale {item.scale}")
+    claims_answered = sum(len(item.claims) for item in plans)
+    total = cost.format_duration(sum(item.seconds for item in plans))
+    origin = "as given" if options.rate else "measured on this CPU"
+    print(f"{claims_answered} claims in {total}, at {rate / 1e12:.3g} TFLOP/s ({origin})")

@@ -1,0 +1,157 @@
+"""What it would take to answer the claims that have no answer yet: which runs, at which scale, at what cost."""
+
+import functools
+import math
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from goodinit import records
+from goodinit.report.claims import JudgedClaim
+from goodinit.studies import SCALES, Claim, Job, Run, Study, protocol
+
+__all__ = ["Plan", "plan", "within_budget"]
+
+PILOT_SEEDS = 3  # the fewest with which a spread can be told, and from it how many are needed
+COUNTED = ("training", "evaluating")  # activities whose time is estimated from operations
+UNANSWERED = ("inconclusive", "open", "not run")
+
+
+class Plan(NamedTuple):
+    """Runs of one study at one scale that answer claims.
+
+    Args:
+        study, scale: whose runs.
+        seeds: the number of seeds to which the study must be extended at this scale; None if runs of those that it
+            has are missing.
+        runs: the number of runs to train.
+        seconds: the time that they take.
+        claims: the claims that they may answer, each with the reason.
+    """
+
+    study: Study
+    scale: str
+    seeds: int | None
+    runs: int
+    seconds: float
+    claims: Mapping[str, str]
+
+
+def plan(
+    studies: Sequence[Study],
+    judged: Mapping[str, Sequence[JudgedClaim]],
+    results: Path,
+    seconds: Callable[[Sequence[Run]], float],
+) -> list[Plan]:
+    """Return the runs that would answer each claim without an answer at the lowest cost, the cheapest first.
+
+    A claim has no answer if its verdict is inconclusive, or it was not run, at every scale.  It is answered by runs
+    that are planned and not recorded; or, if those that are recorded do not decide, by as many more seeds as
+    `inference.Estimate.runs_needed` says.
+
+    Args:
+        studies: which.
+        judged: their claims with verdicts, at each scale.
+        results: the folder of records.
+        seconds: the time that training and evaluating some runs takes.
+    """
+    verdicts = {
+        (claim.work, claim.study, claim.claim, scale): claim for scale, rows in judged.items() for claim in rows
+    }
+    plans: dict[tuple[str, str, int | None], Plan] = {}
+    for study in studies:
+        costs = _Costs(study, results, seconds)
+        for claim in study.claims:
+            at_scales = {
+                scale: row for scale in judged if (row := verdicts.get((study.work, study.name, claim.id, scale)))
+            }
+            if any(row.verdict not in UNANSWERED for row in at_scales.values()):
+                continue
+            judged_runs = {run.id for scale, row in at_scales.items() if row.n for run in study.runs(scale)}
+            candidates = [
+                item for scale, row in at_scales.items() for item in _candidates(claim, row, scale, costs, judged_runs)
+            ]
+            if candidates:
+                cheapest = min(candidates, key=lambda item: (item.seconds, SCALES.index(item.scale)))
+                key = study.full_name, cheapest.scale, cheapest.seeds
+                reasons = {**plans[key].claims, **cheapest.claims} if key in plans else cheapest.claims
+                plans[key] = cheapest._replace(claims=reasons)
+    return sorted(plans.values(), key=lambda item: item.seconds / len(item.claims))
+
+
+def within_budget(plans: Sequence[Plan], seconds: float) -> Iterator[Plan]:
+    """Yield the plans, in their order, for which the time suffices; those that take longer are passed over."""
+    for item in plans:
+        if item.seconds <= seconds:
+            seconds -= item.seconds
+            yield item
+
+
+class _Costs:
+    """The runs of a study at each scale, and what they cost."""
+
+    def __init__(self, study: Study, results: Path, seconds: Callable[[Sequence[Run]], float]) -> None:
+        self.study = study
+        self.results = results
+        self.seconds = seconds
+
+    @functools.cache  # noqa: B019, an instance lives as long as the planning of its study
+    def of_missing(self, scale: str) -> tuple[int, float]:
+        """Return the number of runs that have no record, and the time that they take."""
+        missing = [job for job in self.study.jobs(scale) if not self._file(scale, job).exists()]
+        runs = [run for job in missing for run in job.runs]
+        return len(runs), self.seconds(runs)
+
+    @functools.cache  # noqa: B019
+    def of_one_seed(self, scale: str) -> tuple[int, float]:
+        """Return the number of runs with one seed, and the time that they take.
+
+        Initialization and diagnostics take as long as in the records.
+        """
+        runs = [run for run in self.study.runs(scale) if run.seed == 0]
+        recorded = [run for job in self.study.jobs(scale) for run in records.read(self._file(scale, job))]
+        other = sum(sum(run.seconds.values()) for run in recorded) - sum(
+            run.seconds.get(activity, 0.0) for run in recorded for activity in COUNTED
+        )
+        return len(runs), self.seconds(runs) + len(runs) * other / len(recorded)
+
+    def _file(self, scale: str, job: Job) -> Path:
+        return records.path(self.results, scale, self.study, job)
+
+
+def _candidates(
+    claim: Claim, judged: JudgedClaim, scale: str, costs: _Costs, judged_runs: Container[str]
+) -> Iterator[Plan]:
+    """Yield the plans that may answer a claim at a scale, unless all their runs were judged at another scale."""
+    study = costs.study
+    runs = study.runs(scale)
+    if not _reaches(claim, runs):
+        return
+    missing, seconds = costs.of_missing(scale)
+    if missing:
+        if all(run.id in judged_runs for run in runs):
+            return
+        yield Plan(study, scale, None, missing, seconds, {claim.id: judged.verdict})
+        return
+    seeds = len({run.seed for run in runs})
+    needed = math.ceil(judged.runs_needed / judged.n * seeds) if judged.n else 0
+    needed = needed or (PILOT_SEEDS if judged.n and seeds < PILOT_SEEDS and not study.deterministic else 0)
+    if needed > seeds:
+        count, seconds = costs.of_one_seed(scale)
+        more = needed - seeds
+        reason = f"{judged.verdict} with {seeds} seed{'s' if seeds > 1 else ''}, p = {judged.p_value:.2g}"
+        yield Plan(study, scale, needed, more * count, more * seconds, {claim.id: reason})
+
+
+def _reaches(claim: Claim, runs: Sequence[Run]) -> bool:
+    """Return whether runs have each label that a claim names, and the step at which it is tested."""
+    if not runs or not all(
+        any(protocol.matches(run.labels, [{axis: label}]) for run in runs)
+        for condition in claim.conditions
+        for axis, labels in condition.items()
+        for label in (labels if isinstance(labels, list) else [labels])
+    ):
+        return False
+    step = claim.options.get("at", "last")
+    lengths = [run.parts["training"].get("steps") for run in runs]
+    return not isinstance(step, int) or any(length is None or step <= length for length in lengths)
