@@ -1,6 +1,6 @@
 """Evidence: what an estimate says about a claim that bounds it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -23,9 +23,9 @@ class Evidence:
         method: how the interval is computed.
         p_for: the p-value of the claim being false; the claim is replicated if it is less than 0.05.
         p_against: the p-value of the claim being true; the claim is contradicted if it is less than 0.05.
+        tested: the estimate of the parameter that is compared with bounds, such as the logarithm of a ratio.
+        bounds: these bounds.
         decided_by: which condition or pair the numbers are of, where the claim is about several.
-        runs_needed: of each condition, the number with which it would be decided, if the estimate stays; None if it is
-            decided, or if no number would decide it.
     """
 
     estimate: float
@@ -35,8 +35,9 @@ class Evidence:
     method: str
     p_for: float
     p_against: float
+    tested: Estimate
+    bounds: Sequence[float]
     decided_by: str = ""
-    runs_needed: int | None = None
 
     @property
     def decision(self) -> Decision:
@@ -51,6 +52,18 @@ class Evidence:
         return min(self.p_for, self.p_against)
 
     @property
+    def runs_needed(self) -> int | None:
+        """The number of runs with which it would be decided if the estimate stays.
+
+        None if it is decided, or if no number would decide it.
+        """
+        undecided = [bound for bound in self.bounds if self.tested.p_value(bound) >= SIGNIFICANCE]
+        needed = [self.tested.runs_needed(bound) for bound in undecided]
+        if self.decision != "inconclusive" or not needed or None in needed:
+            return None
+        return max(number for number in needed if number is not None)
+
+    @property
     def supports(self) -> bool:
         """Whether the estimate is as claimed, be it decided or not."""
         return self.p_for <= self.p_against
@@ -63,7 +76,7 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         estimate: of the parameter.
         above, below: the bounds; None for one that the claim does not have.
     """
-    p_for, p_against, needed = 0.0, 1.0, 0.0
+    p_for, p_against = 0.0, 1.0
     for bound, sign in ((above, 1), (below, -1)):
         if bound is None:
             continue
@@ -71,9 +84,6 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         holds = sign * estimate.value > sign * bound
         p_for = max(p_for, p_value if holds else 1.0)
         p_against = min(p_against, 1.0 if holds else p_value)
-    if p_for >= SIGNIFICANCE and p_against >= SIGNIFICANCE:
-        undecided = [bound for bound in (above, below) if bound is not None and estimate.p_value(bound) >= SIGNIFICANCE]
-        needed = max(estimate.runs_needed(bound) or float("inf") for bound in undecided)
     return Evidence(
         estimate.value,
         estimate.low,
@@ -82,7 +92,8 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         estimate.method,
         p_for,
         p_against,
-        runs_needed=int(needed) if 0 < needed < float("inf") else None,
+        tested=estimate,
+        bounds=[bound for bound in (above, below) if bound is not None],
     )
 
 

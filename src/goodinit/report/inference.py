@@ -118,7 +118,8 @@ class Median(Estimate):
 
         n, ordered = len(sample), np.sort(sample)
         middle = ordered[(n - 1) // 2], ordered[n // 2]
-        median = float(middle[0] if middle[0] == middle[1] else np.mean(middle))  # NaN between the two infinities
+        with np.errstate(invalid="ignore"):  # NaN between the two infinities
+            median = float(middle[0] if middle[0] == middle[1] else np.mean(middle))
         interval: Any = stats.quantile_test(sample, p=0.5).confidence_interval(CONFIDENCE)
         low = -math.inf if math.isnan(interval.low) else float(interval.low)
         high = math.inf if math.isnan(interval.high) else float(interval.high)

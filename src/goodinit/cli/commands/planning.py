@@ -34,9 +34,7 @@ def next_runs(options: argparse.Namespace) -> None:
         plans = list(planning.within_budget(plans, options.hours * 3600))
     for item in plans:
         duration = cost.format_duration(item.seconds)
-        print(
-            f"{duration}, {item.runs} runs: {len(item.claims)} claims of {item.study.full_name} at {item.scale} scale"
-        )
+        print(f"{duration} for {item.runs} runs of {item.study.full_name} at {item.scale} scale, which may answer")
         for claim, reason in item.claims.items():
             print(f"    {claim}: {reason}")
         if item.seeds is not None:
