@@ -81,15 +81,17 @@ ARM_CLAIMS = [
     {"id": "b-beats-c", "says": "B beats C.", "source": "page 3",
      "test": {"beats": {"metric": "loss", "better": {"condition": "B"}, "worse": {"condition": "C"},
                         "best": "lowest"}}},
-    {"id": "in-order", "says": "A, then B.", "source": "page 4", "needs": "paper", "test": {"ranks": PAIR}},
+    {"id": "in-order", "says": "A, then B?", "source": "page 4", "kind": "question", "test": {"ranks": PAIR}},
     {"id": "later", "says": "A stays low.", "source": "page 5", "test": {"within": {**A, "at": 1901, "below": 2}}},
-    {"id": "as-reported", "says": "A has 1.15.", "source": "page 6", "test": {"agrees": {**A, "at": 1}}},
+    {"id": "as-reported", "says": "A has 1.15.", "source": "page 6", "test": {"agrees": {**A, "at": 1, "within": 0.5}}},
+    {"id": "as-checked", "says": "B has 2.1.", "source": "page 6",
+     "test": {"agrees": {"metric": "loss", "where": {"condition": "B"}, "at": 1, "within": 1.0}}},
 ]  # fmt: skip
 ARM_REPORTED = [
-    {"where": {"condition": "B"}, "metric": "loss", "at": 1, "value": 9.0, "source": "page 7", "verified": True},
+    {"where": {"condition": "B"}, "metric": "loss", "at": 1, "value": 2.1, "source": "page 7", "verified": True},
     {"where": {"condition": "A"}, "metric": "loss", "at": 1, "value": 1.15, "source": "page 7", "verified": False},
 ]
-ARMS = {"A": [[1.0], [1.1], [1.2]], "B": [[2.0], [2.1], [2.2]], "C": [[0.0], [2.0], [4.5]]}
+ARMS = {"A": [[1.0], [1.1], [1.2]], "B": [[2.0], [2.1], [2.25]], "C": [[1.0], [4.0], [4.5]]}
 
 
 def judged_arms(house, scale="laptop", **changes):
@@ -98,15 +100,16 @@ def judged_arms(house, scale="laptop", **changes):
     return study, claims.judge(study, scale, frame)
 
 
-# A study with claims, a reported number and a figure; its verdicts at laptop scale are 2 replicated, 1 contradicted and
-# 1 indicative.
+# A study with claims, a reported number and a figure; its verdicts at laptop scale are 1 replicated, 1 contradicted and
+# 1 unverified, and 1 question that is answered with yes.
 CLAIMS = [
     {"id": "low", "says": "It is low.", "source": "here", "test": {"within": {"metric": "loss", "below": 10.0}}},
     {"id": "high", "says": "It is high.", "source": "here", "test": {"within": {"metric": "loss", "above": 10.0}}},
-    {"id": "large", "says": "On paper.", "source": "here", "needs": "paper",
+    {"id": "asked", "says": "Is it low?", "source": "here", "kind": "question",
      "test": {"within": {"metric": "loss", "below": 10.0}}},
     {"id": "two", "says": "It is 2.", "source": "here",
-     "test": {"agrees": {"where": {"init": "zeta", "model.activation": "tanh"}, "metric": "loss", "at": 4}}},
+     "test": {"agrees": {"where": {"init": "zeta", "model.activation": "tanh"}, "metric": "loss", "at": 4,
+                         "within": 0.5}}},
 ]  # fmt: skip
 REPORTED = [{"where": {"init": "zeta", "model.activation": "tanh"}, "metric": "loss", "at": 4, "value": 2.0,
              "source": "Table 1", "verified": False}]  # fmt: skip

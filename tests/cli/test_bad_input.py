@@ -255,7 +255,7 @@ ELSEWHERE = [
     ("claim-metric", "claims", copied("results"), study("metric: loss, below", "metric: lss, below"),
      f"{FILE}: claims.low: metric: 'lss'", "did you mean loss?"),
     ("claim-of-many", "claims", copied("results"), study("where: {model.activation: relu}", "where: {}"),
-     f"{FILE}: claims.first: beats: better and worse must each name one condition"),
+     f"{FILE}: claims.first: where: more than one model.activation in init small: name one"),
     # Output that cannot be written.
     ("results-not-a-folder", "train", put("results"), "results/demo/runs/work",
      "Not a directory: check space and permissions"),

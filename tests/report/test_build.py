@@ -34,6 +34,8 @@ def test_report_writes_what_the_single_commands_write_in_any_number_of_processes
     assert _files(house) == expected
     names = sorted(file.relative_to(house.results.parent).as_posix() for file in expected)
     assert names == [
+        "figures/laptop/verdicts.png",
+        "figures/laptop/verdicts.svg",
         "figures/laptop/work/study-loss.png",
         "figures/laptop/work/study-loss.svg",
         "figures/laptop/work/verdicts.png",
@@ -57,7 +59,8 @@ def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(ho
     _build(house, "laptop")
     page = (house.results / "laptop" / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
-    assert [link for link in links if link.endswith("png")] == ["../../figures/laptop/work/study-loss.png"]
+    shown = [link.removeprefix("../../figures/laptop/") for link in links if link.endswith("png")]
+    assert shown == ["verdicts.png", "work/verdicts.png", "work/study-loss.png"]
     for link in links:
         assert (house.results / "laptop" / link).exists(), link
     assert "Another batch." in page

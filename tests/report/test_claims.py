@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pandas as pd
 import pytest
 from sample_results import ARM_CLAIMS, ARM_REPORTED, ARMS, PAIR, A, judged_arms
@@ -11,6 +10,7 @@ from goodinit.cli.main import main
 from goodinit.errors import InputError
 from goodinit.report import claims
 
+HALF = 4.302652729911275 * 0.1 / math.sqrt(3)  # Student's t with 2 degrees of freedom, of 1, 1.1 and 1.2
 FOR, AGAINST = "indicative: for", "indicative: against"
 IDS = [claim["id"] for claim in ARM_CLAIMS]
 FEW = {"A": [1.0, 1.1, 1.2], "B": [2.0, 2.1, 2.2], "C": [9.0, 9.1, 9.2]}
@@ -22,33 +22,49 @@ BEST_OF_ALL = {
 }
 
 
-@pytest.mark.parametrize(
-    ("scale", "verdicts"),
-    [
-        ("demo", [FOR, AGAINST, "inconclusive", FOR, "not run", FOR]),
-        ("laptop", ["replicated", "contradicted", "inconclusive", FOR, "not run", "replicated"]),
-        ("paper", ["replicated", "contradicted", "inconclusive", "replicated", "not run", "replicated"]),
-    ],
-)
-def test_verdicts_are_indicative_below_the_scale_that_a_claim_needs(house, scale, verdicts):
-    _, judged = judged_arms(house, scale)
-    assert dict(zip(judged["claim"], judged["verdict"], strict=True)) == dict(zip(IDS, verdicts, strict=True))
-    assert set(judged["scale"]) == {scale}
-    assert judged["n"].tolist() == [3, 3, 3, 3, 0, 3]
+VERDICTS_OF_ARMS = ["replicated", "contradicted", "inconclusive", "yes", "not run", "unverified", "replicated"]
 
 
-def test_every_verdict_has_a_name_in_the_list():
-    assert claims.VERDICTS == ("replicated", "contradicted", "inconclusive", FOR, AGAINST, "not run")
+def test_verdicts_at_the_published_protocol(house):
+    _, judged = judged_arms(house)
+    assert dict(zip(judged["claim"], judged["verdict"], strict=True)) == dict(zip(IDS, VERDICTS_OF_ARMS, strict=True))
+    assert judged["n"].tolist() == [3, 3, 3, 3, 0, 3, 3]
+    assert set(judged["differences"]) == {""}
+
+
+def test_verdicts_are_indicative_where_the_protocol_differs(house):
+    _, judged = judged_arms(house, scales={"laptop": {"training.batch_size": 3}})
+    assert judged["verdict"].tolist() == [FOR, AGAINST, "inconclusive", "indicative: yes", "not run", "unverified", FOR]
+    assert set(judged.loc[judged["n"] > 0, "differences"]) == {"training.batch_size: 3 instead of 128"}
+
+
+def test_a_difference_in_other_conditions_does_not_matter(house):
+    changed = {"B": 7.0, "C": 8.0}
+    conditions = {f"conditions.{label}": {"init": "he_normal", "optimizer.lr": lr} for label, lr in changed.items()}
+    _, judged = judged_arms(house, scales={"laptop": conditions})
+    verdicts = dict(zip(IDS, VERDICTS_OF_ARMS, strict=True)) | {"in-order": "indicative: yes", "as-checked": FOR}
+    assert dict(zip(judged["claim"], judged["verdict"], strict=True)) == verdicts
+
+
+def test_every_verdict_has_a_name_in_a_list():
+    named = ("replicated", "contradicted", "inconclusive", "unverified", FOR, AGAINST, "not run")
+    assert named == claims.VERDICTS
+    assert claims.ANSWERS == ("yes", "no", "open", "indicative: yes", "indicative: no", "not run")
 
 
 def test_rows_hold_the_claim_the_reported_number_and_the_evidence(house):
     judged = judged_arms(house)[1].set_index("claim")
     assert judged["says"].tolist() == [claim["says"] for claim in ARM_CLAIMS]
-    assert judged["test"].tolist() == ["within", "within", "beats", "ranks", "within", "agrees"]
+    assert judged["test"].tolist() == ["within", "within", "beats", "ranks", "within", "agrees", "agrees"]
     assert set(judged["work"]) == {"work"}
-    assert judged.loc["a-is-low", ["estimate", "low", "high"]].tolist() == pytest.approx([1.1, 1.0, 1.2])
+    assert judged.loc["a-is-low", ["estimate", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - HALF, 1.1 + HALF])
     assert math.isnan(judged.loc["a-is-low", "reported"])
-    assert judged.loc["as-reported", ["reported", "verified"]].tolist() == [1.15, "no"]
+    assert judged.loc["as-reported", ["reported", "verified", "within"]].tolist() == [1.15, "no", 0.5]
+    assert judged.loc["as-checked", ["reported", "verified"]].tolist() == [2.1, "yes"]
+    assert judged.loc["b-beats-c", "decided_by"] == ""
+    assert judged.loc["b-beats-c", "runs_needed"] > 3
+    assert judged.loc["a-is-low", ["runs_needed", "supports", "kind"]].tolist() == [0, "yes", "claim"]
+    assert judged.loc["a-is-high", "supports"] == "no"
     assert judged.loc["a-is-high", "note"] == "According to the source."
     assert math.isnan(judged.loc["later", "estimate"])
 
@@ -66,30 +82,35 @@ def _judge_few(house, seeds, scale, **changes):
     return claims.judge(study, scale, frame).set_index("claim")
 
 
-@pytest.mark.parametrize("scale", ["demo", "laptop"])
-@pytest.mark.parametrize("seeds", [1, 2])
-def test_fewer_than_three_seeds_are_inconclusive(house, seeds, scale):
-    judged = _judge_few(house, seeds, scale).drop(index="later")
-    assert set(judged["verdict"]) == {"inconclusive"}
-    assert set(judged["n"]) == {seeds}
-    assert judged.loc["a-is-low", "estimate"] == pytest.approx(np.mean(FEW["A"][:seeds]))
+def test_one_seed_is_inconclusive(house):
+    judged = _judge_few(house, 1, "laptop").drop(index="later")
+    assert judged["verdict"].tolist() == ["inconclusive"] * 3 + ["open", "unverified", "inconclusive"]
+    assert judged.loc["a-is-low", ["estimate", "low", "high", "n"]].tolist() == [1, -math.inf, math.inf, 1]
+
+
+def test_one_run_suffices_if_runs_are_deterministic(house):
+    judged = _judge_few(house, 1, "laptop", deterministic=True)
+    ids = ["a-is-low", "a-is-high", "b-beats-c", "in-order"]
+    assert judged.loc[ids, "verdict"].tolist() == ["replicated", "contradicted", "replicated", "yes"]
+    for claim, value in zip(ids, [1, 1, 7, 1], strict=True):
+        assert judged.loc[claim, ["estimate", "low", "high", "n"]].tolist() == [value, value, value, 1]
 
 
 @pytest.mark.parametrize(
-    ("scale", "verdicts"),
+    ("p_values", "survive"),
     [
-        ("demo", [FOR, AGAINST, FOR, FOR]),
-        ("laptop", ["replicated", "contradicted", "replicated", FOR]),
-        ("paper", ["replicated", "contradicted", "replicated", "replicated"]),
+        ([0.01, 0.02, 0.04], ["yes", "yes", "yes"]),  # 3 x 0.01, 2 x 0.02, 1 x 0.04
+        ([0.04, 0.01, 0.03], ["no", "yes", "no"]),  # 2 x 0.03 is too large, and what follows does not survive either
+        ([0.02, 0.02, 0.02], ["no", "no", "no"]),
+        ([0.01, 0.5, 0.03], ["yes", "", "no"]),  # undecided claims count, but survive nothing
+        ([0.001, math.nan, 0.04], ["yes", "", "yes"]),  # claims that were not run do not count
     ],
 )
-def test_one_run_suffices_if_runs_are_deterministic(house, scale, verdicts):
-    judged = _judge_few(house, 1, scale, deterministic=True)
-    ids = ["a-is-low", "a-is-high", "b-beats-c", "in-order"]
-    assert judged.loc[ids, "verdict"].tolist() == verdicts
-    for claim, value in zip(ids, [1, 1, 7, 1], strict=True):
-        assert judged.loc[claim, ["estimate", "low", "high", "n"]].tolist() == [value, value, value, 1]
-    assert judged.loc["as-reported", "verdict"] == "inconclusive"  # one value has no spread
+def test_holms_correction_within_a_work(house, p_values, survive):
+    rows = judged_arms(house)[1][:3].assign(p_value=p_values, verdict="replicated")
+    other = rows.assign(work="other", p_value=0.04)[:1]
+    marked = claims.mark_holm(pd.concat([rows, other], ignore_index=True))
+    assert marked["holm"].tolist() == [*survive, "yes"]
 
 
 def test_claims_of_a_study_that_was_not_run(house):
@@ -103,6 +124,13 @@ def test_claims_about_conditions_that_were_not_run(house):
     study, frame = house.arms({"loss": ARMS}, claims=ARM_CLAIMS, reported=ARM_REPORTED)
     verdicts = claims.judge(study, "paper", frame[frame["condition"] != "B"]).set_index("claim")["verdict"]
     assert verdicts[["a-is-low", "b-beats-c", "in-order"]].tolist() == ["replicated", "not run", "not run"]
+
+
+def test_each_label_that_a_claim_lists_must_have_records(house):
+    claim = ARM_CLAIMS[0] | {"test": {"within": A | {"where": {"condition": ["A", "B"]}, "below": 9}}}
+    study, frame = house.arms({"loss": ARMS}, claims=[claim])
+    assert claims.judge(study, "laptop", frame)["verdict"].tolist() == ["replicated"]
+    assert claims.judge(study, "laptop", frame[frame["condition"] != "B"])["verdict"].tolist() == ["not run"]
 
 
 def test_an_order_with_a_condition_that_was_not_run(house):
@@ -136,7 +164,7 @@ def test_command_writes_the_same_verdicts_twice(house, capsys):
     written = []
     for _ in range(2):
         main(["claims", *arguments])
-        assert "2 replicated" in capsys.readouterr().out
+        assert "2 replicated, 1 contradicted" in capsys.readouterr().out
         files = [house.results / "laptop" / name for name in ("claims.csv", "claims.md")]
         written.append([file.read_bytes() for file in files])
         table = pd.read_csv(files[0])

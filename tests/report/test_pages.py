@@ -19,14 +19,46 @@ def test_page_shows_every_claim(house, scale):
     assert "## work/study: A title" in page
     rows = {line.split(" |")[0]: line for line in page.splitlines() if line.startswith("|")}
     for claim, verdict in zip(ARM_CLAIMS, verdicts["verdict"], strict=True):
-        row = rows[f"| {claim['says']}" + (f" *{claim['note']}*" if "note" in claim else "")]
+        question = "Question: " if claim.get("kind") == "question" else ""
+        row = rows[f"| {question}{claim['says']}" + (f" *{claim['note']}*" if "note" in claim else "")]
         assert f"| {claim['source']} |" in row
-        assert row.endswith(f"| **{verdict}** |")
-        assert row.count("|") == 8
-    assert "| 1.1 [1, 1.2] | 3 |" in rows["| A is low."]
-    assert "| 1.15 (unverified) | agrees |" in rows["| A has 1.15."]
-    assert "| within |  | 0 | **not run** |" in rows["| A stays low."]
+        assert f"| **{verdict}**" in row
+        assert row.count("|") == 9
+    assert "| 1.1 [0.8516, 1.348] (Student's t) | 3 | 0.0041 | **replicated** |" in rows["| A is low."]
+    assert "| 1.15 ± 0.5 (unverified) | agrees |" in rows["| A has 1.15."]
+    assert "| within |  | 0 |  | **not run** |" in rows["| A stays low."]
+    needed = verdicts.set_index("claim").loc["b-beats-c", "runs_needed"]
+    assert rows["| B beats C."].endswith(f"| **inconclusive**, {needed} runs of each condition would decide |")
+    assert "Differences from the published protocol" not in page
     assert "Deviations from the source:\n\n- They draw one net.\n- We draw five.\n" in page
+
+
+def test_page_lists_differences_and_marks_what_does_not_survive_holms_correction(house):
+    study, verdicts = judged_arms(house, scales={"laptop": {"training.batch_size": 3}})
+    p_values = verdicts["p_value"].where(verdicts["claim"] != "a-is-low", 0.04)
+    page = pages.claims_page([study], claims.mark_holm(verdicts.assign(p_value=p_values)), "laptop")
+    assert "which make verdicts indicative:\n\n- training.batch_size: 3 instead of 128\n" in page
+    assert "does not survive Holm's correction" in page
+    (row,) = [line for line in page.splitlines() if line.startswith("| A is low.")]
+    assert row.endswith("| **indicative: for** † |")
+
+
+def test_page_names_the_pair_that_decides(house):
+    order = [{"condition": "A"}, {"condition": "B"}, {"condition": "C"}]
+    claim = ARM_CLAIMS[3] | {"test": {"ranks": {"metric": "loss", "order": order, "best": "lowest"}}}
+    study, verdicts = judged_arms(house, claims=[claim])
+    page = pages.claims_page([study], verdicts, "laptop")
+    assert "]: condition B against condition C (Student's t) | 3 |" in page
+
+
+def test_page_of_a_scale_begins_with_the_counts_and_figures_of_verdicts(house):
+    study, verdicts = judged_arms(house)
+    page = pages.scale_page([study], verdicts, "laptop", {"work/study": []}, "figures")
+    first = page.split("## work/study")[0]
+    assert "| `work` | 6 | 2 | 1 | 1 | 1 |  |  | 1 |" in first
+    assert "| work | questions | yes |" in first
+    assert "![Verdicts at laptop scale](figures/verdicts.png)" in first
+    assert "![work: evidence on each claim](figures/work/verdicts.png)" in first
 
 
 def test_page_leaves_out_studies_without_claims(house):
@@ -41,11 +73,14 @@ def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(house,
     frame = house.frame(claimed_study, decreasing_loss)
     laptop, paper = (claims.judge(claimed_study, scale, data) for scale, data in (("laptop", frame), ("paper", None)))
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
-    assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 2 ", " 1 ", "  ", " 1 ", "  ", "  "]
-    paper = claims.judge(claimed_study, "paper", frame)
+    assert rows[0].startswith("| work | claims | replicated | contradicted | inconclusive | unverified |")
+    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", " 1 ", " 1 ", "  ", " 1 ", "  ", "  ", "  "]
+    assert rows[3] == rows[2].replace("`work`", "all")
+    assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", " 1 ", "  ", "  ", "  ", "  ", "  "]
+    paper = paper.assign(verdict=["contradicted", "contradicted", "no", "unverified"])
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
-    assert rows[2].split("|")[1:-1] == [" `work` ", " 4 ", " 3 ", " 1 ", "  ", "  ", "  ", "  "]
-    assert rows[-1] == rows[2].replace("`work`", "all")
+    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", "  ", " 2 ", "  ", " 1 ", "  ", "  ", "  "]
+    assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", "  ", " 1 ", "  ", "  ", "  ", "  "]
 
 
 @pytest.fixture
@@ -71,11 +106,11 @@ def test_readme_sections_are_written(readme, capsys):
     text = file.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
-    assert "| `work` | 4 |" in text
+    assert "| `work` | 3 |" in text
     assert "| laptop | `work` | 18 |" in text
     assert "Somebody, *On Works* (2020)." in text
     assert "![work/study: loss](figures/laptop/work/study-loss.png)" in text
-    assert "*Why?* Of its claims: 2 replicated, 1 contradicted, 1 indicative: for." in text
+    assert "*Why?* Of its claims: 1 replicated, 1 contradicted, 1 unverified, 1 yes." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
 

@@ -1,4 +1,4 @@
-"""Intervals, summaries and smoothing, against hand-computed values, scipy and a slow transcription."""
+"""Summaries and smoothing, against hand-computed values, scipy and a slow transcription."""
 
 import numpy as np
 import pandas as pd
@@ -35,39 +35,12 @@ def test_summary_counts_and_leaves_out_values_that_are_not_finite():
     assert summary[["low", "high"]].isna().all(axis=1).tolist() == [False, True, True]
 
 
-def test_interval_is_that_of_scipy_and_independent_of_other_samples():
-    values = np.random.default_rng(3).gamma(2, size=(4, 5))
-    low, high = statistics.bootstrap_interval(values)
-    np.testing.assert_array_equal(statistics.bootstrap_interval(values), [low, high])
-    for row, *bounds in zip(values, low, high, strict=True):
-        expected = stats.bootstrap(
-            (row,), np.mean, n_resamples=statistics.RESAMPLES, method="percentile", rng=0
-        ).confidence_interval
-        assert bounds == pytest.approx(list(expected), rel=1e-12)
-        assert bounds[0] < row.mean() < bounds[1]
-    summary = statistics.summarize(_values(dict(zip("abcd", values, strict=True)) | {"e": [1.0, 2.0, 4.0]}), ["arm"])
-    np.testing.assert_array_equal(summary[["low", "high"]].to_numpy()[:4].T, [low, high])
-
-
-def test_interval_is_proportional_to_the_spread():
-    values = np.array([[-2.0, -1, 0, 1, 2], [-20.0, -10, 0, 10, 20]])
-    low, high = statistics.bootstrap_interval(values)
-    assert high[1] - low[1] == pytest.approx(10 * (high[0] - low[0]))
-    # The 95 % interval of a normal mean of five is 1.96 sd / sqrt(5) on either side; that of the bootstrap is similar.
-    assert high[0] == pytest.approx(1.96 * np.sqrt(2) / np.sqrt(5), rel=0.1)
-
-
-@pytest.mark.parametrize("size", [0, 1])
-def test_samples_of_fewer_than_two_values_have_no_interval(size):
-    bounds = statistics.bootstrap_interval(np.ones((3, size)))
-    assert bounds.shape == (2, 3)
-    assert np.isnan(bounds).all()
-
-
-def test_prediction_interval_has_the_hand_computed_bounds():
-    half = 2.7764451051977987 * np.sqrt(2.5) * np.sqrt(1 + 1 / 5)  # Student's t with 4 degrees of freedom
-    interval = statistics.prediction_interval(np.arange(1.0, 6.0))
-    assert (interval.low, interval.high) == pytest.approx((3 - half, 3 + half))
+def test_intervals_are_those_of_students_t_in_groups_of_any_size():
+    values = {"a": [1.0, 2.0, 4.0], "b": [3.0, 5.0], "c": [7.0], "d": [0.0, 1.0, 5.0]}
+    summary = statistics.summarize(_values(values), ["arm"]).set_index("arm")
+    for arm, sample in values.items():
+        interval = stats.ttest_1samp(sample, 0).confidence_interval() if len(sample) > 1 else (np.nan, np.nan)
+        assert summary.loc[arm, ["low", "high"]].tolist() == pytest.approx(list(interval), nan_ok=True)
 
 
 def _book_smooth(x):
