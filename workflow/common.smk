@@ -1,5 +1,8 @@
 # Settings, studies and helper functions of the rules.  Only goodinit.studies and goodinit.datasets.catalog are used.
 
+import base64
+import collections
+import csv
 import itertools
 import os
 import shlex
@@ -141,3 +144,25 @@ def works_with_claims():
     active = dict.fromkeys(study.work for _, study in active_studies())
     with_claims = {study.work for study in STUDIES.values() if study.claims}
     return [work for work in active if work in with_claims]
+
+
+def verdict_counts():
+    """Return the number of each verdict on the claims of each work, for the first page of the report.
+
+    The first row is the header.  There are no rows before the verdicts are written.
+    """
+    file = Path(f"{RESULTS}/claims.csv")
+    if not file.exists():
+        return []
+    with file.open(encoding="utf-8", newline="") as text:
+        rows = [row for row in csv.DictReader(text) if row.get("kind") == "claim"]
+    counts = collections.Counter((row["work"], row["verdict"]) for row in rows)
+    verdicts = list(dict.fromkeys(row["verdict"] for row in rows))
+    works = list(dict.fromkeys(row["work"] for row in rows))
+    return [["work", *verdicts]] + [[work, *(str(counts[work, verdict]) for verdict in verdicts)] for work in works]
+
+
+# The text of the report's first page can read the configuration only.
+config["verdict_counts"] = verdict_counts()
+figure = Path(f"{FIGURES}/verdicts.png")
+config["verdict_figure"] = base64.b64encode(figure.read_bytes()).decode() if figure.exists() else None

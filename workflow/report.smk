@@ -58,6 +58,16 @@ rule claims:
         f"{RESULTS}/README.md",
         [
             report(
+                f"{FIGURES}/verdicts.svg",
+                caption="report/counts.rst",
+                category="All verdicts",
+                labels={"content": "number of each verdict"},
+            )
+            for _ in works_with_claims()[:1]
+        ],
+        [f"{FIGURES}/verdicts.png" for _ in works_with_claims()[:1]],
+        [
+            report(
                 f"{FIGURES}/{work}/verdicts.svg",
                 caption="report/claims.rst",
                 category="All verdicts",

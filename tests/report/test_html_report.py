@@ -44,4 +44,4 @@ def test_every_image_of_the_report_is_shown_without_errors(project, tmp_path):
     )
     assert not re.findall(r":ERROR:CONSOLE.*|.*Uncaught.*", finished.stderr)
     seen = re.search(r'<pre id="seen">(.*?)</pre>', finished.stdout)[1]
-    assert seen == '{"images":2,"shown":2,"captions":5,"categories":["All verdicts","work"]}'
+    assert seen == '{"images":3,"shown":3,"captions":6,"categories":["All verdicts","work"]}'

@@ -125,7 +125,11 @@ COMMANDS = {
         ["--results", "--configs"],
         {
             "--file": {"default": "README.md", "help": "the page (default: README.md)"},
-            "--check": FLAG | {"help": "write nothing; fail if the page is stale"},
+            "--reviews": {
+                "default": "docs/claims_review",
+                "help": "the folder of reviews of claims, whose page is FOLDER.md (default: docs/claims_review)",
+            },
+            "--check": FLAG | {"help": "write nothing; fail if a page is stale"},
         },
     ),
     "compare": Command(

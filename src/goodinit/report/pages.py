@@ -1,17 +1,20 @@
 """Markdown pages: the verdicts of a scale, its results, and the generated sections of the README."""
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
 import pandas as pd
 
+from goodinit.errors import InputError
 from goodinit.report import DEMONSTRATION
 from goodinit.report.claims import ANSWERS, VERDICTS, JudgedClaim, judged_claims
 from goodinit.report.costs import WorkCost
 from goodinit.studies import Study, protocol, summary
 
-__all__ = ["claims_page", "cost_table", "scale_page", "verdict_table", "work_sections"]
+__all__ = ["claims_page", "cost_table", "review_page", "scale_page", "verdict_table", "work_sections"]
 
 
 class _Work(NamedTuple):
@@ -118,6 +121,39 @@ def work_sections(
         )
         sections.append(_Work(name, entry, own, shown, figure, scale, counts))
     return _render("works", works=sections)
+
+
+def review_page(studies: Sequence[Study], reviews: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the page that lists each claim with its sentence, its test, and what a review of the two found.
+
+    Args:
+        studies: of all works.
+        reviews: the content of `docs/claims_review/<work>.yaml` by work: for each `<study>/<claim>`, its `outcome`
+            (`right`, `changed`, `new` or `removed`) and a `remark`.
+
+    Raises:
+        InputError: a claim has no review, or a review has no claim.
+    """
+    works, tests = [], {}
+    outcomes: Counter[str] = Counter()
+    for work, entries in reviews.items():
+        rows = []
+        for study in studies:
+            for claim in study.claims if study.work == work else ():
+                name = f"{study.name}/{claim.id}"
+                if name not in entries:
+                    raise InputError(f"docs/claims_review/{work}.yaml: {name}: no review of this claim: add one")
+                rows.append((name, claim, {"remark": "", **entries[name]}))
+                tests[name] = json.dumps(claim.options, ensure_ascii=False).replace("|", "\\|")
+                outcomes[entries[name]["outcome"]] += 1
+        others = {name: entry for name, entry in entries.items() if name not in {row[0] for row in rows}}
+        for name, entry in others.items():
+            if entry["outcome"] != "removed":
+                raise InputError(f"docs/claims_review/{work}.yaml: {name}: no such claim: its outcome is not removed")
+        outcomes["removed"] += len(others)
+        works.append((work, rows, {name: entry["remark"] for name, entry in others.items()}))
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items() if count)
+    return _render("review", works=works, tests=tests, counts=f"{counts[:1].upper()}{counts[1:]}.") + "\n"
 
 
 def cost_table(costs: Iterable[WorkCost], rate: float) -> str:

@@ -78,7 +78,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def readme(options: argparse.Namespace) -> None:
-    """Write the generated sections of the README (verdicts, works, costs), or check that they are current."""
+    """Write the generated sections of the README and the review of the claims, or check that they are current."""
     import pandas as pd
 
     from goodinit.report import costs, pages
@@ -94,13 +94,18 @@ def readme(options: argparse.Namespace) -> None:
         "works": pages.work_sections(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts),
         "costs": pages.cost_table(rows, GPU_RATE),
     }
-    text = current = file.read_text(encoding="utf-8")
+    current = file.read_text(encoding="utf-8")
     for name, section in sections.items():
         current = _with_section(file, current, name, section)
-    if options.check and current != text:
-        raise InputError(f"{file}: it is stale: make figures")
-    if not options.check:
-        replace_file(file, current.encode())
+    contents = {file: current}
+    reviews = {path.stem: strict_yaml.read(path) for path in sorted(Path(options.reviews).glob("*.yaml"))}
+    if reviews:
+        contents[Path(f"{options.reviews}.md")] = pages.review_page(all_studies, reviews)
+    for path, content in contents.items():
+        if options.check and (not path.exists() or path.read_text(encoding="utf-8") != content):
+            raise InputError(f"{path}: it is stale: make figures")
+        if not options.check:
+            replace_file(path, content.encode())
 
 
 def compare(options: argparse.Namespace) -> None:
