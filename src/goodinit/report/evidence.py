@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from goodinit.report.inference import CONFIDENCE, Estimate
+from goodinit.report.distributions import CONFIDENCE
+from goodinit.report.inference import Estimate
 
 __all__ = ["Decision", "Evidence", "compare", "worst"]
 

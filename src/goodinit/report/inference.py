@@ -3,7 +3,6 @@
 import abc
 import functools
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,17 @@ import numpy as np
 from numpy import typing as npt
 
 from goodinit.errors import InputError
+from goodinit.report.distributions import (
+    CONFIDENCE,
+    fewest_runs,
+    power_of_share,
+    power_of_t,
+    share_p_values,
+    t_p_value,
+    t_quantile,
+)
 
-__all__ = ["CONFIDENCE", "Difference", "Estimate", "Exact", "Mean", "Median", "Share", "location", "t_interval"]
-
-CONFIDENCE = 0.95
-POWER = 0.9  # the probability of a decision for which numbers of runs are computed
-MAX_RUNS = 10_000  # more are not asked for
+__all__ = ["Difference", "Estimate", "Exact", "Mean", "Median", "Share", "location", "t_interval"]
 
 Values = npt.NDArray[np.float64]
 
@@ -88,7 +92,7 @@ class Mean(Estimate):
         return cls(mean, mean - half, mean + half, n, "Student's t", error)
 
     def p_value(self, bound: float) -> float:  # noqa: D102
-        return _t_p_value(self.value - bound, self.error, self.n - 1)
+        return t_p_value(self.value - bound, self.error, self.n - 1)
 
     def runs_needed(self, bound: float) -> int | None:  # noqa: D102
         if self.n < 2 or self.value == bound:
@@ -96,7 +100,7 @@ class Mean(Estimate):
         if self.error == 0:
             return self.n
         deviation = self.error * math.sqrt(self.n)
-        return _fewest(functools.partial(_power_of_t, abs(self.value - bound), deviation, self.n), self.n)
+        return fewest_runs(functools.partial(power_of_t, abs(self.value - bound), deviation, self.n), self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +157,11 @@ class Share(Estimate):
         return cls(count / n, float(low), float(high), n, "Clopper-Pearson", count)
 
     def p_value(self, bound: float) -> float:  # noqa: D102
-        return float(_share_p_values(np.array([self.count]), self.n, bound)[0])
+        return float(share_p_values(np.array([self.count]), self.n, bound)[0])
 
     def runs_needed(self, bound: float) -> int | None:  # noqa: D102
         share = (self.count + 0.5) / (self.n + 1)  # an observed share of 0 or 1 is not taken as certain
-        return _fewest(functools.partial(_power_of_share, share, bound), self.n)
+        return fewest_runs(functools.partial(power_of_share, share, bound), self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +208,7 @@ class Difference(Estimate):
         return cls(value, value - half, value + half, ours.n, method, ours, reported_error, error, freedom, rounding)
 
     def p_value(self, bound: float) -> float:  # noqa: D102
-        return _t_p_value(max(abs(self.value - bound) - self.rounding, 0.0), self.error, self.freedom)
+        return t_p_value(max(abs(self.value - bound) - self.rounding, 0.0), self.error, self.freedom)
 
     def runs_needed(self, bound: float) -> int | None:
         """Return the number of our runs; None where more of them do not suffice, since the source has too few."""
@@ -248,69 +252,3 @@ def t_interval(samples: Values) -> Values:
         return np.full((2, len(samples)), np.nan)
     mean, half = samples.mean(axis=1), t_quantile(count - 1) * samples.std(axis=1, ddof=1) / math.sqrt(count)
     return np.stack([mean - half, mean + half])
-
-
-@functools.cache
-def t_quantile(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t distribution; with infinite degrees of freedom, of the normal one."""
-    from scipy import special  # a tenth of the time that importing scipy.stats takes, which figures do not need
-
-    probability = (1 + CONFIDENCE) / 2
-    return float(special.ndtri(probability) if math.isinf(freedom) else special.stdtrit(freedom, probability))
-
-
-def _t_p_value(distance: float, error: float, freedom: float) -> float:
-    """Return the two-sided p-value of a distance in units of its standard error."""
-    from scipy import special
-
-    if error == 0:
-        return float(distance == 0)
-    if math.isinf(error) or freedom < 1:
-        return 1.0
-    score = -abs(distance) / error
-    return 2 * float(special.ndtr(score) if math.isinf(freedom) else special.stdtr(freedom, score))
-
-
-def _share_p_values(counts: npt.NDArray[np.int64], n: int, share: float) -> Values:
-    """Return the p-values of counts: twice the smaller tail, as in the interval of Clopper and Pearson."""
-    from scipy import stats
-
-    lower, upper = stats.binom.cdf(counts, n, share), stats.binom.sf(counts - 1, n, share)
-    p_values: Values = np.minimum(1.0, 2 * np.minimum(lower, upper))
-    return p_values
-
-
-def _power_of_t(difference: float, deviation: float, pilot: int, n: int) -> float:
-    """Return the probability that n runs tell a mean from a bound.
-
-    The standard deviation is known from a pilot study only: the probability is the mean over its posterior
-    distribution.
-    """
-    from scipy import stats
-
-    quantiles = (np.arange(40) + 0.5) / 40
-    deviations = deviation * np.sqrt((pilot - 1) / stats.chi2.ppf(quantiles, pilot - 1))
-    power = stats.nct.sf(t_quantile(n - 1), n - 1, difference / deviations * math.sqrt(n))
-    return float(np.nan_to_num(power, nan=1.0).mean())  # NaN: a difference of very many deviations
-
-
-def _power_of_share(share: float, bound: float, n: int) -> float:
-    """Return the probability that n runs tell a share from a bound."""
-    from scipy import stats
-
-    counts = np.arange(n + 1)
-    beyond = (counts / n > bound) == (share > bound)
-    return float(stats.binom.pmf(counts, n, share)[beyond & (_share_p_values(counts, n, bound) < 1 - CONFIDENCE)].sum())
-
-
-def _fewest(power: Callable[[int], float], start: int) -> int | None:
-    """Return the smallest number of runs, at least `start`, with enough power, or None if there is none."""
-    low, high = start - 1, max(start, 2)
-    while power(high) < POWER:
-        low, high = high, 2 * high
-        if high > MAX_RUNS:
-            return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if middle >= 2 and power(middle) >= POWER else (middle, high)
-    return high
