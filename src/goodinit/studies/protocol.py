@@ -12,6 +12,7 @@ __all__ = ["differences", "matches"]
 
 # What is evaluated and recorded, and how often, is no part of the protocol of training.
 EXCLUDED = ("diagnostics", "training.evaluate_", "training.diagnose_every", "data.test_examples")
+FULL_PRECISION = ("fp32", "tf32")  # TF32 changes losses by less than the seed does, which a test shows
 LENGTH = ("training.steps", "training.epochs")
 
 
@@ -87,6 +88,8 @@ def _changes(run: Run, published: Run, excluded: tuple[str, ...]) -> Iterator[st
     options, published_options = (dict(_flat(fill(item.parts))) for item in (run, published))
     for path in dict.fromkeys([*published_options, *options]):
         here, there = options.get(path), published_options.get(path)
+        if path == "training.precision" and here in FULL_PRECISION:
+            continue
         if here != there and not path.startswith(excluded):
             yield f"{path}: {_text(here)} instead of {_text(there)}"
 
