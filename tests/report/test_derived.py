@@ -76,6 +76,15 @@ def test_the_generalization_gap_is_a_difference_of_accuracies(house):
     assert gap["step"].tolist() == [1, 2, 1, 2]
 
 
+def test_oscillation_is_the_distance_moved_along_each_coordinate_beyond_the_net_displacement(house):
+    positions = np.array([[0.0, 2.0], [1.0, -1.0], [3.0, 0.5], [4.0, 0.0]])
+    series = {"position": records.Series(np.arange(4), positions, ("coordinate",))}
+    rows = measures.metric_rows(house.frame(house.study(), lambda run: series), "oscillation")
+    for coordinate, expected in {1: [0, 0, 0, 0], 2: [0, 0, 3, 3]}.items():
+        by_step = rows[rows["coordinate"] == coordinate].groupby("step")["value"]
+        assert by_step.min().tolist() == by_step.max().tolist() == expected
+
+
 @pytest.mark.parametrize("metrics", [["train_accuracy", "test_accuracy"], ["train_accuracy"]])
 def test_there_is_no_generalization_gap_unless_both_sets_are_evaluated_at_the_same_steps(house, metrics):
     series = {

@@ -20,6 +20,7 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     Series with axes other than those of `records.AXES`, such as those of an image, are left out.  The derived metrics:
 
     - `generalization_gap`: the accuracy on the training set minus that on the test set.
+    - `oscillation`: the distance that a path has moved along each coordinate beyond the net displacement.
     - At step 0, each hyper-parameter that a random search drew, such as `optimizer.lr`.
     - At the last step of a run that trains, `converged`, 1 unless it diverged or did not learn; `loss_spread`, the
       standard deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`;
@@ -35,6 +36,8 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     train, test = series.get("train_accuracy"), series.get("test_accuracy")
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
+    if position := series.get("position"):
+        series["oscillation"] = position._replace(values=_oscillation(position.values))
     last = {f"{activity}_seconds": seconds for activity, seconds in record.seconds.items()}
     if record.steps:
         last |= _at_end(record, series["loss"].values if "loss" in series else None)
@@ -59,6 +62,20 @@ def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, f
         if bound is not None and losses is not None:
             metrics["flat_epochs"] = _first_below(losses, bound) / updates
     return metrics
+
+
+def _oscillation(positions: np.ndarray) -> np.ndarray:
+    r"""Return the distance that was moved along each coordinate beyond the net displacement.
+
+    .. math:: \sum_{s \le t} |x_s - x_{s-1}| - |x_t - x_0|
+
+    It is 0 as long as a coordinate only increases or only decreases.
+
+    Args:
+        positions: shape (T, D), the first one being the start.
+    """
+    distances = np.abs(np.diff(positions, axis=0, prepend=positions[:1])).cumsum(axis=0)
+    return np.asarray(distances - np.abs(positions - positions[0]))
 
 
 def _first_below(losses: np.ndarray, bound: float) -> float:
