@@ -149,20 +149,21 @@ def works_with_claims():
 def verdict_counts():
     """Return the number of each verdict on the claims of each work, for the first page of the report.
 
-    The first row is the header.  There are no rows before the verdicts are written.
+    The first row is the header, and the most frequent verdict is the next one.  There are no rows before the verdicts are written.
     """
     file = Path(f"{RESULTS}/claims.csv")
     if not file.exists():
         return []
     with file.open(encoding="utf-8", newline="") as text:
         rows = [row for row in csv.DictReader(text) if row.get("kind") == "claim"]
-    counts = collections.Counter((row["work"], row["verdict"]) for row in rows)
-    verdicts = list(dict.fromkeys(row["verdict"] for row in rows))
+    counts = collections.Counter((row["verdict"], row["work"]) for row in rows)
+    verdicts = [verdict for verdict, _ in collections.Counter(row["verdict"] for row in rows).most_common()]
     works = list(dict.fromkeys(row["work"] for row in rows))
-    return [["work", *verdicts]] + [[work, *(str(counts[work, verdict]) for verdict in verdicts)] for work in works]
+    return [["", *works]] + [[verdict, *(counts[verdict, work] or "" for work in works)] for verdict in verdicts]
 
 
 # The text of the report's first page can read the configuration only.
 config["verdict_counts"] = verdict_counts()
 figure = Path(f"{FIGURES}/verdicts.png")
-config["verdict_figure"] = base64.b64encode(figure.read_bytes()).decode() if figure.exists() else None
+# Lines of base64, since docutils rejects lines of more than 10,000 characters.
+config["verdict_figure"] = base64.encodebytes(figure.read_bytes()).decode().split() if figure.exists() else []
