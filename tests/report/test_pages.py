@@ -1,9 +1,10 @@
 """Pages show every claim, and the README counts the verdicts at the largest scale that was run."""
 
+import json
 import re
 
 import pytest
-from sample_results import ARM_CLAIMS, decreasing_loss, judged_arms
+from sample_results import ARM_CLAIMS, CLAIMS, decreasing_loss, judged_arms
 
 from goodinit import studies
 from goodinit.cli.main import main
@@ -97,7 +98,13 @@ def readme(house, claimed_study, tmp_path):
     sections = [f"<!-- {edge} of {name}, which make figures writes -->" for name in ("verdicts", "works", "costs")
                 for edge in ("begin", "end")]  # fmt: skip
     file.write_text("before\n" + "\n".join(sections) + "\nafter\n")
-    return file, ["readme", "--results", str(house.results), "--configs", str(house.configs), "--file", str(file)]
+    reviews = tmp_path / "claims_review"
+    reviews.mkdir()
+    entries = {f"study/{claim['id']}": {"outcome": "right"} for claim in CLAIMS}
+    entries["study/older"] = {"outcome": "removed", "remark": "Nobody says so."}
+    (reviews / "work.yaml").write_text(json.dumps(entries))
+    folders = ["--results", str(house.results), "--configs", str(house.configs), "--reviews", str(reviews)]
+    return file, ["readme", *folders, "--file", str(file)]
 
 
 def test_readme_sections_are_written(readme, capsys):
@@ -113,6 +120,43 @@ def test_readme_sections_are_written(readme, capsys):
     assert "*Why?* Of its claims: 1 replicated, 1 contradicted, 1 unverified, 1 yes." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
+
+
+def test_the_review_of_claims_is_written_beside_its_folder(readme, capsys):
+    file, command = readme
+    main(command)
+    page = (file.parent / "claims_review.md").read_text()
+    assert "\n4 right, 1 removed.\n" in page
+    assert '| `study/low` | It is low. | `within` {"metric": "loss", "below": 10.0} | right |  |' in page
+    assert "| `study/asked` | Question: Is it low? |" in page
+    assert "- `study/older`: Nobody says so." in page
+    main([*command, "--check"])
+    (file.parent / "claims_review.md").write_text("stale")
+    with pytest.raises(SystemExit):
+        main([*command, "--check"])
+    assert "claims_review.md: it is stale: make figures" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda entries: entries.pop("study/low"), "work.yaml: study/low: no review of this claim: add one"),
+        (
+            lambda entries: entries.update({"study/x": {"outcome": "right"}}),
+            "study/x: no such claim: its outcome is not",
+        ),
+    ],
+)
+def test_a_claim_without_a_review_or_a_review_without_a_claim_is_an_error(readme, capsys, change, message):
+    file, command = readme
+    reviews = file.parent / "claims_review" / "work.yaml"
+    entries = json.loads(reviews.read_text())
+    change(entries)
+    reviews.write_text(json.dumps(entries))
+    with pytest.raises(SystemExit):
+        main(command)
+    assert message in capsys.readouterr().err
+    assert file.read_text().startswith("before\n<!--")
 
 
 def test_stale_readme_sections_are_an_error(readme, capsys):

@@ -74,8 +74,9 @@ def _oscillation(positions: np.ndarray) -> np.ndarray:
     Args:
         positions: shape (T, D), the first one being the start.
     """
-    distances = np.abs(np.diff(positions, axis=0, prepend=positions[:1])).cumsum(axis=0)
-    return np.asarray(distances - np.abs(positions - positions[0]))
+    with np.errstate(invalid="ignore", over="ignore"):  # the positions of a run that diverged
+        distances = np.abs(np.diff(positions, axis=0, prepend=positions[:1])).cumsum(axis=0)
+        return np.asarray(distances - np.abs(positions - positions[0]))
 
 
 def _first_below(losses: np.ndarray, bound: float) -> float:
