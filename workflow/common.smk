@@ -106,6 +106,13 @@ def requested(resource, default):
     return amount
 
 
+def requested_gpu(wildcards):
+    """Return the number of GPUs that a training job requests: with the device auto, those of its study at paper scale."""
+    if config["device"] != "auto" or SCALE != "paper":
+        return int(config["device"].startswith("cuda"))
+    return STUDIES[f"{wildcards.work}/{wildcards.study}"].resources_at(SCALE).get("gpu", 1)
+
+
 def manifests(jobs):
     """Return the manifests of the data sets that jobs use."""
     return sorted({str(catalog.manifest_path(name, DATA_ROOT)) for job in jobs for name in job.data})

@@ -56,7 +56,7 @@ else:
         resources:
             mem_mb=requested("mem_mb", 6000),
             runtime=requested("runtime", 240),
-            gpu=int(config["device"].startswith("cuda") or (SCALE == "paper" and config["device"] == "auto")),
+            gpu=requested_gpu,
         params:
             input_options=untracked(INPUT_OPTIONS),
             training_options=untracked(TRAINING_OPTIONS),

@@ -5,6 +5,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+import torch
 import yaml
 from example_project import STUDY
 from sample_training import assert_equal_numbers
@@ -76,3 +78,21 @@ def _read(content, folder):
     for part, one in zip((file, file.with_suffix(".npz")), content, strict=True):
         part.write_bytes(one)
     return records.read(file)
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_study_that_requests_no_gpu_trains_on_the_cpu_at_paper_scale(
+    study, tmp_path, data_root, capsys, monkeypatch, gpus
+):
+    """Also where there is a GPU; other studies need one, or an explicit device."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: bool(gpus))
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
+    if not gpus:
+        with pytest.raises(SystemExit, match="2"):
+            main(["train", *command, "--scale", "paper"])
+        assert "scale: paper without a GPU: 6 runs would take about" in capsys.readouterr().err
+    study.path.write_text(STUDY + "resources: {gpu: 0}\n")
+    main(["train", *command, "--scale", "paper"])
+    (file,) = (tmp_path / "results").rglob("*.json")
+    assert {run.provenance["device"] for run in records.read(file)} == {"cpu"}

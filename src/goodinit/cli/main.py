@@ -93,9 +93,12 @@ COMMANDS = {
     "estimate": Command(
         training.estimate,
         arguments={
-            "--rate": {"type": float, "help": "TFLOP/s of the device (default: measured on this CPU)"},
+            "--rate": {"type": float, "help": "TFLOP/s of the device (default: measured on it)"},
             "--timed": FLAG | {"help": "time a few updates of each model instead of assuming a rate"},
-            "--device": {"default": "cpu", "help": "where they are timed; a CPU uses one thread (default: cpu)"},
+            "--device": {
+                "default": "cpu",
+                "help": "whose rate is measured, or where they are timed; a CPU uses one thread then (default: cpu)",
+            },
             "--csv": {"metavar": "FILE", "help": "also write operations and memory to this file"},
         },
     ),

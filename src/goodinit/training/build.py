@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import math
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,7 +26,6 @@ __all__ = [
     "build_model",
     "build_schedule",
     "call",
-    "choose_device",
     "evaluation_batch",
     "generator",
     "initialize",
@@ -55,22 +53,6 @@ class Initialization(NamedTuple):
 
     rescalings: Tensor | None
     seconds: float
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the torch device with a name; `auto` is a GPU if there is one, otherwise the CPU.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
-        raise InputError(f"device: unknown device {name!r}{nearest(name, ('auto', 'cpu', 'cuda', 'cuda:N'))}")
-    device = torch.device(name)
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise InputError(f"device: {name}: there are {torch.cuda.device_count()} GPUs; use cpu or auto")
-    return device
 
 
 def evaluation_batch(device: str, shape: torch.Size, batch_size: int) -> int:

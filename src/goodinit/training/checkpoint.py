@@ -16,6 +16,7 @@ import torch
 
 from goodinit import records, studies
 from goodinit.files import replace_file
+from goodinit.training.devices import name_of
 from goodinit.training.setup import Setup
 
 __all__ = ["Checkpoint", "Stopped", "fingerprint", "restore", "training_state"]
@@ -162,7 +163,7 @@ def fingerprint(setup: Setup) -> dict[str, Any]:
         "defaults": json.loads(json.dumps([studies.fill(run.parts) for run in setup.runs])),
         "code": _code_checksum(),
         "torch": torch.__version__,
-        "device": setup.device.type,
+        "device": name_of(setup.device),
         "precision": setup.precision,
         "data": [member.splits.checksum for member in setup.members],
     }

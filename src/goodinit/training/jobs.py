@@ -15,7 +15,7 @@ import torch
 from goodinit import records, standard_streams, studies
 from goodinit.errors import InputError
 from goodinit.studies import settings
-from goodinit.training import build, cost, timing, trainer
+from goodinit.training import cost, devices, timing, trainer
 from goodinit.training.checkpoint import MINUTES, Checkpoint, Stopped
 from goodinit.training.progress import JobProgress
 
@@ -41,10 +41,10 @@ def train(
 
     Args:
         jobs: each with its study.
-        scale: of all jobs; without a GPU, `paper` needs an explicit device.
+        scale: of all jobs; without a GPU, `paper` needs an explicit device, except for studies that request no GPU.
         results: the folder of the records.
         data_root: the data folder, or None for the default one.
-        device: auto, cpu, cuda or cuda:N.
+        device: auto, cpu, cuda or cuda:N; auto is the CPU for studies that request no GPU.
         threads: number of CPU threads.
         checkpoint_minutes: time between two checkpoints of a run.
         retrain: also train runs that another record has.
@@ -59,12 +59,18 @@ def train(
     if threads < 1:
         raise InputError(f"threads: {threads} is not at least 1")
     root = settings.data_root(data_root)
-    device_is_explicit = device != "auto"
-    torch_device = build.choose_device(device)
-    if scale == "paper" and torch_device.type == "cpu" and not device_is_explicit:
-        raise InputError(_paper_without_gpu([run for _, job in jobs for run in job.runs]))
-    with standard_streams.tolerant_stderr(), _stop_signals() as signals:
+    chosen = devices.choose_device(device)
+    if scale == "paper" and chosen.type == "cpu" and device == "auto":
+        large = [run for study, job in jobs if not _suits_cpu(study, scale) for run in job.runs]
+        if large:
+            raise InputError(_paper_without_gpu(large))
+    with standard_streams.tolerant_stderr(), _stop_signals() as signals, contextlib.ExitStack() as context:
+        reserved: torch.device | None = None
         for study, job in jobs:
+            if device == "auto" and _suits_cpu(study, scale):
+                torch_device = torch.device("cpu")
+            else:
+                torch_device = reserved = reserved or context.enter_context(devices.reserve(chosen))
             file = records.path(results, scale, study, job)
             file.parent.mkdir(parents=True, exist_ok=True)  # a missing permission is reported before the training
             start = time.perf_counter()
@@ -136,6 +142,11 @@ def _records_of(
             finished[run.id] = record
             progress.report_run(run, record)
     return [finished[run.id] for run in job.runs]
+
+
+def _suits_cpu(study: studies.Study, scale: str) -> bool:
+    """Return whether a study requests no GPU, because its networks are so small that a CPU trains them faster."""
+    return study.resources_at(scale).get("gpu") == 0
 
 
 def _paper_without_gpu(runs: Sequence[studies.Run]) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from goodinit.methods.contracts import Examples, Metrics, Objective, Update
 from goodinit.steps import Interval, steps_of_epochs
+from goodinit.training.devices import wait_for_gpu
 from goodinit.training.history import History
 
 __all__ = ["Callback", "Loop", "Training", "evaluate", "evaluating", "fit"]
@@ -156,13 +157,16 @@ class Loop:
 
     @contextlib.contextmanager
     def timed(self, activity: str) -> Iterator[None]:
-        """Count the wall time of the block as that of an activity."""
+        """Count the wall time of the block as that of an activity; on a GPU, wait before and after it."""
+        wait_for_gpu()
         start = time.perf_counter()
         yield
+        wait_for_gpu()
         self.history.seconds[activity] += time.perf_counter() - start
 
     def finish(self) -> History:
         """Return the history; the wall time of no other activity is that of training."""
+        wait_for_gpu()
         elapsed = time.perf_counter() - self._start
         self.history.seconds["training"] = elapsed - sum(self.history.seconds.values())
         return self.history

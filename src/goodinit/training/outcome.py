@@ -6,6 +6,7 @@ import torch
 from goodinit import records, studies
 from goodinit.methods import diagnostics
 from goodinit.records import provenance
+from goodinit.training import devices
 from goodinit.training.history import History
 from goodinit.training.setup import Member, Setup
 
@@ -22,12 +23,13 @@ def _record(setup: Setup, history: History, index: int) -> records.RunRecord:
     run, splits = member.run, member.splits
     diverged_at = 0 if history.diverged_at is None else int(history.diverged_at[index])
     series = _series(member, history, index if setup.stacked else None)
-    device = torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else "cpu"
-    origin = provenance.describe(device, torch.get_num_threads(), splits.checksum) | {
+    origin = provenance.describe(devices.name_of(setup.device), torch.get_num_threads(), splits.checksum) | {
         "precision": setup.precision,
         "trained_together": stack_size,
         "train_examples": len(splits.train.labels),
     }
+    if setup.device.type == "cuda" and (jobs := devices.jobs_per_gpu()) > 1:
+        origin["jobs_per_gpu"] = jobs  # seconds are those of a shared GPU
     return records.RunRecord(
         id=run.id,
         seed=run.seed,

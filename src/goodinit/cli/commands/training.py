@@ -78,19 +78,19 @@ def _row(name: str, runs: int | str, operations: str, share: str, duration: str,
 
 def _clock(options: argparse.Namespace) -> tuple[Callable[[list[studies.Run], int], float], str]:
     """Return a function (runs, operations) -> seconds, and a description of how it computes these."""
-    from goodinit.training import build, timing
+    from goodinit.training import devices, timing
 
     if options.timed and options.rate is not None:
         raise InputError("rate, timed: give one of them: times are measured, or follow from a rate")
+    device = devices.choose_device(options.device)
     if options.timed:
-        device = build.choose_device(options.device)
         threads = ", one thread" if device.type == "cpu" else ""
         description = f"a few updates of each model timed on {device}{threads}"
         return lambda runs, _: timing.measure_seconds(runs, device, threads=1), description
     if options.rate is not None and options.rate <= 0:
         raise InputError(f"rate: {options.rate} is not more than 0")
-    rate = options.rate * 1e12 if options.rate else timing.measure_rate("cpu")
-    origin = "as given" if options.rate else "measured on this CPU"
+    rate = options.rate * 1e12 if options.rate else timing.measure_rate(device)
+    origin = "as given" if options.rate else f"measured on {devices.name_of(device)}"
     description = f"at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches"
     return lambda _, operations: operations / rate, description
 
