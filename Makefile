@@ -7,7 +7,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 comma := ,
 
-.PHONY: demo test test-all test-cluster test-faults lint format figures costs report reproduce bench clean
+.PHONY: demo test test-all test-cluster test-faults test-rehearsal lint format figures costs report reproduce bench clean
 
 demo: .venv/installed  ## run everything on embedded data
 	snakemake --cores all
@@ -29,6 +29,9 @@ test-cluster: .venv/installed  ## run the workflow on a temporary Slurm, if Slur
 
 test-faults: .venv/installed  ## test kills, full disks and damaged files, and write docs/reliability.md
 	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/faults
+
+test-rehearsal: .venv/installed  ## train every study on a rehearsed GPU, and write docs/rehearsal.md
+	GOODINIT_REHEARSAL=docs/rehearsal.md $(BIN)/pytest tests/training/test_rehearsal.py
 
 lint: .venv/installed  ## check style, types and generated text
 	ruff check

@@ -12,7 +12,7 @@ from goodinit.training import trainer
 
 
 def seconds(runs: Sequence[studies.Run], stack_size: int) -> float:
-    trainer.MAX_STACK_SIZE = stack_size
+    trainer.MAX_STACK_SIZE["cpu"] = stack_size
     start = time.perf_counter()
     for _ in trainer.execute(runs, data_root=settings.data_root(), device=torch.device("cpu"), threads=1):
         pass

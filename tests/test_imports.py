@@ -13,12 +13,12 @@ SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
 LEAVES = {f"goodinit.{name}" for name in ("errors", "files", "processes", "seeds", "standard_streams", "steps")}
 ALLOWED = {  # room: what it may import beside the standard library and itself
     "": {"goodinit.errors", "filelock"},  # the leaves, and the package itself
-    "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds", "goodinit.steps"},
-    "datasets": LEAVES | {"numpy", "torch", "torchvision", "PIL", "sklearn", "tqdm"},
+    "methods": {"torch", "numpy", "goodinit.errors", "goodinit.seeds", "goodinit.steps", "goodinit.transfer"},
+    "datasets": LEAVES | {"numpy", "torch", "torchvision", "PIL", "sklearn", "tqdm", "goodinit.transfer"},
     "records": LEAVES | {"numpy"},
     "studies": LEAVES | {"ruamel", "jsonschema", "goodinit.records", "goodinit.datasets.catalog"},
     "training": LEAVES
-    | {"torch", "numpy", "tqdm"}
+    | {"torch", "numpy", "tqdm", "filelock", "goodinit.transfer"}
     | {f"goodinit.{name}" for name in ("methods", "datasets", "records", "studies")},
     "report": LEAVES
     | {"numpy", "pandas", "scipy", "matplotlib", "seaborn", "jinja2", "rocrate"}
@@ -29,8 +29,16 @@ NARROWER = {  # file: what it may import instead
     "__init__.py": {"goodinit.methods"},  # on first use
     "__main__.py": {"goodinit.cli.main"},
     "datasets/catalog.py": {"goodinit.errors"},
+    "transfer.py": {"torch"},
     "training/history.py": {"torch", "numpy"},
-    "training/loop.py": {"torch", "numpy", "goodinit.methods.contracts", "goodinit.steps", "goodinit.training.history"},
+    "training/loop.py": {
+        "torch",
+        "numpy",
+        "goodinit.methods.contracts",
+        "goodinit.steps",
+        "goodinit.training.devices",
+        "goodinit.training.history",
+    },
     "training/precision.py": {"torch"},
     "training/stacking.py": {"torch", "goodinit.methods.contracts"},
     "training/torch_state.py": {"torch", "goodinit.training.precision"},

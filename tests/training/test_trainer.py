@@ -27,7 +27,7 @@ def test_dropout_masks_are_the_same_alone_or_in_a_stack(study, data_root, monkey
     assert [run.seed for run in runs] == [0, 1, 2]
     found = {}
     for together in (3, 1):
-        monkeypatch.setattr(trainer, "MAX_STACK_SIZE", together)
+        monkeypatch.setitem(trainer.MAX_STACK_SIZE, "cpu", together)
         found[together] = execute(runs, data_root)
         assert [one.provenance["trained_together"] for one in found[together]] == [together] * 3
     for first, second in zip(found[3], found[1], strict=True):

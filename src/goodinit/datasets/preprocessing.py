@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from goodinit.datasets.tensors import Examples
+from goodinit.transfer import to_device
 
 __all__ = ["Augmentation", "Preprocessing"]
 
@@ -140,7 +141,7 @@ class Augmentation:
             self.set_state(self.get_state())
             drawn = [self.preprocessing.draw_windows(shape, self.generator) for _ in range(BATCHES_AHEAD)]
             self._shape, self._used = shape, 0
-            self._windows = [_move(torch.stack(numbers), device) for numbers in zip(*drawn, strict=True)]
+            self._windows = [to_device(torch.stack(numbers), device) for numbers in zip(*drawn, strict=True)]
         self._used += 1
         return self.preprocessing.cut(examples, *(numbers[self._used - 1] for numbers in self._windows))
 
@@ -157,7 +158,3 @@ class Augmentation:
         """Continue from a state of the generator."""
         self.generator.set_state(state)
         self._state, self._shape = state, None
-
-
-def _move(numbers: Tensor, device: torch.device) -> Tensor:
-    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from goodinit.transfer import to_device
+
 __all__ = ["Examples", "batches", "stack"]
 
 
@@ -18,6 +20,10 @@ class Examples(NamedTuple):
     def to(self, device: torch.device | str) -> "Examples":
         """Return the same examples on `device`."""
         return Examples(self.images.to(device), self.labels.to(device))
+
+    def to_device(self, device: torch.device) -> "Examples":
+        """Return the same examples, of one batch, on `device`; the copy does not wait for a GPU."""
+        return Examples(to_device(self.images, device), to_device(self.labels, device))
 
     def with_tensors(self, images: Tensor, labels: Tensor) -> "Examples":
         """Return examples with other images and labels."""

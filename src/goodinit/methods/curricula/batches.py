@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from goodinit.methods.contracts import AnyExamples, stackable
+from goodinit.transfer import to_device
 
 __all__ = ["BatchSchedule", "draw_indices", "full", "gather"]
 
@@ -92,5 +93,5 @@ def draw_indices(
 
 def gather(examples: AnyExamples, indices: Tensor) -> AnyExamples:
     """Return the examples with these indices, on the device of `examples`."""
-    indices = indices.to(examples.labels.device, non_blocking=True)
+    indices = to_device(indices, examples.labels.device)
     return examples.with_tensors(examples.images.index_select(0, indices), examples.labels.index_select(0, indices))

@@ -2,7 +2,7 @@
 
 import contextlib
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar
 
@@ -74,6 +74,15 @@ def layer_outputs_of(
 
 
 def stack_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Return {name: array, whose first axis is the layer} from {name: value} of each layer."""
+    """Return {name: array, whose first axis is the layer} from {name: value} of each layer.
+
+    The values are numbers, arrays, or tensors of one number, which are copied from a GPU together.
+    """
     values = list(layers)
-    return {name: np.array([layer[name] for layer in values]) for name in values[0]}
+    return {name: _to_array([layer[name] for layer in values]) for name in values[0]}
+
+
+def _to_array(values: Sequence[Any]) -> npt.NDArray[Any]:
+    if isinstance(values[0], Tensor):
+        return torch.stack(list(values)).double().cpu().numpy()
+    return np.array(values)

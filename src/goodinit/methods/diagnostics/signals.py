@@ -53,7 +53,8 @@ def activations(model: nn.Module, batch: Examples, generator: torch.Generator, *
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.no_grad():
             outputs, _ = layer_outputs_of(model_copy, Activation, batch.images, _whole)
-        range_ = (min(float(output.min()) for output in outputs), max(float(output.max()) for output in outputs))
+        lowest, highest = (torch.stack([extreme(output) for output in outputs]) for extreme in (torch.min, torch.max))
+        range_ = (float(lowest.min()), float(highest.max()))
         return stack_layers(
             _describe(output, BOUNDS.get(type(module)), range_, bins)
             for module, output in zip(observed, outputs, strict=True)
@@ -70,15 +71,16 @@ def _describe(
     margin = SATURATED_WITHIN * (high - low)
     below, above = output < low + margin, output > high - margin
     high = high if high > low else low + 1
+    undefined = torch.full((), math.nan, device=output.device)
     counts = torch.histc(output.cpu(), bins, low, high)
     return {
-        "activation_mean": float(output.mean()),
-        "activation_sd": float(output.std(correction=0)),
-        "activation_sd_over_inputs": float(output.std(0, correction=0).mean()),
+        "activation_mean": output.mean(),
+        "activation_sd": output.std(correction=0),
+        "activation_sd_over_inputs": output.std(0, correction=0).mean(),
         "activation_entropy": _entropy(counts),
-        "share_low": _fraction(below) if bounds else math.nan,
-        "share_high": _fraction(above) if bounds else math.nan,
-        "share_saturated": _fraction(below | above) if bounds else math.nan,
+        "share_low": _fraction(below) if bounds else undefined,
+        "share_high": _fraction(above) if bounds else undefined,
+        "share_saturated": _fraction(below | above) if bounds else undefined,
         "share_zero": _fraction(output == 0),
         "share_dead": _fraction((output == 0).transpose(0, 1).flatten(1).all(1)),
         "activation_count": counts.to(torch.int64).numpy(),
@@ -92,8 +94,8 @@ def _entropy(counts: Tensor) -> float:
     return float(-(shares * shares.log()).sum() / math.log(max(len(counts), 2)))
 
 
-def _fraction(mask: Tensor) -> float:
-    return float(mask.float().mean())
+def _fraction(mask: Tensor) -> Tensor:
+    return mask.float().mean()
 
 
 @contextlib.contextmanager
@@ -156,10 +158,10 @@ def gradients(
             outputs, _ = layer_outputs_of(model_copy, Layer, images, _whole, propagate)
         return stack_layers(
             {
-                "gradient_variance": float(_gradient(output).square().mean()),
-                "gradient_median": float(_gradient(output).abs().flatten().median()),
+                "gradient_variance": _gradient(output).square().mean(),
+                "gradient_median": _gradient(output).abs().flatten().median(),
                 "share_vanished": _fraction(_gradient(output).abs() < vanished_below),
-                "weight_gradient_variance": float(_gradient(weight).to_dense().square().mean()),
+                "weight_gradient_variance": _gradient(weight).to_dense().square().mean(),
             }
             for output, weight in zip(outputs, weights, strict=True)
         )
@@ -205,12 +207,12 @@ def _whole(layer: nn.Module, output: Tensor) -> Tensor:
     return output
 
 
-def _scale(layer: nn.Module, output: Tensor) -> dict[str, float]:
+def _scale(layer: nn.Module, output: Tensor) -> dict[str, Tensor]:
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return {
-        "output_variance": float(output.var(correction=0)),
-        "weight_sd": float(weight.std(correction=0)),
+        "output_variance": output.var(correction=0),
+        "weight_sd": weight.std(correction=0),
     }
 
 

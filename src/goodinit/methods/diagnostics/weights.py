@@ -44,10 +44,11 @@ class _UpdateSize:
     @torch.no_grad()
     def __call__(self, step: int) -> dict[str, Any]:
         pairs = list(zip(self._weights, self.state, strict=True))
-        sizes = [float((weight - previous).norm() / previous.norm()) for weight, previous in pairs]
+        sizes = torch.stack([(weight - previous).norm() / previous.norm() for weight, previous in pairs])
         for weight, previous in pairs:
             previous.copy_(weight)
-        return {"update_size": np.array(sizes), "mean_update_size": float(np.mean(sizes))}
+        array = sizes.double().cpu().numpy()  # one copy from a GPU for all layers
+        return {"update_size": array, "mean_update_size": float(array.mean())}
 
 
 @contextlib.contextmanager
@@ -64,11 +65,13 @@ def weight_variance(model: nn.Module, batch: Examples, generator: torch.Generato
     Reference: Sato & Kimura, Progressive Data Increasing (2019), figure 1.
     """
     weights = [weight.detach() for weight in _weights(model)]
-    yield lambda step: {
-        "weight_variance_ratio": np.array(
-            [float(weight.var(correction=0)) * weight[0].numel() / 2 for weight in weights]
-        )
-    }
+    fan_in = np.array([weight[0].numel() for weight in weights])
+
+    def observe(step: int) -> dict[str, Any]:
+        variances = torch.stack([weight.var(correction=0) for weight in weights]).double().cpu().numpy()
+        return {"weight_variance_ratio": variances * fan_in / 2}
+
+    yield observe
 
 
 @contextlib.contextmanager

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from goodinit.transfer import to_device
+
 __all__ = ["Dropout"]
 
 
@@ -42,7 +44,7 @@ class Dropout(nn.Module):
             return inputs * (1 - self.ratio)
         shape = inputs.shape[-2:]
         uniform = [torch.rand(shape, generator=generator, device="cpu") for generator in self.generators]
-        return inputs * (torch.stack(uniform) > self.ratio).view(inputs.shape).to(inputs.device)
+        return inputs * to_device((torch.stack(uniform) > self.ratio).view(inputs.shape), inputs.device)
 
     def get_extra_state(self) -> list[Tensor]:
         """Return the states of the generators."""

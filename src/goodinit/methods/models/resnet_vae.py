@@ -133,7 +133,8 @@ class _ResNetVAE(nn.Module):
     def _apply_blocks(self, blocks: Iterable[nn.Module], features: Tensor) -> Tensor:
         for block in blocks:
             if self.checkpointing and torch.is_grad_enabled():
-                features = checkpoint(block, features, use_reentrant=False)
+                # A block draws no random numbers, so their state need not be kept, which would copy it from a GPU.
+                features = checkpoint(block, features, use_reentrant=False, preserve_rng_state=False)
             else:
                 features = block(features)
         return features
