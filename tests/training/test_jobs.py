@@ -96,3 +96,33 @@ def test_a_study_that_requests_no_gpu_trains_on_the_cpu_at_paper_scale(
     main(["train", *command, "--scale", "paper"])
     (file,) = (tmp_path / "results").rglob("*.json")
     assert {run.provenance["device"] for run in records.read(file)} == {"cpu"}
+
+
+@pytest.mark.parametrize("place", ["setup", "loss"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB."),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        MemoryError(),
+    ],
+)
+def test_memory_that_runs_out_in_any_batch_is_one_line_with_advice(
+    place, error, study, data_root, tmp_path, capsys, monkeypatch
+):
+    """Also in the batch on which the parts are checked, and in the first that is trained."""
+
+    def fail(*arguments):
+        raise error
+
+    if place == "setup":
+        monkeypatch.setattr("goodinit.training.build.objective", lambda parts: fail)
+    else:
+        monkeypatch.setattr("goodinit.training.loop.Loop.add", fail)
+    command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
+    with pytest.raises(SystemExit):
+        main(["train", *command])
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert "memory ran out on cpu; it needs about" in message
+    assert "lower training.batch_size" in message
+    assert not list((tmp_path / "results").rglob("*.json"))

@@ -22,8 +22,6 @@ from goodinit.training.progress import JobProgress
 __all__ = ["train"]
 
 LOGGER = logging.getLogger(__name__)
-# Parts of the messages of RuntimeError when there is no memory on a CPU, for which torch has no exception type.
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 
 
 def train(
@@ -80,7 +78,7 @@ def train(
             except InputError as error:
                 raise InputError(f"{study.full_name}: {error}") from None
             except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
+                if not devices.is_out_of_memory(error):
                     raise
                 raise InputError(f"{study.full_name}: {_out_of_memory(job, torch_device)}") from None
             except Stopped:
@@ -155,10 +153,6 @@ def _paper_without_gpu(runs: Sequence[studies.Run]) -> str:
         f"scale: paper without a GPU: {len(runs)} runs would take about {duration} at this CPU's full rate, and "
         "probably several times that: use --device cpu (--config device=cpu) to train anyway, or --scale laptop"
     )
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def _out_of_memory(job: studies.Job, device: torch.device) -> str:

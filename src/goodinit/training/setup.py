@@ -17,6 +17,7 @@ from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.studies import components
 from goodinit.training import build, stacking
+from goodinit.training.devices import is_out_of_memory
 from goodinit.training.loop import Training, evaluating
 from goodinit.training.precision import Precision, effective_precision
 
@@ -177,5 +178,7 @@ def _check_compatibility(setup: Setup) -> None:
         with evaluating(setup.model):
             setup.objective(setup.model, batch)
     except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         names = " with ".join(f"{part} {setup.parts[part]['name']}" for part in ("model", "objective", "data"))
         raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
