@@ -84,10 +84,10 @@ def page():
             "",
             "Trained on the CPU, with storages assigned to a GPU (`tests/rehearsal.py`); written by",
             "`make test-rehearsal`. Kinds are runs at demo scale that differ in more than numbers. Waits are copies",
-            "and results for which the host waits until the GPU has finished: an update has none; evaluations, diagnostics",
-            "and initializers have some.",
+            "and results for which the host waits until the GPU has finished: an update has none; evaluations,",
+            "diagnostics and initializers have some. Numbers are those of the kind with most.",
             "",
-            "| study | kinds | operators | operations in an update | waits in an update | waits outside updates |",
+            "| study | kinds | operators | operations in an update | waits in an update | outside updates |",
             "|---|---:|---:|---:|---:|---:|",
             *(f"| `{name}` | {' | '.join(map(str, row))} |" for name, row in sorted(rows.items())),
         ]
