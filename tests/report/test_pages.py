@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from sample_results import ARM_CLAIMS, CLAIMS, decreasing_loss, judged_arms
@@ -103,7 +104,10 @@ def readme(house, claimed_study, tmp_path):
     entries = {f"study/{claim['id']}": {"outcome": "right"} for claim in CLAIMS}
     entries["study/older"] = {"outcome": "removed", "remark": "Nobody says so."}
     (reviews / "work.yaml").write_text(json.dumps(entries))
+    findings = tmp_path / "findings"
+    findings.mkdir()
     folders = ["--results", str(house.results), "--configs", str(house.configs), "--reviews", str(reviews)]
+    folders += ["--findings", str(findings)]
     return file, ["readme", *folders, "--file", str(file)]
 
 
@@ -174,3 +178,54 @@ def test_a_readme_without_sections_is_an_error(readme, capsys):
     with pytest.raises(SystemExit):
         main(command)
     assert "must stand in it once each" in capsys.readouterr().err
+
+
+def test_a_page_on_what_was_found_quotes_the_results(readme, house):
+    file, command = readme
+    main(command)
+    assert "What was found" not in file.read_text()
+    text = 'A page.\n\n{{ counts() }} It is {{ found("study/low", "replicated") }}. {{ unanswered() }}\n'
+    (file.parent / "findings" / "work.md.j2").write_text(text)
+    main(command)
+    page = (house.results / "work.md").read_text()
+    assert page.startswith("A page.\n\n3 claims: 1 ")
+    assert " 1 questions: 1 yes. It is " in page
+    assert re.search(
+        r"It is [\d.e-]+ \[[\d.e-]+, [\d.e-]+\]\. Unverified: `study/\w+`\.\n$", page.replace("\n", " ", 3)
+    )
+    assert "[What was found](results/work.md)" in file.read_text()
+    main([*command, "--check"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '{{ found("study/low", "contradicted") }}',
+            "study/low is replicated at laptop scale, and the text says contra",
+        ),
+        ('{{ found("study/lo", "replicated") }}', "no claim 'study/lo'; did you mean study/low?"),
+        ('{{ mean("stdy", "loss") }}', "no table of 'stdy'"),
+        ('{{ mean("study", "loss") }}', "study: 6 rows with metric loss; name one"),
+        ('{{ mean("study", "loss", colour="red") }}', "study: no column 'colour'"),
+        ("{{ mean() }}", "the page on work: "),
+        ("{{ nothing }}", "the page on work: 'nothing' is undefined"),
+        ("{{ found(", "the page on work: "),
+    ],
+)
+def test_a_text_that_does_not_fit_the_results_is_one_line(readme, capsys, text, message):
+    file, command = readme
+    (file.parent / "findings" / "work.md.j2").write_text(text)
+    with pytest.raises(SystemExit):
+        main(command)
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert file.read_text().startswith("before\n<!--")
+
+
+def test_pages_on_what_was_found_are_short():
+    pages = list((Path(__file__).parents[2] / "results").glob("*.md"))
+    assert pages
+    for page in pages:
+        assert len(page.read_text().splitlines()) <= 40, page

@@ -132,6 +132,10 @@ COMMANDS = {
                 "default": "docs/claims_review",
                 "help": "the folder of reviews of claims, whose page is FOLDER.md (default: docs/claims_review)",
             },
+            "--findings": {
+                "default": "docs/findings",
+                "help": "the folder of texts WORK.md.j2, whose pages are RESULTS/WORK.md (default: docs/findings)",
+            },
             "--check": FLAG | {"help": "write nothing; fail if a page is stale"},
         },
     ),

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jinja2
@@ -18,7 +18,10 @@ __all__ = ["claims_page", "cost_table", "review_page", "scale_page", "verdict_ta
 
 
 class _Work(NamedTuple):
-    """What the README says of a work: its entry in configs/works.yaml, its studies, and a figure of one of them."""
+    """What the README says of a work: its entry in configs/works.yaml, its studies, and a figure of one of them.
+
+    `findings` is whether there is a page on what was found.
+    """
 
     name: str
     entry: Mapping[str, Any]
@@ -27,6 +30,7 @@ class _Work(NamedTuple):
     figure: str
     scale: str | None
     verdicts: str
+    findings: bool
 
 
 def claims_page(studies: Iterable[Study], verdicts: pd.DataFrame, scale: str) -> str:
@@ -97,7 +101,10 @@ def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
 
 
 def work_sections(
-    works: Mapping[str, Mapping[str, Any]], studies: Sequence[Study], verdicts: Mapping[str, pd.DataFrame]
+    works: Mapping[str, Mapping[str, Any]],
+    studies: Sequence[Study],
+    verdicts: Mapping[str, pd.DataFrame],
+    findings: Collection[str] = (),
 ) -> str:
     """Return the sections of the README on the works: what each is, its studies, and a figure with its question.
 
@@ -105,6 +112,7 @@ def work_sections(
         works: the entries of configs/works.yaml, in the order of the page.
         studies: of all works.
         verdicts: as in `verdict_table`.
+        findings: the works that have a page on what was found.
     """
     sections = []
     for name, entry in works.items():
@@ -119,7 +127,7 @@ def work_sections(
             for verdict in dict.fromkeys((*VERDICTS, *ANSWERS))
             if verdict in decided
         )
-        sections.append(_Work(name, entry, own, shown, figure, scale, counts))
+        sections.append(_Work(name, entry, own, shown, figure, scale, counts, name in findings))
     return _render("works", works=sections)
 
 

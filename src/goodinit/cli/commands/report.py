@@ -78,10 +78,13 @@ def report(options: argparse.Namespace) -> None:
 
 
 def readme(options: argparse.Namespace) -> None:
-    """Write the generated sections of the README and the review of the claims, or check that they are current."""
+    """Write the pages that quote results, or check that they are current.
+
+    These are the generated sections of the README, the review of the claims, and the pages on what was found.
+    """
     import pandas as pd
 
-    from goodinit.report import costs, pages
+    from goodinit.report import costs, findings, pages
     from goodinit.studies import strict_yaml
 
     results, configs, file = Path(options.results), Path(options.configs), Path(options.file)
@@ -89,9 +92,11 @@ def readme(options: argparse.Namespace) -> None:
     verdicts = {scale: pd.read_csv(results / scale / "claims.csv") for scale in scales}
     all_studies = studies.load_all(options.configs)
     rows = [row for scale in studies.SCALES[1:] for row in costs.of_works(all_studies, scale, options.results)]
+    templates = sorted(Path(options.findings).glob("*.md.j2"))
+    texts = {path.name.removesuffix(".md.j2"): path.read_text(encoding="utf-8") for path in templates}
     sections = {
         "verdicts": pages.verdict_table(verdicts),
-        "works": pages.work_sections(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts),
+        "works": pages.work_sections(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts, texts),
         "costs": pages.cost_table(rows, GPU_RATE),
     }
     current = file.read_text(encoding="utf-8")
@@ -101,6 +106,9 @@ def readme(options: argparse.Namespace) -> None:
     reviews = {path.stem: strict_yaml.read(path) for path in sorted(Path(options.reviews).glob("*.yaml"))}
     if reviews:
         contents[Path(f"{options.reviews}.md")] = pages.review_page(all_studies, reviews)
+    for work, text in texts.items():
+        tables = {scale: findings.read_tables(results, scale, work) for scale in scales}
+        contents[results / f"{work}.md"] = findings.findings_page(work, text, verdicts, tables)
     for path, content in contents.items():
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != content):
             raise InputError(f"{path}: it is stale: make figures")
