@@ -52,9 +52,9 @@ def findings_page(
 
 
 def read_tables(results: Path, scale: str, work: str) -> dict[str, pd.DataFrame]:
-    """Return the tables of the studies of a work that were run at a scale, by the full names of the studies."""
+    """Return the tables of a work at a scale, all columns as text, by the full names of the studies."""
     files = sorted((results / scale / "tables" / work).glob("*.csv"))
-    return {f"{work}/{file.stem}": pd.read_csv(file) for file in files}
+    return {f"{work}/{file.stem}": pd.read_csv(file, dtype=str) for file in files}
 
 
 class _Results:
@@ -89,7 +89,7 @@ class _Results:
         name = f"{self._work}/{study}"
         if name not in self._tables:
             raise InputError(f"the page on {self._work}: no table of {study!r}{nearest(name, self._tables)}")
-        rows = self._tables[name].astype(str)
+        rows = self._tables[name]
         wanted = {"metric": metric, **labels} | ({} if at is None else {"at": at})
         for column, value in wanted.items():
             if column not in rows:
