@@ -31,7 +31,7 @@ test-faults: .venv/installed  ## test kills, full disks and damaged files, and w
 	GOODINIT_RELIABILITY=docs/reliability.md pytest -rs tests/faults
 
 test-rehearsal: .venv/installed  ## train every study on a rehearsed GPU, and write docs/rehearsal.md
-	GOODINIT_REHEARSAL=docs/rehearsal.md $(BIN)/pytest tests/training/test_rehearsal.py
+	GOODINIT_REHEARSAL=docs/rehearsal.md pytest tests/training/test_rehearsal.py
 
 lint: .venv/installed  ## check style, types and generated text
 	ruff check

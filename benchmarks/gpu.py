@@ -1,4 +1,4 @@
-"""Test and time a GPU, in less than 8 minutes; on a machine without one, a reduced form on the CPU in a minute.
+"""Test and time a GPU; on a machine without one, a reduced form on the CPU in about a minute.
 
 1. Milliseconds per update, and the share of the rate of large matrix products, of a perceptron and stacks of it,
    FitNet-4, VGG-16 and the variational auto-encoder, by precision and memory format.
@@ -65,7 +65,7 @@ def train(run: studies.Run, data_root: str, device: torch.device, stop: bool = F
 
 
 def short_runs(every: int) -> Iterator[tuple[str, studies.Run]]:
-    """Yield one run of each condition of each study, or of every `every`-th, with few updates."""
+    """Yield a run, with few updates, of each combination of methods in each study, or in every `every`-th study."""
     for file in sorted(CONFIGS.glob("*/*.yaml"))[::every]:
         study = studies.load(file)
         seen: set[tuple[Any, ...]] = set()
@@ -122,22 +122,23 @@ def milliseconds(
         return 1000 * seconds(min(max(3, round(1 / seconds(2))), 200))
 
 
-def random_batch(shape: Sequence[int], device: torch.device) -> Examples:
-    """Return random images of a shape that begins with the batch size, or with those of a stack and a batch."""
-    labels = torch.randint(10, tuple(shape[: -3 if len(shape) > 3 else -1]))
-    return Examples(torch.rand(*shape), labels).to(device)
+def random_batch(size: Sequence[int], shape: Sequence[int], device: torch.device) -> Examples:
+    """Return random examples of a shape: a batch of `size` (N,), or of (S, N) for a stack."""
+    return Examples(torch.rand(*size, *shape), torch.randint(10, tuple(size))).to(device)
 
 
 def time_stacks(device: torch.device, sizes: Sequence[int]) -> None:
+    """Print the milliseconds of one update of stacks of perceptrons of different sizes."""
     for size in sizes:
         members = [models.mlp((784,), 10, hidden=[100] * 5) for _ in range(size)]
-        model = (stacking.stack(members) if size > 1 else members[0]).to(device)
-        batch = random_batch((size, 128, 784) if size > 1 else (128, 784), device)
+        model = stacking.stack(members).to(device)
+        batch = random_batch((size, 128), (784,), device)
         each = milliseconds(model, batch, objectives.cross_entropy, "fp32", device) / size
         print(f"perceptron, stack of {size}: {each:.3f} ms per update and network", flush=True)
 
 
 def time_models(device: torch.device, cases: Sequence[tuple[str, dict[str, Any], tuple[int, ...], int]]) -> None:
+    """Print the milliseconds of one update of models by precision and memory format, and their share of the rate."""
     rate = timing.measure_rate(device)
     print(f"{devices.name_of(device)}: {rate / 1e12:.2f} TFLOP/s for large products in fp32")
     for name, options, shape, size in cases:
@@ -148,7 +149,7 @@ def time_models(device: torch.device, cases: Sequence[tuple[str, dict[str, Any],
             case = f"{name} {shape[-1]} x {shape[-1]}, {size} images, {precision}, {label}"
             try:
                 model = build().to(device).to(memory_format=memory_format)
-                each = milliseconds(model, random_batch((size, *shape), device), objective, precision, device)
+                each = milliseconds(model, random_batch((size,), shape, device), objective, precision, device)
             except torch.OutOfMemoryError:
                 print(f"{case}: out of memory", flush=True)
             else:
@@ -160,7 +161,8 @@ def main() -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     device = devices.choose_device(parser.parse_args().device)
     on_gpu = device.type == "cuda"
-    torch.set_num_threads(1 if not on_gpu else torch.get_num_threads())
+    if not on_gpu:
+        torch.set_num_threads(1)
     time_stacks(device, [1, 5, 50] if on_gpu else [1, 5])
     time_models(device, LARGE if on_gpu else SMALL)
     faults = compare(device, 1 if on_gpu else 4)

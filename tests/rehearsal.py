@@ -11,51 +11,22 @@ from collections import Counter
 from unittest import mock
 
 import torch
+from nondeterministic_operators import REFUSED
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn.utils import clip_grad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
-__all__ = ["CUDA", "NONDETERMINISTIC", "Rehearsal", "RehearsalError"]
+__all__ = ["CPU", "CUDA", "Rehearsal", "RehearsalError"]
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
+PINNED = torch.device("cpu", 0)  # page-locked memory of the CPU
+GROUP = "_group_tensors_by_device_and_dtype"  # of clip_grad
 
-# What torch.use_deterministic_algorithms documents to raise an error on CUDA: the operators that implement it.
-NONDETERMINISTIC = {
-    "torch.nn.AvgPool3d": ["avg_pool3d_backward"],
-    "torch.nn.AdaptiveAvgPool2d": ["_adaptive_avg_pool2d_backward"],
-    "torch.nn.AdaptiveAvgPool3d": ["_adaptive_avg_pool3d_backward"],
-    "torch.nn.AdaptiveMaxPool2d": ["adaptive_max_pool2d_backward"],
-    "torch.nn.FractionalMaxPool2d": ["fractional_max_pool2d_backward"],
-    "torch.nn.FractionalMaxPool3d": ["fractional_max_pool3d_backward"],
-    "torch.nn.MaxUnpool1d": ["max_unpool2d"],
-    "torch.nn.MaxUnpool2d": ["max_unpool2d"],
-    "torch.nn.MaxUnpool3d": ["max_unpool3d"],
-    "torch.nn.functional.interpolate": [
-        "upsample_linear1d_backward",
-        "upsample_bilinear2d_backward",
-        "upsample_bicubic2d_backward",
-        "upsample_trilinear3d_backward",
-    ],
-    "torch.nn.ReflectionPad1d": ["reflection_pad1d_backward"],
-    "torch.nn.ReflectionPad2d": ["reflection_pad2d_backward"],
-    "torch.nn.ReflectionPad3d": ["reflection_pad3d_backward"],
-    "torch.nn.NLLLoss": ["nll_loss2d_forward"],  # of images; that of vectors has no atomic additions
-    "torch.nn.CTCLoss": ["_ctc_loss_backward"],
-    "torch.nn.EmbeddingBag": ["_embedding_bag_dense_backward"],
-    "torch.Tensor.put_": ["put_"],
-    "torch.histc": ["histc"],
-    "torch.bincount": ["bincount"],
-    "torch.median": ["median.dim", "nanmedian.dim"],
-    "torch.nn.functional.grid_sample": ["grid_sampler_2d_backward", "grid_sampler_3d_backward"],
-    "torch.Tensor.scatter_reduce": ["scatter_reduce.two", "scatter_reduce_.two"],
-    "torch.Tensor.resize_": [],  # of quantized tensors
-}
-REFUSED = {name for names in NONDETERMINISTIC.values() for name in names} | {"kthvalue", "cumsum"}
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "equal", "is_nonzero"}
 JOINING = {"cat", "stack"}  # do not accept a number on another device
-FACTORIES = {"pin_memory", "is_pinned", "numpy", "__array__", "tolist", "cpu", "cuda", "to", "one_hot"}
+INTERCEPTED = {"pin_memory", "is_pinned", "numpy", "__array__", "tolist", "cpu", "cuda", "to", "one_hot"}
 
 
 class RehearsalError(Exception):
@@ -98,11 +69,12 @@ class Rehearsal(contextlib.ExitStack):
         return self
 
     def device_of(self, tensor):
-        """Return the device of a tensor."""
-        return self._storage_device(tensor._values() if tensor.is_sparse else tensor)
+        """Return the device of a tensor; that of page-locked memory is `PINNED`."""
+        storage = (tensor._values() if tensor.is_sparse else tensor).untyped_storage()
+        return self._devices.get(storage._cdata, (None, CPU))[1]
 
     def place(self, tensor, device):
-        """Assign the storage of a tensor to a device, unless it is `pinned` memory of the CPU."""
+        """Assign the storage of a tensor to a device, or to `PINNED` memory."""
         for part in (tensor._indices(), tensor._values()) if tensor.is_sparse else (tensor,):
             storage = part.untyped_storage()
             self._devices[storage._cdata] = StorageWeakRef(storage), device
@@ -138,14 +110,6 @@ class Rehearsal(contextlib.ExitStack):
 
         return group
 
-    def _storage_device(self, tensor):
-        _, device = self._devices.get(tensor.untyped_storage()._cdata, (None, CPU))
-        return device
-
-
-GROUP = "_group_tensors_by_device_and_dtype"
-PINNED = torch.device("cpu", 0)  # page-locked memory
-
 
 def _without_index(device):
     return CPU if device == PINNED else device
@@ -166,7 +130,7 @@ class _Functions(TorchFunctionMode):
             if attribute in ("device", "is_cuda", "is_cpu"):
                 device = _without_index(self.rehearsal.device_of(args[0]))
                 return {"device": device, "is_cuda": device == CUDA, "is_cpu": device == CPU}[attribute]
-        method = getattr(self, f"_{name.strip('_')}", None) if name in FACTORIES else None
+        method = getattr(self, f"_{name.strip('_')}", None) if name in INTERCEPTED else None
         if method is not None:
             return method(func, args, kwargs)
         device = kwargs.pop("device", None)

@@ -180,20 +180,20 @@ def test_a_readme_without_sections_is_an_error(readme, capsys):
     assert "must stand in it once each" in capsys.readouterr().err
 
 
-def test_a_page_on_what_was_found_quotes_the_results(readme, house):
+def test_a_page_of_findings_quotes_the_results(readme, house):
     file, command = readme
     main(command)
-    assert "What was found" not in file.read_text()
-    text = 'A page.\n\n{{ counts() }} It is {{ found("study/low", "replicated") }}. {{ unanswered() }}\n'
+    assert "Findings" not in file.read_text()
+    text = 'A page.\n\n{{ counts() }} It is {{ estimate("study/low", "replicated") }}. {{ unanswered() }}\n'
     (file.parent / "findings" / "work.md.j2").write_text(text)
     main(command)
     page = (house.results / "work.md").read_text()
     assert page.startswith("A page.\n\n3 claims: 1 ")
-    assert " 1 questions: 1 yes. It is " in page
+    assert " 1 question: 1 yes. It is " in page
     assert re.search(
         r"It is [\d.e-]+ \[[\d.e-]+, [\d.e-]+\]\. Unverified: `study/\w+`\.\n$", page.replace("\n", " ", 3)
     )
-    assert "[What was found](results/work.md)" in file.read_text()
+    assert "[Findings](results/work.md)" in file.read_text()
     main([*command, "--check"])
 
 
@@ -201,16 +201,16 @@ def test_a_page_on_what_was_found_quotes_the_results(readme, house):
     ("text", "message"),
     [
         (
-            '{{ found("study/low", "contradicted") }}',
-            "study/low is replicated at laptop scale, and the text says contra",
+            '{{ estimate("study/low", "contradicted") }}',
+            "study/low is replicated at laptop scale, but the text says contra",
         ),
-        ('{{ found("study/lo", "replicated") }}', "no claim 'study/lo'; did you mean study/low?"),
+        ('{{ estimate("study/lo", "replicated") }}', "no claim 'study/lo'; did you mean study/low?"),
         ('{{ mean("stdy", "loss") }}', "no table of 'stdy'"),
-        ('{{ mean("study", "loss") }}', "study: 6 rows with metric loss; name one"),
+        ('{{ mean("study", "loss") }}', "study: 6 rows with metric loss: select one"),
         ('{{ mean("study", "loss", colour="red") }}', "study: no column 'colour'"),
-        ("{{ mean() }}", "the page on work: "),
-        ("{{ nothing }}", "the page on work: 'nothing' is undefined"),
-        ("{{ found(", "the page on work: "),
+        ("{{ mean() }}", "work.md.j2: "),
+        ("{{ nothing }}", "work.md.j2: 'nothing' is undefined"),
+        ("{{ estimate(", "work.md.j2: "),
     ],
 )
 def test_a_text_that_does_not_fit_the_results_is_one_line(readme, capsys, text, message):
@@ -224,7 +224,7 @@ def test_a_text_that_does_not_fit_the_results_is_one_line(readme, capsys, text, 
     assert file.read_text().startswith("before\n<!--")
 
 
-def test_pages_on_what_was_found_are_short():
+def test_pages_of_findings_are_short():
     pages = list((Path(__file__).parents[2] / "results").glob("*.md"))
     assert pages
     for page in pages:

@@ -134,7 +134,7 @@ COMMANDS = {
             },
             "--findings": {
                 "default": "docs/findings",
-                "help": "the folder of texts WORK.md.j2, whose pages are RESULTS/WORK.md (default: docs/findings)",
+                "help": "the folder of templates WORK.md.j2 of the pages RESULTS/WORK.md (default: docs/findings)",
             },
             "--check": FLAG | {"help": "write nothing; fail if a page is stale"},
         },

@@ -18,11 +18,7 @@ class Examples(NamedTuple):
     labels: Tensor
 
     def to(self, device: torch.device | str) -> "Examples":
-        """Return the same examples on `device`."""
-        return Examples(self.images.to(device), self.labels.to(device))
-
-    def to_device(self, device: torch.device) -> "Examples":
-        """Return the same examples, of one batch, on `device`; the copy does not wait for a GPU."""
+        """Return the same examples on `device`; a copy to a GPU does not wait for it."""
         return Examples(to_device(self.images, device), to_device(self.labels, device))
 
     def with_tensors(self, images: Tensor, labels: Tensor) -> "Examples":

@@ -1,7 +1,7 @@
 """Claims to verdicts."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -12,7 +12,17 @@ from goodinit.report.evidence import SIGNIFICANCE, Decision, Evidence
 from goodinit.report.measures import NotRun, select
 from goodinit.studies import Claim, Reported, Study, components, protocol
 
-__all__ = ["ANSWERS", "VERDICTS", "JudgedClaim", "Verdict", "judge", "judged_claims", "mark_holm"]
+__all__ = [
+    "ANSWERS",
+    "VERDICTS",
+    "JudgedClaim",
+    "Verdict",
+    "at_largest_scale",
+    "count_verdicts",
+    "judge",
+    "judged_claims",
+    "mark_holm",
+]
 
 Verdict = Literal[
     "replicated",
@@ -110,6 +120,23 @@ def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
 def judged_claims(verdicts: pd.DataFrame) -> list[JudgedClaim]:
     """Return the rows of a frame from `judge`."""
     return [JudgedClaim(*row) for row in verdicts.itertuples(index=False, name=None)]
+
+
+def at_largest_scale(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the verdict on each claim at the largest scale at which it was run.
+
+    Args:
+        verdicts: from `judge`, at each scale, the largest scale last.
+    """
+    frame = pd.concat(verdicts.values(), ignore_index=True)
+    order = (frame["verdict"] != "not run").sort_values(kind="stable").index
+    return frame.loc[order].drop_duplicates(["work", "study", "claim"], keep="last").sort_index()
+
+
+def count_verdicts(verdicts: Sequence[str]) -> str:
+    """Return how often each verdict or answer occurs, such as `2 replicated, 1 open`."""
+    order = dict.fromkeys((*VERDICTS, *ANSWERS))
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts)
 
 
 def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:

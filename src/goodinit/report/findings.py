@@ -1,4 +1,4 @@
-"""Pages on what was found about each work: texts whose numbers and verdicts come from the results."""
+"""Pages of findings: what holds of each work, in texts whose numbers come from the results."""
 
 import math
 import textwrap
@@ -9,7 +9,9 @@ import jinja2
 import pandas as pd
 
 from goodinit.errors import InputError, nearest
-from goodinit.report.claims import JudgedClaim, judged_claims
+from goodinit.report.claims import at_largest_scale, count_verdicts, judged_claims
+from goodinit.report.pages import environment
+from goodinit.report.planning import UNANSWERED
 
 __all__ = ["findings_page", "read_tables"]
 
@@ -19,14 +21,14 @@ WIDTH = 120  # of the lines of a page
 def findings_page(
     work: str, text: str, verdicts: Mapping[str, pd.DataFrame], tables: Mapping[str, Mapping[str, pd.DataFrame]]
 ) -> str:
-    """Return the page on a work: a Jinja template filled in with numbers of the results.
+    """Return the page of findings on a work: a Jinja template filled in with numbers of the results.
 
-    The template can call these functions, whose results are of the largest scale at which a study was run:
+    The template can call these functions, whose results are of the largest scale at which a claim or study was run:
 
-    - `found(claim, verdict)`, with a claim `<study>/<id>`: the estimate and its interval. It is an error if the claim
-      has another verdict, so that a sentence does not outlive the result that it explains.
-    - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study; of several measures of the
-      metric, that at `at`.
+    - `estimate(claim, verdict)`, with a claim `<study>/<id>`: the estimate and its interval. Another verdict on the
+      claim is an error, because the sentence explains this one.
+    - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study; `at` is not needed if the
+      table has one measure of the metric.
     - `counts()`: how many claims have each verdict, and how many questions each answer.
     - `unanswered()`: the claims and questions without an answer.
 
@@ -37,18 +39,14 @@ def findings_page(
         tables: for each scale the tables by the full names of their studies, in the same order.
 
     Raises:
-        InputError: the template is no valid Jinja, or names something that the results do not have.
+        InputError: the template is not valid, or names something that the results do not have.
     """
     results = _Results(work, verdicts, tables)
-    functions = {"found": results.found, "mean": results.mean, "counts": results.counts}
-    environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, autoescape=False, trim_blocks=True, keep_trailing_newline=True
-    )
+    functions = {name: getattr(results, name) for name in ("estimate", "mean", "counts", "unanswered")}
     try:
-        page = environment.from_string(text).render(functions | {"unanswered": results.unanswered})
-    except (jinja2.TemplateError, TypeError) as error:
-        raise InputError(f"the page on {work}: {error}") from None
-    return _wrap(page)
+        return _wrap(environment().from_string(text).render(functions))
+    except (InputError, jinja2.TemplateError, TypeError) as error:
+        raise InputError(f"docs/findings/{work}.md.j2: {error}") from None
 
 
 def read_tables(results: Path, scale: str, work: str) -> dict[str, pd.DataFrame]:
@@ -58,63 +56,58 @@ def read_tables(results: Path, scale: str, work: str) -> dict[str, pd.DataFrame]
 
 
 class _Results:
-    """The results of a work, at the largest scale at which each claim was judged and each study run."""
+    """The results of a work, of the largest scale at which each claim was judged and each study was run."""
 
     def __init__(
         self, work: str, verdicts: Mapping[str, pd.DataFrame], tables: Mapping[str, Mapping[str, pd.DataFrame]]
     ) -> None:
-        self._work = work
-        self._tables = {name: table for of_scale in tables.values() for name, table in of_scale.items()}
-        self._claims: dict[str, JudgedClaim] = {}
-        for frame in verdicts.values():
-            for claim in judged_claims(frame[frame["work"] == work]):
-                name = f"{claim.study}/{claim.claim}"
-                if name not in self._claims or claim.verdict != "not run":
-                    self._claims[name] = claim
+        frame = at_largest_scale(verdicts)
+        self._claims = {f"{claim.study}/{claim.claim}": claim for claim in judged_claims(frame[frame["work"] == work])}
+        self._tables = {
+            name.removeprefix(f"{work}/"): table for of_scale in tables.values() for name, table in of_scale.items()
+        }
 
-    def found(self, name: str, verdict: str) -> str:
+    def estimate(self, name: str, verdict: str) -> str:
         """Return the estimate and interval of a claim, which must have this verdict."""
         if name not in self._claims:
-            raise InputError(f"the page on {self._work}: no claim {name!r}{nearest(name, self._claims)}")
+            raise InputError(f"no claim {name!r}{nearest(name, self._claims)}")
         claim = self._claims[name]
         if claim.verdict != verdict:
             raise InputError(
-                f"the page on {self._work}: {name} is {claim.verdict} at {claim.scale} scale, and the text says "
-                f"{verdict}: rewrite the sentence"
+                f"{name} is {claim.verdict} at {claim.scale} scale, but the text says {verdict}: rewrite the sentence"
             )
         return f"{claim.estimate:.3g} [{claim.low:.3g}, {claim.high:.3g}]"
 
     def mean(self, study: str, metric: str, at: object = None, /, **labels: object) -> str:
         """Return the mean of a metric for the condition with these labels."""
-        name = f"{self._work}/{study}"
-        if name not in self._tables:
-            raise InputError(f"the page on {self._work}: no table of {study!r}{nearest(name, self._tables)}")
-        rows = self._tables[name]
+        if study not in self._tables:
+            raise InputError(f"no table of {study!r}{nearest(study, self._tables)}")
+        rows = self._tables[study]
         wanted = {"metric": metric, **labels} | ({} if at is None else {"at": at})
         for column, value in wanted.items():
             if column not in rows:
-                raise InputError(f"the page on {self._work}: {study}: no column {column!r}{nearest(column, rows)}")
+                raise InputError(f"{study}: no column {column!r}{nearest(column, rows)}")
             rows = rows[rows[column] == str(value)]
         if len(rows) != 1:
             described = ", ".join(f"{column} {value}" for column, value in wanted.items())
-            raise InputError(f"the page on {self._work}: {study}: {len(rows)} rows with {described}; name one")
-        value = float(rows["mean"].iloc[0])
-        return f"{value:.3g}" if math.isfinite(value) else "not finite"
+            raise InputError(f"{study}: {len(rows)} rows with {described}: select one by its labels and `at`")
+        mean = float(rows["mean"].iloc[0])
+        return f"{mean:.3g}" if math.isfinite(mean) else "not finite"
 
     def counts(self) -> str:
         """Return how many claims have each verdict, and how many questions each answer."""
         sentences = []
         for kind in ("claim", "question"):
-            verdicts = pd.Series([claim.verdict for claim in self._claims.values() if claim.kind == kind], dtype=str)
-            if len(verdicts):
-                described = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.value_counts().items())
-                sentences.append(f"{len(verdicts)} {kind}s: {described}.")
+            verdicts = [claim.verdict for claim in self._claims.values() if claim.kind == kind]
+            if verdicts:
+                plural = "s" if len(verdicts) > 1 else ""
+                sentences.append(f"{len(verdicts)} {kind}{plural}: {count_verdicts(verdicts)}.")
         return " ".join(sentences)
 
     def unanswered(self) -> str:
         """Return the claims and questions without an answer, in a sentence for each verdict."""
         sentences = []
-        for verdict in ("inconclusive", "open", "unverified", "not run"):
+        for verdict in (*UNANSWERED, "unverified"):
             names = [f"`{name}`" for name, claim in self._claims.items() if claim.verdict == verdict]
             if names:
                 sentences.append(f"{verdict.capitalize()}: {', '.join(names)}.")

@@ -10,17 +10,24 @@ import pandas as pd
 
 from goodinit.errors import InputError
 from goodinit.report import DEMONSTRATION
-from goodinit.report.claims import ANSWERS, VERDICTS, JudgedClaim, judged_claims
+from goodinit.report.claims import (
+    ANSWERS,
+    VERDICTS,
+    JudgedClaim,
+    at_largest_scale,
+    count_verdicts,
+    judged_claims,
+)
 from goodinit.report.costs import WorkCost
 from goodinit.studies import Study, protocol, summary
 
-__all__ = ["claims_page", "cost_table", "review_page", "scale_page", "verdict_table", "work_sections"]
+__all__ = ["claims_page", "cost_table", "environment", "review_page", "scale_page", "verdict_table", "work_sections"]
 
 
 class _Work(NamedTuple):
     """What the README says of a work: its entry in configs/works.yaml, its studies, and a figure of one of them.
 
-    `findings` is whether there is a page on what was found.
+    `findings` is whether the work has a page of findings.
     """
 
     name: str
@@ -84,9 +91,7 @@ def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
     Args:
         verdicts: the verdicts on all works at each scale, the largest scale last.
     """
-    frame = pd.concat(verdicts.values())
-    frame["was_run"] = frame["verdict"] != "not run"
-    latest = frame.sort_values("was_run", kind="stable").drop_duplicates(["work", "study", "claim"], keep="last")
+    latest = at_largest_scale(verdicts)
     works = list(dict.fromkeys(next(iter(verdicts.values()))["work"]))
     tables = []
     for kind, columns in (("claim", VERDICTS), ("question", ANSWERS)):
@@ -104,7 +109,7 @@ def work_sections(
     works: Mapping[str, Mapping[str, Any]],
     studies: Sequence[Study],
     verdicts: Mapping[str, pd.DataFrame],
-    findings: Collection[str] = (),
+    findings: Collection[str],
 ) -> str:
     """Return the sections of the README on the works: what each is, its studies, and a figure with its question.
 
@@ -112,7 +117,7 @@ def work_sections(
         works: the entries of configs/works.yaml, in the order of the page.
         studies: of all works.
         verdicts: as in `verdict_table`.
-        findings: the works that have a page on what was found.
+        findings: the works that have a page of findings.
     """
     sections = []
     for name, entry in works.items():
@@ -122,12 +127,7 @@ def work_sections(
         claims = {scale: _claims_of(shown, frame) for scale, frame in verdicts.items()}
         scale = next((scale for scale in reversed(claims) if any(c.verdict != "not run" for c in claims[scale])), None)
         decided = [claim.verdict for claim in claims[scale]] if scale else []
-        counts = ", ".join(
-            f"{decided.count(verdict)} {verdict}"
-            for verdict in dict.fromkeys((*VERDICTS, *ANSWERS))
-            if verdict in decided
-        )
-        sections.append(_Work(name, entry, own, shown, figure, scale, counts, name in findings))
+        sections.append(_Work(name, entry, own, shown, figure, scale, count_verdicts(decided), name in findings))
     return _render("works", works=sections)
 
 
@@ -174,6 +174,17 @@ def cost_table(costs: Iterable[WorkCost], rate: float) -> str:
     return _render("costs", rows=costs, rate=rate)
 
 
+def environment() -> jinja2.Environment:
+    """Return the environment of the templates of Markdown pages, in which an undefined name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("goodinit.report"),
+        undefined=jinja2.StrictUndefined,
+        autoescape=False,  # Markdown
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 def _claims_of(study: Study, verdicts: pd.DataFrame) -> list[JudgedClaim]:
     """Return the judged claims of one study."""
     return judged_claims(verdicts[(verdicts["work"] == study.work) & (verdicts["study"] == study.name)])
@@ -181,12 +192,5 @@ def _claims_of(study: Study, verdicts: pd.DataFrame) -> list[JudgedClaim]:
 
 def _render(name: str, **values: Any) -> str:
     """Return a template of `templates/` filled in, without empty lines at its end."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("goodinit.report"),
-        undefined=jinja2.StrictUndefined,
-        autoescape=False,  # Markdown
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template(f"{name}.md.j2")
+    template = environment().get_template(f"{name}.md.j2")
     return template.render(demonstration=DEMONSTRATION, **values).rstrip("\n")

@@ -38,7 +38,7 @@ class Member:
         """Yield the training batches of the run, augmented if its data set is."""
         if self.splits.preprocessing.pad is None:
             return self.schedule
-        return (self.augmentation(batch.to_device(device)) for batch in self.schedule)
+        return (self.augmentation(batch.to(device)) for batch in self.schedule)
 
 
 @dataclass
@@ -80,7 +80,7 @@ class Setup:
 
     def join(self, batches: Sequence[Examples]) -> Examples:
         """Return one batch of inputs from one batch for each run; that of a stack has a first dimension S."""
-        batches = [batch.to_device(self.device) for batch in batches]  # a large data set is not kept on the device
+        batches = [batch.to(self.device) for batch in batches]  # a large data set is not kept on the device
         joined = tensors.stack(batches) if self.stacked else batches[0]
         return self.members[0].splits.preprocessing.normalize(joined)
 

@@ -26,7 +26,7 @@ from goodinit.training.torch_state import torch_state
 
 __all__ = ["Report", "execute"]
 
-# Models in a stack: more do not fit the cache of a core; a GPU takes longer to launch small operations than to compute.
+# Models in a stack: more do not fit the cache of a core; on a GPU, where launching operations dominates, not measured.
 MAX_STACK_SIZE = {"cpu": 5, "cuda": 50}
 
 Report = Callable[[Sequence[studies.Run], int, int, NDArray[np.floating[Any]]], None]

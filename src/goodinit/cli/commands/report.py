@@ -78,10 +78,7 @@ def report(options: argparse.Namespace) -> None:
 
 
 def readme(options: argparse.Namespace) -> None:
-    """Write the pages that quote results, or check that they are current.
-
-    These are the generated sections of the README, the review of the claims, and the pages on what was found.
-    """
+    """Write the generated sections of the README, the review of the claims and the findings, or check them."""
     import pandas as pd
 
     from goodinit.report import costs, findings, pages

@@ -76,7 +76,7 @@ def layer_outputs_of(
 def stack_layers(layers: Iterable[Mapping[str, Any]]) -> dict[str, npt.NDArray[Any]]:
     """Return {name: array, whose first axis is the layer} from {name: value} of each layer.
 
-    The values are numbers, arrays, or tensors of one number, which are copied from a GPU together.
+    The values are numbers, arrays, or tensors (), which become float64; those of all layers are copied together.
     """
     values = list(layers)
     return {name: _to_array([layer[name] for layer in values]) for name in values[0]}
