@@ -104,24 +104,24 @@ def test_file_that_becomes_a_fifo_after_it_was_listed_is_unreadable(tmp_path, ro
     assert decoded.unreadable == [(0, "it is not a regular file")]
 
 
+@pytest.mark.parametrize("processes", [2, 20])
 @pytest.mark.parametrize("delay", [0, 0.001, 0.002, 0.004, 0.008, 0.016])
-def test_killed_worker_is_a_one_line_error(tmp_path, rows, delay):
-    """Also if it is killed while another worker is started."""
+def test_killed_worker_is_a_one_line_error(tmp_path, rows, delay, processes):
+    """Also if it is killed while other workers are started; an error in a thread of the pool fails the test."""
     (tmp_path / "x.jpg").write_bytes(encode())
-    chunks = [decode.Chunk("train", row, str(rows), [str(tmp_path / "x.jpg")], 8) for row in range(4)]
+    chunks = [decode.Chunk("train", row, str(rows), [str(tmp_path / "x.jpg")], 8) for row in range(2 * processes)]
     decoded = threading.Event()
 
     def kill_workers():
         while not (workers := multiprocessing.active_children()) and not decoded.wait(0.001):
             pass
         time.sleep(delay)
-        for worker in workers:
-            worker.kill()
+        workers[0].kill()
 
     killer = threading.Thread(target=kill_workers)
     killer.start()
     message = r"a process that decodes images was ended.*--processes; finished images are kept"
     with pytest.raises(ValueError, match=message):
-        list(decode.decode_chunks(chunks, 4, 2))
+        list(decode.decode_chunks(chunks, len(chunks), processes))
     decoded.set()
     killer.join()

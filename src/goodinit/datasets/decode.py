@@ -2,7 +2,6 @@
 
 import concurrent.futures.process
 import contextlib
-import errno
 import hashlib
 import io
 import multiprocessing
@@ -95,6 +94,9 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
             else:
                 spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
                 pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
+                # Start all processes before the thread of the pool that watches them: a process that ends while another
+                # is started makes this thread fail or the start. The pool has no public option for this.
+                pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]
                 context.callback(pool.shutdown, cancel_futures=True)
                 futures = [_submit(pool, chunk) for chunk in chunks]
                 results = (future.result() for future in concurrent.futures.as_completed(futures))
@@ -146,19 +148,15 @@ def decode_square(content: bytes, size: int) -> NDArray[np.uint8]:
 
 
 def _submit(pool: concurrent.futures.ProcessPoolExecutor, chunk: Chunk) -> concurrent.futures.Future[DecodedChunk]:
-    """Submit a chunk to a pool, which starts a process if none is idle.
+    """Submit a chunk to a pool, which starts its processes at the first one.
 
     Raises:
-        concurrent.futures.process.BrokenProcessPool: the pool is broken, or broke while it started the process.
+        concurrent.futures.process.BrokenProcessPool: the pool is broken, or a process ended while it was started.
     """
     try:
         return pool.submit(_decode_chunk, chunk)
-    except OSError as error:
-        # A pool that breaks closes its pipes, also those that the process being started would inherit: the error then
-        # has no number. A process that is ended before it reads its task breaks the pipe that the task is written to.
-        if error.errno not in (None, errno.EPIPE):
-            raise
-        raise concurrent.futures.process.BrokenProcessPool("a process ended while another was started") from error
+    except BrokenPipeError as error:  # a process was ended before it read how to begin
+        raise concurrent.futures.process.BrokenProcessPool("a process ended while it was started") from error
 
 
 def _begin_process() -> None:
