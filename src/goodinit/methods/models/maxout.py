@@ -22,9 +22,10 @@ def maxout(pieces: Sequence[Tensor]) -> Tensor:
 
 
 class _Maxout(torch.autograd.Function):
-    """Elementwise maximum that saves in which tensor each maximum is.
+    """Elementwise maximum that saves in which tensor each maximum is, as zeros and ones of the type of the elements.
 
     The gradient of torch.maximum divides the gradient among equal elements, which takes four times as many operations.
+    Comparing into booleans, and multiplying by them, is up to three times slower on a CPU in bfloat16.
     """
 
     @staticmethod
@@ -32,7 +33,7 @@ class _Maxout(torch.autograd.Function):
         is_larger = []
         maximum = first
         for piece in others:
-            is_larger.append(piece > maximum)
+            is_larger.append(torch.gt(piece, maximum, out=torch.empty_like(piece)))
             maximum = torch.maximum(maximum, piece)
         ctx.save_for_backward(*is_larger)
         return maximum
