@@ -75,6 +75,31 @@ def test_a_scale_without_the_claims_conditions_or_step_is_of_no_use(house):
     assert plan.scale == "paper"
 
 
+def test_only_the_largest_scale_that_was_run_counts(house):
+    scales = {"laptop": {}, "overnight": {"training.steps": 2}}
+    study, frame = house.arms({"loss": ARMS}, claims=INCONCLUSIVE, scales=scales)
+    (open_claim,) = claims.judged_claims(claims.judge(study, "laptop", frame))
+    answered = open_claim._replace(verdict="indicative: for")
+
+    def planned_scales(laptop, overnight):
+        judged = {"laptop": [laptop], "overnight": [overnight._replace(scale="overnight")]}
+        return [plan.scale for plan in planning.plan([study], judged, house.results, len)]
+
+    house.fill(study, _numbers, "overnight")
+    assert planned_scales(open_claim, open_claim) == ["overnight"]
+    assert planned_scales(answered, open_claim) == ["overnight"]
+    assert planned_scales(open_claim, answered) == []
+    assert planned_scales(answered, open_claim._replace(verdict="not run", n=0)) == []
+
+
+def test_initialization_costs_at_a_scale_without_records_what_it_costs_at_another(house):
+    scales = {"laptop": {}, "overnight": {"training.steps": 2, "seeds": 4}}
+    study, _ = house.arms({"loss": ARMS}, claims=INCONCLUSIVE, scales=scales)
+    house.fill(study, _numbers, seconds={"initializing": 10.0, "training": 99.0})
+    (plan,) = _plan(house, study, {"overnight": None})
+    assert (plan.runs, plan.seconds) == (12, pytest.approx(12 * 11))
+
+
 def test_plans_are_ordered_by_cost_per_claim_and_kept_within_a_budget(house):
     study, frame = house.arms({"loss": ARMS}, claims=INCONCLUSIVE)
     (plan,) = _plan(house, study, {"laptop": frame})

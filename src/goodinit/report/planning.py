@@ -45,13 +45,13 @@ def plan(
 ) -> list[Plan]:
     """Return the runs that would answer each claim without an answer at the lowest cost, the cheapest first.
 
-    A claim has no answer if its verdict is inconclusive, or it was not run, at every scale.  It is answered by runs
-    that are planned and not recorded; or, if those that are recorded do not decide, by as many more seeds as
+    Only the largest scale at which a claim was run counts, so smaller scales cannot answer it. A claim is answered by
+    runs that are planned and not recorded; or, if those that are recorded do not decide, by as many more seeds as
     `inference.Estimate.runs_needed` says.
 
     Args:
         studies: which.
-        judged: their claims with verdicts, at each scale.
+        judged: their claims with verdicts, at each scale, the largest scale last.
         results: the folder of records.
         seconds: the time that training and evaluating some runs takes.
     """
@@ -62,9 +62,9 @@ def plan(
     for study in studies:
         costs = _Costs(study, results, seconds)
         for claim in study.claims:
-            at_scales = {
-                scale: row for scale in judged if (row := verdicts.get((study.work, study.name, claim.id, scale)))
-            }
+            at_scales = _from_largest_run(
+                {scale: row for scale in judged if (row := verdicts.get((study.work, study.name, claim.id, scale)))}
+            )
             if any(row.verdict not in UNANSWERED for row in at_scales.values()):
                 continue
             judged_runs = {run.id for scale, row in at_scales.items() if row.n for run in study.runs(scale)}
@@ -100,23 +100,33 @@ class _Costs:
         """Return the number of runs that have no record, and the time that they take."""
         missing = [job for job in self.study.jobs(scale) if not self._file(scale, job).exists()]
         runs = [run for job in missing for run in job.runs]
-        return len(runs), self.seconds(runs)
+        return len(runs), self.seconds(runs) + len(runs) * self._other_seconds(scale)
 
     @functools.cache  # noqa: B019
     def of_one_seed(self, scale: str) -> tuple[int, float]:
-        """Return the number of runs with one seed, and the time that they take.
-
-        Initialization and diagnostics take as long as in the records.
-        """
+        """Return the number of runs with one seed, and the time that they take."""
         runs = [run for run in self.study.runs(scale) if run.seed == 0]
-        recorded = [run for job in self.study.jobs(scale) for run in records.read(self._file(scale, job))]
-        other = sum(sum(run.seconds.values()) for run in recorded) - sum(
-            run.seconds.get(activity, 0.0) for run in recorded for activity in COUNTED
-        )
-        return len(runs), self.seconds(runs) + len(runs) * other / len(recorded)
+        return len(runs), self.seconds(runs) + len(runs) * self._other_seconds(scale)
+
+    @functools.cache  # noqa: B019
+    def _other_seconds(self, scale: str) -> float:
+        """Return the time of initialization and diagnostics of a run, as recorded at this scale or else at another."""
+        for recorded_scale in sorted(SCALES, key=lambda other: other != scale):
+            files = [self._file(recorded_scale, job) for job in self.study.jobs(recorded_scale)]
+            recorded = [run.seconds for file in files if file.exists() for run in records.read(file)]
+            if recorded:
+                other = (seconds for run in recorded for activity, seconds in run.items() if activity not in COUNTED)
+                return sum(other) / len(recorded)
+        return 0.0
 
     def _file(self, scale: str, job: Job) -> Path:
         return records.path(self.results, scale, self.study, job)
+
+
+def _from_largest_run(rows: Mapping[str, JudgedClaim]) -> Mapping[str, JudgedClaim]:
+    """Return the rows of a claim, by scale, from the largest scale at which it was run; all rows if there is none."""
+    run = [index for index, row in enumerate(rows.values()) if row.verdict != "not run"]
+    return dict(list(rows.items())[max(run, default=0) :])
 
 
 def _candidates(
