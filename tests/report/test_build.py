@@ -71,6 +71,16 @@ def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(ho
     assert verdicts.count("not run") == 1
 
 
+def test_report_of_all_scales_draws_each_claim_at_the_largest_scale_that_was_run(house, claimed_study):
+    house.fill(claimed_study, decreasing_loss, "paper")
+    options = ["--configs", str(house.configs), "--results", str(house.results), "--figures", str(house.figures)]
+    main(["report", "--scale", "laptop", *options])
+    assert not (house.figures / "verdicts.svg").exists()
+    main(["report", "--scale", "all", *options])
+    text = (house.figures / "verdicts.svg").read_text()
+    assert text.count("each at the largest scale at which it was run") == 1
+
+
 def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
     """What only the missing jobs record is left out; once all jobs are recorded, it is an error."""
     figures = {name: LOSS_FIGURE["loss"] | {"y": name} for name in ("loss", "rescalings")}

@@ -47,9 +47,9 @@ def test_a_difference_in_other_conditions_does_not_matter(house):
 
 
 def test_every_verdict_has_a_name_in_a_list():
-    named = ("replicated", "contradicted", "inconclusive", "unverified", FOR, AGAINST, "not run")
+    named = ("replicated", FOR, AGAINST, "contradicted", "inconclusive", "unverified", "not run")
     assert named == claims.VERDICTS
-    assert claims.ANSWERS == ("yes", "no", "open", "indicative: yes", "indicative: no", "not run")
+    assert claims.ANSWERS == ("yes", "indicative: yes", "indicative: no", "no", "open", "not run")
 
 
 def test_rows_hold_the_claim_the_reported_number_and_the_evidence(house):

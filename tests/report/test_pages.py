@@ -57,7 +57,7 @@ def test_page_of_a_scale_begins_with_the_counts_and_figures_of_verdicts(house):
     study, verdicts = judged_arms(house)
     page = pages.scale_page([study], verdicts, "laptop", {"work/study": []}, "figures")
     first = page.split("## work/study")[0]
-    assert "| `work` | 6 | 2 | 1 | 1 | 1 |  |  | 1 |" in first
+    assert "| `work` | 6 | 2 |  |  | 1 | 1 | 1 | 1 |" in first
     assert "| work | questions | yes |" in first
     assert "![Verdicts at laptop scale](figures/verdicts.png)" in first
     assert "![work: evidence on each claim](figures/work/verdicts.png)" in first
@@ -75,14 +75,14 @@ def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(house,
     frame = house.frame(claimed_study, decreasing_loss)
     laptop, paper = (claims.judge(claimed_study, scale, data) for scale, data in (("laptop", frame), ("paper", None)))
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
-    assert rows[0].startswith("| work | claims | replicated | contradicted | inconclusive | unverified |")
-    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", " 1 ", " 1 ", "  ", " 1 ", "  ", "  ", "  "]
+    assert rows[0].startswith("| work | claims | replicated | indicative: for | indicative: against | contradicted |")
+    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", " 1 ", "  ", "  ", " 1 ", "  ", " 1 ", "  "]
     assert rows[3] == rows[2].replace("`work`", "all")
     assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", " 1 ", "  ", "  ", "  ", "  ", "  "]
     paper = paper.assign(verdict=["contradicted", "contradicted", "no", "unverified"])
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
-    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", "  ", " 2 ", "  ", " 1 ", "  ", "  ", "  "]
-    assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", "  ", " 1 ", "  ", "  ", "  ", "  "]
+    assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", "  ", "  ", "  ", " 2 ", "  ", " 1 ", "  "]
+    assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", "  ", "  ", "  ", " 1 ", "  ", "  "]
 
 
 @pytest.fixture

@@ -46,9 +46,12 @@ def test_the_legend_counts_the_verdicts_that_occur(verdicts):
     assert labels == ["1 replicated", "1 contradicted", "1 unverified", "1 yes"]
 
 
-def test_counts_are_bars_of_each_work():
+def test_counts_of_claims_are_bars_of_each_work(verdicts):
+    (claim,) = claims.judged_claims(verdicts[:1])
     counted = {"a": ["replicated", "replicated", "not run"], "b": ["contradicted"]}
-    (axis,) = verdict_chart.draw_counts(counted, "laptop").axes
+    rows = [claim._replace(work=work, verdict=verdict) for work in counted for verdict in counted[work]]
+    question = claim._replace(work="b", kind="question", verdict="yes")
+    (axis,) = verdict_chart.draw_counts([*rows, question], "laptop").axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["a", "b"]
     bars = [(bar.get_y() > 0.5, bar.get_x(), bar.get_width()) for bar in axis.patches if bar.get_width()]
     assert bars == [(False, 0, 2), (False, 2, 1), (True, 0, 1)]
@@ -59,7 +62,7 @@ def test_counts_are_bars_of_each_work():
 def test_a_demonstration_is_marked(verdicts, scale):
     (title,) = verdict_chart.draw_evidence(claims.judged_claims(verdicts.assign(scale=scale))).texts
     assert ("not a replication" in title.get_text()) == (scale == "demo")
-    (axis,) = verdict_chart.draw_counts({"work": ["replicated"]}, scale).axes
+    (axis,) = verdict_chart.draw_counts(claims.judged_claims(verdicts), scale).axes
     assert ("not a replication" in axis.get_title(loc="left")) == (scale == "demo")
 
 

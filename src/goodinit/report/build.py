@@ -24,7 +24,7 @@ from goodinit.studies import Study, load
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["JudgedStudy", "judge", "write_all", "write_figures", "write_table", "write_verdicts"]
+__all__ = ["JudgedStudy", "judge", "write_all", "write_figures", "write_overview", "write_table", "write_verdicts"]
 
 
 class JudgedStudy(NamedTuple):
@@ -165,9 +165,22 @@ def write_verdicts(
     for work, rows in by_work.items():
         written += _write_figure(verdict_chart.draw_evidence(rows), Path(drawings) / scale / work / "verdicts")
     if by_work:
-        counted = {work: [row.verdict for row in rows if row.kind == "claim"] for work, rows in by_work.items()}
-        written += _write_figure(verdict_chart.draw_counts(counted, scale), Path(drawings) / scale / "verdicts")
+        of_all_works = [row for rows in by_work.values() for row in rows]
+        written += _write_figure(verdict_chart.draw_counts(of_all_works, scale), Path(drawings) / scale / "verdicts")
     return written
+
+
+def write_overview(scales: Sequence[str], results: Path, drawings: Path) -> list[Path]:
+    """Draw the verdict on each claim at the largest scale at which it was run; return the files.
+
+    Args:
+        scales: whose verdicts are written, the largest last.
+        results, drawings: as in `write_all`.
+    """
+    from goodinit.report import verdict_chart
+
+    verdicts = claims.at_largest_scale({scale: pd.read_csv(Path(results) / scale / "claims.csv") for scale in scales})
+    return _write_figure(verdict_chart.draw_counts(claims.judged_claims(verdicts), None), Path(drawings) / "verdicts")
 
 
 def judge(study: Study, scale: str, results: Path) -> JudgedStudy:

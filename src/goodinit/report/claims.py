@@ -26,17 +26,17 @@ __all__ = [
 
 Verdict = Literal[
     "replicated",
+    "indicative: for",
+    "indicative: against",
     "contradicted",
     "inconclusive",
     "unverified",
-    "indicative: for",
-    "indicative: against",
     "not run",
     "yes",
-    "no",
-    "open",
     "indicative: yes",
     "indicative: no",
+    "no",
+    "open",
 ]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)[:7]  # on claims
 ANSWERS: tuple[Verdict, ...] = (*get_args(Verdict)[7:], "not run")  # to questions

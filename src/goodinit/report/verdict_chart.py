@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from goodinit.report import style  # first: it imports matplotlib without the user's settings
 
@@ -21,17 +21,17 @@ __all__ = ["draw_counts", "draw_evidence"]
 # Colors that color-blind readers can distinguish, and a marker for those who see no color.
 MARKERS: dict[Verdict, tuple[str, str]] = {
     "replicated": ("#009E73", "o"),
+    "indicative: for": ("#56B4E9", "^"),
+    "indicative: against": ("#E69F00", "v"),
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#7F7F7F", "s"),
     "unverified": ("#CC79A7", "P"),
-    "indicative: for": ("#56B4E9", "^"),
-    "indicative: against": ("#E69F00", "v"),
     "not run": ("#CCCCCC", "_"),
     "yes": ("#009E73", "o"),
-    "no": ("#D55E00", "X"),
-    "open": ("#7F7F7F", "s"),
     "indicative: yes": ("#56B4E9", "^"),
     "indicative: no": ("#E69F00", "v"),
+    "no": ("#D55E00", "X"),
+    "open": ("#7F7F7F", "s"),
 }
 ROW_HEIGHT = 0.19  # inches
 LEAST_P_VALUE = 1e-6  # at the edge of the axis
@@ -39,13 +39,20 @@ EDGE = -math.log10(LEAST_P_VALUE)
 DECIDES = -math.log10(SIGNIFICANCE)
 
 
-def draw_counts(verdicts: Mapping[str, Sequence[Verdict]], scale: str) -> Figure:
-    """Draw how many claims of each work have each verdict.
+def draw_counts(claims: Sequence[JudgedClaim], scale: str | None) -> Figure:
+    """Draw how many claims of each work have each verdict; questions are left out.
 
     Args:
-        verdicts: on the claims of each work; answers to questions are left out.
-        scale: of the verdicts.
+        claims: from `claims.judge`, of all works.
+        scale: of the verdicts, or None if they are those of the largest scale at which each claim was run.
     """
+    verdicts: dict[str, list[Verdict]] = {claim.work: [] for claim in claims}
+    for claim in claims:
+        if claim.kind == "claim":
+            verdicts[claim.work].append(claim.verdict)
+    where = (
+        f"at {scale} scale{_banner(scale)}" if scale else "of all claims, each at the largest scale at which it was run"
+    )
     with style.context():
         figure = Figure(figsize=(9, 0.45 * len(verdicts) + 1.3))
         axis = figure.add_subplot()
@@ -60,7 +67,7 @@ def draw_counts(verdicts: Mapping[str, Sequence[Verdict]], scale: str) -> Figure
         axis.set(yticks=range(len(verdicts)), yticklabels=list(verdicts), xlabel="claims")
         axis.invert_yaxis()
         axis.grid(visible=False)
-        axis.set_title(f"Verdicts at {scale} scale{_banner(scale)}", loc="left", fontsize=10)
+        axis.set_title(f"Verdicts {where}", loc="left", fontsize=10)
         handles = [Line2D([], [], color=MARKERS[v][0], marker="s", linestyle="", label=v) for v in VERDICTS]
         figure.legend(handles=handles, loc="outside lower center", ncols=len(VERDICTS), fontsize=7.5)
         figure.set_layout_engine("constrained")

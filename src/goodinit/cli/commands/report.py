@@ -75,6 +75,8 @@ def report(options: argparse.Namespace) -> None:
     )
     for scale, written in files.items():
         print(f"{scale} scale: {len(written)} files in {options.results} and {options.figures}")
+    if options.scale == "all" and scales and not options.no_verdicts:
+        build.write_overview(scales, options.results, options.figures)
 
 
 def readme(options: argparse.Namespace) -> None:
