@@ -57,10 +57,11 @@ report: .venv/installed  ## write report.html: all results of the laptop scale o
 	snakemake --cores all --config scale=laptop
 	snakemake --cores all --config scale=laptop --report report.html --quiet all
 
+SCALE ?= laptop
 WORKS ?= xavier_he,textbook
-reproduce: .venv/installed  ## train works again at laptop scale and compare with the committed records
-	snakemake --cores all --config scale=laptop works=$(WORKS) results=reproduced figures=reproduced/figures
-	goodinit compare results/laptop reproduced/laptop $(subst $(comma), ,$(WORKS))
+reproduce: .venv/installed  ## train works again and compare with the records; WORKS=work/study SCALE=overnight selects others
+	snakemake --cores all --config scale=$(SCALE) works=$(WORKS) results=reproduced figures=reproduced/figures
+	goodinit compare results/$(SCALE) reproduced/$(SCALE) --scale $(SCALE) $(subst $(comma), ,$(WORKS))
 
 bench: .venv/installed  ## measure speed, as ratios
 	for benchmark in benchmarks/*.py; do python $$benchmark || exit 1; done

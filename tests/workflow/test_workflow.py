@@ -135,6 +135,7 @@ def test_a_folder_without_studies_uses_those_of_the_checkout(project, tmp_path):
     [
         ("scale=lapdog", ["lapdog", "laptop"]),
         ("works=workk", ["workk", "did you mean work"]),
+        ("works=work/stduy", ["unknown study 'stduy' of work; did you mean study?"]),
         ("scales=demo", ["scales", "did you mean scale"]),
         ("data_root=/nowhere/at/all", ["/nowhere/at/all is not a folder"]),
     ],
@@ -144,6 +145,16 @@ def test_an_invalid_setting_is_reported_in_one_line(project, config, expected):
     assert status != 0
     assert "Traceback" not in output
     assert all(text in output for text in expected), output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("works", "trainings"), [("work", 2), ("work/study", 1), ("work/study,work/other", 2)])
+def test_works_and_studies_can_be_selected(project, works, trainings):
+    study = project / "configs" / "work" / "study.yaml"
+    shutil.copy(study, study.with_name("other.yaml"))
+    status, output = snakemake(project, "--dry-run", "--config", f"works={works}", "results=elsewhere")
+    assert status == 0, output
+    assert planned_jobs(output)["train"] == trainings
 
 
 @pytest.mark.slow

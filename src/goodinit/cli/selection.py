@@ -28,9 +28,4 @@ def selected_studies(options: argparse.Namespace, scales: Collection[str] = stud
     """
     if hasattr(options, "scale"):
         check_scale(options.scale, scales)
-    if not options.studies:
-        return studies.load_all(options.configs)
-    selected = []
-    for name in options.studies:
-        selected += [studies.find(options.configs, name)] if "/" in name else studies.load_all(options.configs, [name])
-    return selected
+    return studies.load_all(options.configs, options.studies)

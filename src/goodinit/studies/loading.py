@@ -36,18 +36,27 @@ def works(configs: str | Path) -> tuple[str, ...]:
 
 
 def load_all(configs: str | Path, chosen: Collection[str] = ()) -> list[Study]:
-    """Load all studies of the chosen works, or of all works.
+    """Load all studies, or those chosen.
+
+    Args:
+        configs: the folder of studies.
+        chosen: names of works or, as `<work>/<study>`, of studies.
 
     Raises:
-        InputError: there is no such folder or work, or a study is not valid.
+        InputError: there is no such folder, work or study, or a study is not valid.
     """
     available = works(configs)
     if not available:
         raise InputError(f"{configs}: no studies: expected files like {configs}/<work>/<study>.yaml")
-    for work in chosen:
-        if work not in available:
-            raise InputError(f"works: unknown work {work!r}{nearest(work, available)}")
-    return [load(path) for work in chosen or available for path in sorted((Path(configs) / work).glob("*.yaml"))]
+    selected = []
+    for name in chosen or available:
+        if "/" in name:
+            selected.append(find(configs, name))
+        elif name in available:
+            selected += [load(path) for path in sorted((Path(configs) / name).glob("*.yaml"))]
+        else:
+            raise InputError(f"works: unknown work {name!r}{nearest(name, available)}")
+    return selected
 
 
 def find(configs: str | Path, name: str) -> Study:
