@@ -1,4 +1,4 @@
-"""pyproject.toml, requirements.lock and the conda environments require the same versions."""
+"""Requirements and the version of the project agree wherever they are written."""
 
 import ast
 import importlib.metadata
@@ -11,6 +11,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+import goodinit
 
 ROOT = Path(__file__).parents[1]
 CONDA_TO_PYPI = {
@@ -38,6 +40,12 @@ def all_specifiers(project):
     """Return the specifiers of the project's dependencies, including the optional ones."""
     optional = [line for extra in project["optional-dependencies"].values() for line in extra]
     return _specifiers([*project["dependencies"], *optional])
+
+
+def test_the_version_is_that_of_the_citation_and_of_the_latest_release():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    releases = re.findall(r"^## \[(\d+\.\d+\.\d+)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert citation["version"] == releases[0] == goodinit.__version__
 
 
 def _conda_environment(file):
