@@ -70,6 +70,26 @@ def test_cells_that_are_not_defined_are_an_error(drawn_frame, col, message):
         figures.heat_map(drawn_frame, metric="spread", row="init", col=col)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "metric"),
+    [
+        ("curves", {"y": "loss", "hue": "layer"}, "loss"),
+        ("curves", {"y": "loss", "hue": "inti"}, "loss"),
+        ("curves", {"y": "loss", "hue": "init", "col": "layer"}, "loss"),
+        ("curves", {"y": "spread", "hue": "init", "x": "bin"}, "spread"),
+        ("curves", {"y": "loss", "hue": "init", "x": "training_seconds", "col": "bin"}, "loss"),
+        ("curves", {"y": ["loss", "test_loss"], "hue": "metric", "col": "layer"}, "loss"),
+        ("histogram", {"counts": "count", "edges": "edge", "row": "inti", "col": "layer"}, "count"),
+        ("histogram", {"counts": "count", "edges": "edge", "row": "init", "col": "coordinate"}, "count"),
+        ("path", {"col": "layer", "curvatures": [0.1, 2.0]}, "position"),
+        ("heat_map", {"metric": "loss", "row": "init", "col": "layer"}, "loss"),
+    ],
+)
+def test_an_axis_that_a_metric_does_not_have_is_an_error(drawn_frame, kind, options, metric):
+    with pytest.raises(InputError, match=f"^{metric} has no axis '(layer|inti|bin|coordinate)'"):
+        getattr(figures, kind)(drawn_frame, **options)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_mean_that_is_not_finite_is_a_cross_in_its_cell(house, value):
     arms = {"a": [[[1, 2, value]], [[3, 4, 5]]], "b": [[[1, 2, 3]], [[3, 4, 5]]]}
@@ -194,6 +214,8 @@ def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
     svg = drawing.render(figure, "svg")
     assert drawing.render(drawing.draw(study, "laptop", "seen", frame), "svg") == svg
     other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
+    with pytest.raises(InputError, match="^seen has no axis 'inti'; did you mean init?"):
+        figures.images(frame, metric="seen", row="inti", kinds=["before", "after"])
     with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of images"):
         drawing.draw(other, "laptop", "seen", frame)
     with pytest.raises(measures.NotRun, match="no records with photos"):

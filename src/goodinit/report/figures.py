@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from goodinit import records
-from goodinit.errors import InputError, nearest
+from goodinit.errors import InputError
 from goodinit.report import marks
 from goodinit.report.marks import column_title, labels_of
-from goodinit.report.measures import condition_columns, measure, metric_against, metric_rows, select
+from goodinit.report.measures import check_axes, condition_columns, measure, metric_against, metric_rows, select
 
 __all__ = ["curves", "heat_map", "histogram", "images", "path", "scatter"]
 
@@ -54,6 +54,7 @@ def curves(
             marks a value of 0.
     """
     rows = _curve_rows(frame, x, y, hue)
+    check_axes(rows, hue, col, x if x in records.AXES else None)
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
     figure, axes = marks.wrapped_panels(len(panels), columns, *PANEL_SIZES.get(columns, SMALL_PANEL))
@@ -95,9 +96,7 @@ def heat_map(frame: pd.DataFrame, *, metric: str, row: str, col: str) -> Figure:
     """
     seaborn = style.import_seaborn()
     rows = measure(frame, metric)
-    for name in (row, col):
-        if name not in rows:
-            raise InputError(f"{metric} has no axis {name!r}{nearest(name, condition_columns(rows))}")
+    check_axes(rows, row, col)
     if rows.duplicated([row, col, "seed"]).any():
         others = ", ".join(name for name in condition_columns(rows) if name not in (row, col))
         raise InputError(f"a cell of {row} and {col} has several values of a seed: give one label of {others} in where")
@@ -139,6 +138,8 @@ def histogram(frame: pd.DataFrame, *, counts: str, edges: str, row: str, col: st
     """
     frame = _first_seed(frame)
     all_counts, all_edges = measure(frame, counts), measure(frame, edges)
+    check_axes(all_counts, row, col, "bin")
+    check_axes(all_edges, row, col, "bin")
     rows, columns = labels_of(all_counts[row]), sorted(all_counts[col].unique())
     # Margins are set by hand: computing them for fifty panels takes longer than drawing the panels.
     figure, axes = marks.panel_grid(len(rows), len(columns), width=1.75, height=1.0, layout=None)
@@ -171,6 +172,7 @@ def images(frame: pd.DataFrame, *, metric: str, row: str, kinds: list[str]) -> F
         kinds: the titles of the columns.
     """
     frame = _first_seed(frame)
+    check_axes(frame.drop(columns="images").assign(metric=metric), row)
     count = next((len(arrays) for arrays in frame["images"] if arrays is not None), len(kinds))
     if len(kinds) != count:
         raise InputError(f"kinds: {len(kinds)} names for {count} kinds of images")
@@ -201,6 +203,7 @@ def path(frame: pd.DataFrame, *, col: str, curvatures: list[float]) -> Figure:
         curvatures: of the function, as in the model `quadratic`.
     """
     rows = metric_rows(_first_seed(frame), "position")
+    check_axes(rows, col, "coordinate")
     panels = labels_of(rows[col])
     figure, axes = marks.wrapped_panels(len(panels), 2, 3.4, 2.4)
     x, y = np.meshgrid(np.linspace(-10, 10, 401), np.linspace(-5, 5, 401))

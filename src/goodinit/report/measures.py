@@ -12,6 +12,7 @@ from goodinit.studies import At, Where
 
 __all__ = [
     "NotRun",
+    "check_axes",
     "condition_columns",
     "last_steps",
     "measure",
@@ -111,6 +112,18 @@ def metric_against(frame: pd.DataFrame, metric: str | Sequence[str], resource: s
     shares = per_update.groupby([totals[axis] for axis in axes], observed=True).transform("mean")
     share_of_run = rows["run"].map(dict(zip(totals["run"], shares, strict=True))).astype(float)
     return rows.assign(**{resource: rows["step"] * share_of_run})
+
+
+def check_axes(rows: pd.DataFrame, *axes: str | None) -> None:
+    """Check that a metric has some axes; None is no axis, and `metric` distinguishes several metrics.
+
+    Raises:
+        InputError: there is no such axis, or the metric does not have it.
+    """
+    available = [name for name in condition_columns(rows) if name not in records.AXES or (rows[name] >= 0).all()]
+    for axis in axes:
+        if axis not in (None, "metric", *available):
+            raise InputError(f"{rows['metric'].iloc[0]} has no axis {axis!r}{nearest(axis, available)}")
 
 
 def condition_columns(values: pd.DataFrame) -> list[str]:
