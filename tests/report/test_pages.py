@@ -35,6 +35,22 @@ def test_page_shows_every_claim(house, scale):
     assert "Deviations from the source:\n\n- They draw one net.\n- We draw five.\n" in page
 
 
+def test_an_undecided_claim_says_what_it_needs(house):
+    verdicts = judged_arms(house)[1].set_index("claim", drop=False)[list(claims.JudgedClaim._fields)]
+
+    def needed(claim, **changes):
+        (row,) = claims.judged_claims(verdicts.loc[[claim]])
+        return row._replace(**changes).needed
+
+    assert needed("a-is-low") == needed("later") == needed("as-checked") == ""
+    assert needed("b-beats-c", runs_needed=12) == "12 runs of each condition would decide"
+    assert needed("b-beats-c", runs_needed=0, n=1) == "at least 3 seeds are needed"
+    assert needed("b-beats-c", runs_needed=0) == "more than 10,000 runs of each condition would be needed"
+    too_few = "more runs here would not decide: the source has too few"
+    assert needed("as-checked", verdict="inconclusive", runs_needed=0) == too_few
+    assert needed("in-order", verdict="open", runs_needed=7) == "7 runs of each condition would decide"
+
+
 def test_page_lists_differences_and_marks_what_does_not_survive_holms_correction(house):
     study, verdicts = judged_arms(house, scales={"laptop": {"training.batch_size": 3}})
     p_values = verdicts["p_value"].where(verdicts["claim"] != "a-is-low", 0.04)

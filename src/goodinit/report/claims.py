@@ -14,6 +14,7 @@ from goodinit.studies import Claim, Reported, Study, components, protocol
 
 __all__ = [
     "ANSWERS",
+    "PILOT_SEEDS",
     "VERDICTS",
     "JudgedClaim",
     "Verdict",
@@ -40,6 +41,8 @@ Verdict = Literal[
 ]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)[:7]  # on claims
 ANSWERS: tuple[Verdict, ...] = (*get_args(Verdict)[7:], "not run")  # to questions
+
+PILOT_SEEDS = 3  # the fewest that tell a spread, and from it how many are needed
 
 # The verdict that follows from a decision, by the kind of the claim and whether the protocol is the published one.
 DECIDED: Mapping[tuple[str, bool], Mapping[Decision, Verdict]] = {
@@ -100,6 +103,19 @@ class JudgedClaim(NamedTuple):
     differences: str
     verdict: Verdict
     note: str
+
+    @property
+    def needed(self) -> str:
+        """What would decide a claim that was run and is undecided; empty for any other."""
+        if self.verdict not in ("inconclusive", "open"):
+            return ""
+        if self.runs_needed:
+            return f"{self.runs_needed} runs of each condition would decide"
+        if self.n < PILOT_SEEDS:
+            return f"at least {PILOT_SEEDS} seeds are needed"
+        if self.test == "agrees":
+            return "more runs here would not decide: the source has too few"
+        return "more than 10,000 runs of each condition would be needed"
 
 
 def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:

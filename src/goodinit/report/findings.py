@@ -105,10 +105,17 @@ class _Results:
         return " ".join(sentences)
 
     def unanswered(self) -> str:
-        """Return the claims and questions without an answer, in a sentence for each verdict."""
+        """Return the claims and questions without an answer, in a sentence for each verdict.
+
+        The number of runs of each condition that would decide is given if there is one.
+        """
         sentences = []
         for verdict in (*UNANSWERED, "unverified"):
-            names = [f"`{name}`" for name, claim in self._claims.items() if claim.verdict == verdict]
+            claims = {name: claim for name, claim in self._claims.items() if claim.verdict == verdict}
+            names = [
+                f"`{name}`" + (f" ({claim.runs_needed} runs)" if claim.runs_needed else "")
+                for name, claim in claims.items()
+            ]
             if names:
                 sentences.append(f"{verdict.capitalize()}: {', '.join(names)}.")
         return " ".join(sentences) or "Nothing."

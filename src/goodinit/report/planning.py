@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from goodinit import records
-from goodinit.report.claims import JudgedClaim
+from goodinit.report.claims import PILOT_SEEDS, JudgedClaim
 from goodinit.studies import SCALES, Claim, Job, Run, Study, protocol
 
 __all__ = ["Plan", "plan", "within_budget"]
 
-PILOT_SEEDS = 3  # the fewest with which a spread can be told, and from it how many are needed
 COUNTED = ("training", "evaluating")  # activities whose time is estimated from operations
 UNANSWERED = ("inconclusive", "open", "not run")
 
