@@ -214,7 +214,7 @@ def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
     svg = drawing.render(figure, "svg")
     assert drawing.render(drawing.draw(study, "laptop", "seen", frame), "svg") == svg
     other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
-    with pytest.raises(InputError, match="^seen has no axis 'inti'; did you mean init"):
+    with pytest.raises(InputError, match=r"^seen has no axis 'inti'; did you mean init"):
         figures.images(frame, metric="seen", row="inti", kinds=["before", "after"])
     with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of images"):
         drawing.draw(other, "laptop", "seen", frame)
