@@ -156,6 +156,7 @@ def test_nine_of_ten_means_are_decided_with_the_runs_asked_for(distance):
     assert np.median(asked) < 4 * (3.3 / distance) ** 2 + 10  # not many times what a known spread asks for
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "n"), [(0, 3), (3, 4), (8, 10)])
 def test_nine_of_ten_shares_are_decided_with_the_runs_asked_for(count, n):
     needed = Share.of(count, n).runs_needed(0.5)

@@ -148,7 +148,9 @@ def _invalid(folder):
     return folders | {"MATPLOTLIBRC": str(folder / "settings"), "MPLBACKEND": "module://nobodys_inline.backend"}
 
 
-@pytest.mark.parametrize("setup", [_invalid, _working_directory, _undecodable])
+@pytest.mark.parametrize(
+    "setup", [_invalid, *(pytest.param(setup, marks=pytest.mark.slow) for setup in (_working_directory, _undecodable))]
+)
 def test_settings_of_the_user_do_not_change_figures(house, clean, setup, tmp_path):
     assert len(clean) == 2 * (len(FIGURES) + 1)
     assert _drawn(house, tmp_path / "figures", tmp_path, **setup(tmp_path)) == clean

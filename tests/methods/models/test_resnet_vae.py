@@ -43,6 +43,7 @@ def test_published_model_has_162_layers_half_of_them_in_the_encoder():
     assert encoded.images.shape == (1, 3, 1024, 1024)
 
 
+@pytest.mark.slow
 def test_memory_of_the_published_model_is_estimated():
     study = studies.find("configs", "pdi/vae")
     assert 1e9 < cost.estimate(study.runs("paper")[:1]).memory < 139 * 2**30
