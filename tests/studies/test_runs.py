@@ -2,7 +2,6 @@
 
 import copy
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,6 @@ from goodinit.methods import curricula, diagnostics, initializers, models, objec
 from goodinit.report import figures, predicates
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
-from goodinit.studies.search import Distribution, RandomSearch
 from goodinit.training import trainer
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -24,14 +22,6 @@ RESULTS = Path(__file__).parents[2] / "results"
 GOLDEN = {
     "xavier_he/activations": ("e110d041808c", "ed2b159f1baf"),
     "xavier_he/mnist": ("c3fe72f24a56", "f78ed60abf57"),
-}
-SEARCH = [  # the first two draws of textbook/random_search
-    {"optimizer.weight_decay": 2.3211e-05, "optimizer.lr": 0.00265768},
-    {"optimizer.weight_decay": 4.22933e-07, "optimizer.lr": 0.000252479},
-]
-TUNE = {
-    "trials": 4,
-    "draw": {"optimizer.lr": {"log_uniform": [1e-3, 1e-1]}, "init.std": {"uniform": [-1.0, 3.0]}},
 }
 STUDY = {
     "title": "A title",
@@ -225,118 +215,6 @@ def test_every_study_binds_to_real_functions(study, scale):
     assert {claim.predicate for claim in study.claims} <= set(predicates.__all__)
 
 
-def _tuned(tmp_path, **changes):
-    """Return a study with a random search."""
-    fixed = STUDY["fixed"] | {"init": {"name": "gaussian"}}
-    file = tmp_path / "work" / "study.yaml"
-    file.parent.mkdir(exist_ok=True)
-    body = {key: value for key, value in STUDY.items() if key not in ("compare", "scales")}
-    file.write_text(yaml.safe_dump(body | {"fixed": fixed, "tune": TUNE} | changes, sort_keys=False))
-    return studies.load(file)
-
-
-def _draws(how, trials=2000):
-    """Return the values that the trials draw for one hyper-parameter."""
-    ((kind, (low, high)),) = how.items()
-    draws = RandomSearch(trials, {"optimizer.lr": Distribution(kind, low, high)}).draw(trials, 0)
-    assert list(draws) == list(range(1, trials + 1))
-    return [values["optimizer.lr"] for values in draws.values()]
-
-
-def test_each_seed_is_a_separate_random_search(tmp_path):
-    study = _tuned(tmp_path)
-    runs = study.runs("paper")
-    assert [(run.labels, run.seed) for run in runs] == [({"trial": t}, s) for t in (1, 2, 3, 4) for s in (0, 1)]
-    assert len({run.id for run in runs}) == 8
-    for run in runs:
-        drawn = study.draws("paper", run.seed)[run.labels["trial"]]
-        assert drawn == {"optimizer.lr": run.parts["optimizer"]["lr"], "init.std": run.parts["init"]["std"]}
-    assert len({run.parts["optimizer"]["lr"] for run in runs}) == 8
-    assert study.tuned == ("optimizer.lr", "init.std")
-    assert [run.id for run in _tuned(tmp_path).runs("paper")] == [run.id for run in runs]
-
-
-def test_uniform_draws_fill_their_range():
-    draws = _draws({"uniform": [-1.0, 3.0]})
-    assert min(draws) >= -1
-    assert max(draws) <= 3
-    assert abs(sum(draws) / 2000 - 1) < 4 * math.sqrt(4**2 / 12 / 2000)
-    assert len(set(draws)) > 1980  # of six digits
-
-
-def test_log_uniform_draws_are_uniform_in_the_logarithm():
-    draws = _draws({"log_uniform": [1e-6, 1e-2]})
-    logarithms = [math.log10(draw) for draw in draws]
-    assert min(logarithms) >= -6
-    assert max(logarithms) <= -2
-    assert abs(sum(logarithms) / 2000 + 4) < 4 * math.sqrt(4**2 / 12 / 2000)
-    for decade in range(-6, -2):  # as many in each
-        count = sum(decade <= logarithm < decade + 1 for logarithm in logarithms)
-        assert abs(count - 500) < 4 * math.sqrt(2000 * 0.25 * 0.75)
-
-
-def test_draws_have_six_significant_digits():
-    assert all(draw == float(f"{draw:.6g}") for draw in _draws({"log_uniform": [1e-6, 1e-2]}, 50))
-
-
-def test_further_trials_and_hyper_parameters_do_not_change_draws(tmp_path):
-    few = _tuned(tmp_path)
-    more = _tuned(tmp_path, tune=TUNE | {"trials": 9})
-    assert list(more.axes["trial"]) == list(range(1, 10))
-    for seed in (0, 1):
-        draws = few.draws("paper", seed)
-        assert {trial: more.draws("paper", seed)[trial] for trial in draws} == draws
-    assert {run.id for run in few.runs("paper")} < {run.id for run in more.runs("paper")}
-    further = {"optimizer.weight_decay": {"uniform": [0, 1]}} | TUNE["draw"]
-    third = _tuned(tmp_path, tune=TUNE | {"draw": further}).draws("paper", 0)
-    for trial, drawn in few.draws("paper", 0).items():
-        assert {path: third[trial][path] for path in drawn} == drawn
-        assert third[trial]["optimizer.weight_decay"] not in drawn.values()
-
-
-def test_a_scale_may_have_fewer_trials(tmp_path):
-    study = _tuned(tmp_path, scales={"demo": {"tune.trials": 2, "seeds": 1}})
-    assert [run.labels["trial"] for run in study.runs("demo")] == [1, 2]
-    assert {run.id for run in study.runs("demo")} < {run.id for run in study.runs("paper")}
-
-
-@pytest.mark.parametrize("scale", studies.SCALES)
-def test_draws_of_the_textbook_search_are_golden(scale):
-    runs = studies.find(CONFIGS, "textbook/random_search").runs(scale)
-    for trial, drawn in enumerate(SEARCH, 1):
-        options = [run.parts["optimizer"] for run in runs if (run.labels["trial"], run.seed) == (trial, 0)]
-        named = {path.removeprefix("optimizer."): value for path, value in drawn.items()}
-        assert all(one == {"name": "sgd"} | named for one in options)
-    ranges = {"lr": (1e-6, 1e-2), "weight_decay": (1e-8, 1e-4)}
-    for name, (low, high) in ranges.items():
-        assert all(low <= run.parts["optimizer"][name] <= high for run in runs)
-
-
-@pytest.mark.parametrize(
-    ("name", "updates", "every"),
-    [("weight_decay", 601, 3), ("dropout", 903, 3), ("batch_norm_scales", 191, 10), ("random_search", 200, 4)],
-)
-def test_textbook_studies_have_its_numbers_of_updates_and_evaluations(name, updates, every):
-    for run in studies.find(CONFIGS, f"textbook/{name}").runs("paper"):
-        training = run.parts["training"]
-        assert {key: training[key] for key in ("steps", "evaluate_every", "evaluate_from", "batch_size")} == {
-            "steps": updates, "evaluate_every": every, "evaluate_from": 1, "batch_size": 100
-        }  # fmt: skip
-        assert run.parts["curriculum"]["replacement"]
-
-
-@pytest.mark.parametrize("scale", ["laptop", "paper"])
-@pytest.mark.parametrize("name", ["weight_decay", "dropout", "batch_norm_scales", "random_search"])
-def test_every_step_that_an_output_refers_to_is_evaluated(name, scale):
-    study = studies.find(CONFIGS, f"textbook/{name}")
-    steps = [measure.at for measure in (*study.table, *study.reported)]
-    steps += [study.search.ranking.at] if study.search else []
-    steps += [claim.options.get("at") for claim in study.claims]
-    training = study.runs(scale)[0].parts["training"]
-    evaluated = {0, training["steps"], *range(1, training["steps"] + 1, training["evaluate_every"])}
-    assert {step for step in steps if isinstance(step, int)} <= evaluated
-
-
 def test_defaults_read_from_the_source_are_those_in_force():
     assert components.fill("model", {"name": "mlp"}) == {
         "name": "mlp",
@@ -348,53 +226,3 @@ def test_defaults_read_from_the_source_are_those_in_force():
     }
     assert components.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
     assert components.fill("training", {"steps": 1})["precision"] == "fp32"
-
-
-def _ids(name, scale, **labels):
-    """Return the ids of a study's runs with these labels, by seed."""
-    runs = studies.find(CONFIGS, name).runs(scale)
-    return {run.seed: run.id for run in runs if labels.items() <= run.labels.items()}
-
-
-@pytest.mark.parametrize("scale", studies.SCALES)
-def test_runs_shared_by_studies_of_semi_synchronous_updates_have_equal_ids(scale):
-    synchronous = [
-        _ids("semisync/table1", scale, condition="BN (conv)"),
-        _ids("semisync/table2", scale, condition="no Dropout", update="synchronous"),
-        _ids("semisync/learning_rates", scale, condition="synchronous"),
-        _ids("semisync/groups", scale, update="1 group"),
-    ]
-    grouped = [
-        _ids("semisync/table2", scale, condition="no Dropout", update="semi-synchronous"),
-        _ids("semisync/learning_rates", scale, condition="semi-synchronous"),
-        _ids("semisync/groups", scale, update="sqrt(N) groups"),
-    ]
-    for same in (synchronous, grouped):
-        longest = max(same, key=len)
-        assert all(ids and ids.items() <= longest.items() for ids in same)
-
-
-@pytest.mark.parametrize("scale", studies.SCALES)
-def test_the_control_divides_the_learning_rate_of_hidden_layers_by_the_groups_or_their_root(scale):
-    runs = studies.find(CONFIGS, "semisync/learning_rates").runs(scale)
-    controls = {"synchronous, fc rate / groups": 1, "synchronous, fc rate / root of groups": 0.5}
-    if scale == "overnight":  # where the root is left out
-        del controls["synchronous, fc rate / root of groups"]
-    for label, power in controls.items():
-        (parts,) = {str(run.parts): run.parts for run in runs if run.labels["condition"] == label}.values()
-        groups = parts["model"].get("units", 4096) ** 0.5
-        expected = {"fc1": groups**-power, "fc2": groups**-power}
-        assert parts["optimizer"]["layer_factors"] == pytest.approx(expected, rel=1e-5)
-        assert parts["update"] == {"name": "synchronous"}
-
-
-def test_table_2_uses_the_dropout_of_the_paper_and_table_1_also_inverted_dropout():
-    paper_s, usual = {"dropout": 0.5, "inverted_dropout": False}, {"dropout": 0.5}
-    for name, label, options in (
-        ("table1", "Dropout", paper_s), ("table1", "Dropout (inverted)", usual), ("table2", "Dropout", paper_s)
-    ):  # fmt: skip
-        models_of = [run.parts["model"] for run in studies.find(CONFIGS, f"semisync/{name}").runs("paper")
-                     if run.labels["condition"] == label]  # fmt: skip
-        assert models_of
-        for model in models_of:
-            assert {key: value for key, value in model.items() if "dropout" in key} == options
