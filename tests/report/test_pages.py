@@ -207,7 +207,7 @@ def test_a_page_of_findings_quotes_the_results(readme, house):
     assert page.startswith("A page.\n\n3 claims: 1 ")
     assert " 1 question: 1 yes. It is " in page
     assert re.search(
-        r"It is [\d.e-]+ \[[\d.e-]+, [\d.e-]+\]\. Unverified: `study/\w+`\.\n$", page.replace("\n", " ", 3)
+        r"It is [\d.e-]+ \[[\d.e-]+, [\d.e-]+\]\. Unverified: 1 of `study`\.\n$", page.replace("\n", " ", 3)
     )
     assert "[Findings](results/work.md)" in file.read_text()
     main([*command, "--check"])

@@ -151,7 +151,7 @@ def at_largest_scale(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def count_verdicts(verdicts: Sequence[str]) -> str:
     """Return how often each verdict or answer occurs, such as `2 replicated, 1 open`."""
-    order = dict.fromkeys((*VERDICTS, *ANSWERS))
+    order = dict.fromkeys((*VERDICTS[:-1], *ANSWERS))  # "not run", which both have, is the last
     return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts)
 
 

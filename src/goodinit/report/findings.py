@@ -2,6 +2,7 @@
 
 import math
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def findings_page(
     - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study; `at` is not needed if the
       table has one measure of the metric.
     - `counts()`: how many claims have each verdict, and how many questions each answer.
-    - `unanswered()`: the claims and questions without an answer.
+    - `unanswered()`: how many claims and questions of each study have no answer.
 
     Args:
         work: the name of the work.
@@ -105,19 +106,13 @@ class _Results:
         return " ".join(sentences)
 
     def unanswered(self) -> str:
-        """Return the claims and questions without an answer, in a sentence for each verdict.
-
-        The number of runs of each condition that would decide is given if there is one.
-        """
+        """Return the numbers of claims and questions without an answer by study, in a sentence for each verdict."""
         sentences = []
         for verdict in (*UNANSWERED, "unverified"):
-            claims = {name: claim for name, claim in self._claims.items() if claim.verdict == verdict}
-            names = [
-                f"`{name}`" + (f" ({claim.runs_needed} runs)" if claim.runs_needed else "")
-                for name, claim in claims.items()
-            ]
-            if names:
-                sentences.append(f"{verdict.capitalize()}: {', '.join(names)}.")
+            counts = Counter(claim.study for claim in self._claims.values() if claim.verdict == verdict)
+            if counts:
+                of_studies = ", ".join(f"{count} of `{study}`" for study, count in counts.items())
+                sentences.append(f"{verdict.capitalize()}: {of_studies}.")
         return " ".join(sentences) or "Nothing."
 
 

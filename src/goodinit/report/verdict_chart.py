@@ -148,7 +148,7 @@ def _label_strength(axis: Axes) -> None:
 def _legend_handles(counts: Counter[Verdict]) -> list[Line2D]:
     """Return a legend handle for each verdict and answer that occurs, with the number of claims that have it."""
     handles = []
-    for verdict in dict.fromkeys((*VERDICTS, *ANSWERS)):
+    for verdict in dict.fromkeys((*VERDICTS[:-1], *ANSWERS)):
         if counts[verdict]:
             color, marker = MARKERS[verdict]
             label = f"{counts[verdict]} {verdict}"
