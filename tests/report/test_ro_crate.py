@@ -1,5 +1,7 @@
 """An exported crate holds all files of a scale and the provenance of its records, and can be read."""
 
+import json
+import urllib.parse
 import zipfile
 
 import numpy as np
@@ -16,7 +18,7 @@ PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, 
 @pytest.fixture
 def crate(house, tmp_path):
     """Return the command, and the study whose records it exports."""
-    study = house.study(figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
+    study = house.study(pack=4, figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
     numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
     house.fill(study, lambda run: numbers, provenance=PACKAGES)
     (house.configs / "works.yaml").write_text(
@@ -27,6 +29,24 @@ def crate(house, tmp_path):
     return [*command, "--figures", str(house.figures), "--file", str(tmp_path / "out" / "it.zip")], study
 
 
+def _identifiers(file):
+    """Return the identifiers of the entities of a crate, and those that entities refer to."""
+    with zipfile.ZipFile(file) as archive:
+        entities = json.loads(archive.read("ro-crate-metadata.json"))["@graph"]
+    references = set()
+
+    def collect(value):
+        if isinstance(value, dict):
+            references.update([value["@id"]] if set(value) == {"@id"} else [])
+            value = list(value.values())
+        if isinstance(value, list):
+            for item in value:
+                collect(item)
+
+    collect([list(entity.values()) for entity in entities])
+    return {entity["@id"] for entity in entities}, references
+
+
 def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys):
     command, study = crate
     hidden = house.files(study)[0].with_name(".unfinished.json")
@@ -34,7 +54,8 @@ def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys
     main(command)
     output = capsys.readouterr().out
     exported = ROCrate(tmp_path / "out" / "it.zip")
-    names = {entity.id for entity in exported.data_entities}
+    names = {urllib.parse.unquote(entity.id) for entity in exported.data_entities}
+    assert any("+" in name for name in names)  # which is encoded in identifiers
     with zipfile.ZipFile(tmp_path / "out" / "it.zip") as archive:
         members = set(archive.namelist())
     assert names == members - {"ro-crate-metadata.json"}
@@ -44,6 +65,8 @@ def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys
         assert existing - names == (
             {f"results/{hidden.relative_to(house.results).as_posix()}"} if kind == "results" else set()
         )
+    identifiers, references = _identifiers(tmp_path / "out" / "it.zip")
+    assert {name for name in references if not name.startswith("https://")} <= identifiers
     assert exported.mainEntity.id == "Snakefile"
     assert exported.license == "https://spdx.org/licenses/MIT"
 

@@ -62,14 +62,20 @@ def export(scale: str, configs: Path, results: Path, figures: Path, file: Path) 
     crate.creator = authors
     _add_workflow(crate, citation, authors)
     works = _add_works(crate, strict_yaml.read(configs / "works.yaml"))
-    for path in sorted(configs.rglob("*.yaml")):
-        _add_file(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
+    identifiers = {
+        path: _add_file(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
+        for path in sorted(configs.rglob("*.yaml"))
+    }
     for kind, folder in folders.items():
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
-                _add_file(crate, path, f"{kind}/{scale}/{path.relative_to(folder).as_posix()}")
+                name = f"{kind}/{scale}/{path.relative_to(folder).as_posix()}"
+                identifiers[path] = _add_file(crate, path, name)
     for path, runs in recorded.items():
-        _add_actions(crate, path, runs, scale, works)
+        work, study = path.parts[-3:-1]
+        sources = [identifiers[configs / work / f"{study}.yaml"], *([works[work].id] if work in works else [])]
+        results_of = [identifiers[path.with_suffix(suffix)] for suffix in (".json", ".npz")]
+        _add_actions(crate, f"{work}/{study}", path.stem, runs, sources, results_of)
     _write(crate, file)
     return len(crate.data_entities)
 
@@ -93,8 +99,11 @@ def _write(crate: ROCrate, file: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _add_file(crate: ROCrate, path: Path, destination: str) -> None:
-    crate.add_file(path, destination, properties={"encodingFormat": FORMATS.get(path.suffix, "text/plain")})
+def _add_file(crate: ROCrate, path: Path, destination: str) -> str:
+    """Add a file; return its identifier, in which some characters of its name are encoded."""
+    properties = {"encodingFormat": FORMATS.get(path.suffix, "text/plain")}
+    identifier: str = crate.add_file(path, destination, properties=properties).id
+    return identifier
 
 
 def _add_organization(crate: ROCrate, name: str) -> ContextEntity:
@@ -136,31 +145,37 @@ def _add_works(crate: ROCrate, cited: Mapping[str, Any]) -> dict[str, ContextEnt
 
 def _add_actions(
     crate: ROCrate,
-    path: Path,
+    study: str,
+    job: str,
     runs: Sequence[records.RunRecord],
-    scale: str,
-    works: Mapping[str, ContextEntity],
+    sources: Sequence[str],
+    results: Sequence[str],
 ) -> None:
-    """Add an action for each provenance of a record: software, device, code, data and seconds."""
-    study = path.parent
-    work, folder = study.parent.name, f"results/{scale}/runs/{study.parent.name}/{study.name}"
+    """Add an action for each provenance of a record: software, device, code, data and seconds.
+
+    Args:
+        crate: to which they are added.
+        study: the full name of the study.
+        job: the name of the record.
+        runs: of the record.
+        sources, results: identifiers of what was used and written.
+    """
     provenances = [run.provenance for run in runs]
     different = [provenance for i, provenance in enumerate(provenances) if provenance not in provenances[:i]]
     for number, provenance in enumerate(different, 1):
         same_runs = [run for run in runs if run.provenance == provenance]
         seconds = sum(sum(run.seconds.values()) for run in same_runs)
-        source = [f"configs/{work}/{study.name}.yaml", *([works[work].id] if work in works else [])]
         properties = {
             "@type": "CreateAction",
-            "name": f"{work}/{study.name}: {len(same_runs)} runs",
+            "name": f"{study}: {len(same_runs)} runs",
             "description": f"on {provenance.get('device')}, {provenance.get('threads')} CPU threads, "
             f"{seconds:.0f} seconds; {describe_code(provenance)}; "
             f"data of SHA-256 {provenance.get('data_sha256') or 'unknown'}",
             "instrument": [{"@id": "Snakefile"}, *({"@id": item.id} for item in _add_software(crate, provenance))],
-            "object": [{"@id": name} for name in source],
-            "result": [{"@id": f"{folder}/{path.with_suffix(kind).name}"} for kind in (".json", ".npz")],
+            "object": [{"@id": identifier} for identifier in sources],
+            "result": [{"@id": identifier} for identifier in results],
         }
-        crate.add(ContextEntity(crate, f"#training-{work}-{study.name}-{path.stem}-{number}", properties))
+        crate.add(ContextEntity(crate, f"#training-{study.replace('/', '-')}-{job}-{number}", properties))
 
 
 def _add_software(crate: ROCrate, provenance: Mapping[str, Any]) -> list[ContextEntity]:
