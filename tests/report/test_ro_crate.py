@@ -86,6 +86,14 @@ def test_each_record_has_an_action_with_its_software_and_study(crate, house, tmp
     assert [author["name"] for author in work[0]["author"]] == ["A. One", "B. Two"]
 
 
+def test_records_of_a_study_that_is_deleted_are_exported(crate, tmp_path):
+    command, study = crate
+    study.path.unlink()
+    main(command)
+    for action in ROCrate(tmp_path / "out" / "it.zip").get_by_type("CreateAction"):
+        assert [item.id for item in action["object"]] == ["#work-work"]
+
+
 def test_nothing_is_written_if_a_record_is_damaged_or_there_is_none(crate, house, tmp_path, capsys):
     command, study = crate
     with pytest.raises(SystemExit):

@@ -73,7 +73,8 @@ def export(scale: str, configs: Path, results: Path, figures: Path, file: Path) 
                 identifiers[path] = _add_file(crate, path, name)
     for path, runs in recorded.items():
         work, study = path.parts[-3:-1]
-        sources = [identifiers[configs / work / f"{study}.yaml"], *([works[work].id] if work in works else [])]
+        of_study = identifiers.get(configs / work / f"{study}.yaml")  # the study of a record may be deleted
+        sources = [source for source in (of_study, works[work].id if work in works else None) if source]
         results_of = [identifiers[path.with_suffix(suffix)] for suffix in (".json", ".npz")]
         _add_actions(crate, f"{work}/{study}", path.stem, runs, sources, results_of)
     _write(crate, file)
