@@ -61,7 +61,7 @@ SCALE ?= laptop
 WORKS ?= xavier_he,textbook
 reproduce: .venv/installed  ## train works again and compare with the records; WORKS=work/study SCALE=overnight selects others
 	snakemake --cores all --config scale=$(SCALE) works=$(WORKS) results=reproduced figures=reproduced/figures
-	goodinit compare results/$(SCALE) reproduced/$(SCALE) --scale $(SCALE) $(subst $(comma), ,$(WORKS))
+	goodinit compare results/$(SCALE) reproduced/$(SCALE) $(subst $(comma), ,$(WORKS))
 
 bench: .venv/installed  ## measure speed, as ratios
 	for benchmark in benchmarks/*.py; do python $$benchmark || exit 1; done

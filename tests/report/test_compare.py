@@ -39,6 +39,15 @@ def test_equal_records_are_the_same(house, study, capsys):
     assert output.splitlines() == ["work/study: 6 same", "all: 6 same"]
 
 
+def test_the_scale_is_that_of_the_folders(house, study, capsys):
+    for file in house.files(study):
+        file.unlink(missing_ok=True)
+    house.fill(study, decreasing_loss, "paper")
+    with pytest.raises(SystemExit, match="0"):
+        main(["compare", str(house.results / "paper"), str(house.results), "--configs", str(house.configs)])
+    assert "6 same" in capsys.readouterr().out
+
+
 def test_small_differences_are_within_the_spread_of_seeds(house, study, capsys):
     other = _write_other(house, study, functools.partial(decreasing_loss, factor=1.003))
     code, output = _compare(house, other, capsys)

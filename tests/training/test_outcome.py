@@ -26,6 +26,7 @@ def test_a_record_has_the_options_series_and_origin_of_its_run(study, data_root)
     }
     assert one.series["test_accuracy"].values[-1] > 0.3 > one.series["test_accuracy"].values[0]
     assert one.provenance["data_sha256"]
+    assert one.provenance["instructions"].startswith(torch.backends.cpu.get_cpu_capability())
     assert one.provenance["packages"]["torch"] == torch.__version__.split("+")[0]
 
 

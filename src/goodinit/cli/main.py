@@ -146,7 +146,8 @@ COMMANDS = {
             "first": {"help": "a folder of results, such as results or results/laptop"},
             "second": {"help": "another folder of results"},
             "studies": SHARED["studies"],
-            "--scale": SHARED["--scale"] | {"default": "laptop", "help": "the scale (default: laptop)"},
+            "--scale": SHARED["--scale"]
+            | {"default": None, "help": "the scale (default: that of the folders, or laptop)"},
         },
     ),
     "export": Command(

@@ -18,7 +18,7 @@ from goodinit.errors import InputError, nearest
 if TYPE_CHECKING:
     import filelock
 
-__all__ = ["choose_device", "is_out_of_memory", "jobs_per_gpu", "name_of", "reserve", "wait_for_gpu"]
+__all__ = ["choose_device", "instructions", "is_out_of_memory", "jobs_per_gpu", "name_of", "reserve", "wait_for_gpu"]
 
 LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 1.0  # between two looks for a free GPU
@@ -45,6 +45,16 @@ def choose_device(name: str) -> torch.device:
 def name_of(device: torch.device) -> str:
     """Return the name of a GPU, such as `NVIDIA H100 80GB HBM3`, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def instructions() -> str:
+    """Return which instructions of the CPU torch uses, such as `AVX512, avx512_bf16, amx_bf16`.
+
+    With other instructions, the last bits of results differ.
+    """
+    capabilities = torch.cpu.get_capabilities()
+    matrix = [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *matrix])
 
 
 def jobs_per_gpu() -> int:

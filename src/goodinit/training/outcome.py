@@ -28,6 +28,8 @@ def _record(setup: Setup, history: History, index: int) -> records.RunRecord:
         "trained_together": stack_size,
         "train_examples": len(splits.train.labels),
     }
+    if setup.device.type == "cpu":
+        origin["instructions"] = devices.instructions()
     if setup.device.type == "cuda" and (jobs := devices.jobs_per_gpu()) > 1:
         origin["jobs_per_gpu"] = jobs  # seconds are those of a shared GPU
     return records.RunRecord(

@@ -122,7 +122,11 @@ def compare(options: argparse.Namespace) -> None:
     from goodinit.report import compare
     from goodinit.report.measures import NotRun
 
-    roots = [_results_folder(Path(folder), options.scale) for folder in (options.first, options.second)]
+    folders = [Path(options.first), Path(options.second)]
+    options.scale = options.scale or next(
+        (folder.name for folder in folders if folder.name in studies.SCALES), "laptop"
+    )
+    roots = [_results_folder(folder, options.scale) for folder in folders]
     compared = []
     for study in selected_studies(options):
         try:
