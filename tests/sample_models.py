@@ -1,8 +1,9 @@
-"""A small perceptron, its examples, and its training, for tests of the loop and of stacks."""
+"""A small perceptron, its examples, and its training; and the parameters of one layer."""
 
 import functools
 
 import torch
+from torch import nn
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
@@ -24,6 +25,14 @@ def new_model(seed=0, **options):
     model = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
     initializers.he_normal(model, None, seeded(seed))
     return model
+
+
+def weight_and_bias(weight, bias):
+    """Return named parameters of one layer in float64."""
+    return [
+        (f"0.{name}", nn.Parameter(torch.tensor(values, dtype=torch.float64)))
+        for name, values in (("weight", weight), ("bias", bias))
+    ]
 
 
 def fit_model(model, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostics=()):

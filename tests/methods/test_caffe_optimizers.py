@@ -5,20 +5,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from sample_models import weight_and_bias
 
 from goodinit.methods import optimizers, schedules
 
 LAYER = [2.0, -1.0, 0.5], [1.5, -0.25]  # weights and biases
 DROP = 4  # updates after which the learning rate falls to a tenth
-
-
-def _weight_and_bias(weight, bias):
-    """Return named parameters of one layer in float64."""
-    return [
-        (f"0.{name}", nn.Parameter(torch.tensor(values, dtype=torch.float64)))
-        for name, values in (("weight", weight), ("bias", bias))
-    ]
 
 
 def _slope(value):
@@ -57,14 +49,14 @@ def _caffe_momentum(steps):
 
 
 def test_momentum_equals_that_of_caffe_when_the_learning_rate_drops():
-    named = _weight_and_bias(*LAYER)
+    named = weight_and_bias(*LAYER)
     optimizer = optimizers.momentum(named, lr=0.05, momentum=0.9, weight_decay=0.1)
     values = _descend(optimizer, [parameter for _, parameter in named], 10)
     np.testing.assert_allclose(values, _caffe_momentum(10), rtol=1e-12)
 
 
 def test_velocity_drops_with_the_learning_rate_in_torch_but_not_in_caffe():
-    weight, bias = (parameter for _, parameter in _weight_and_bias(*LAYER))
+    weight, bias = (parameter for _, parameter in weight_and_bias(*LAYER))
     groups = [{"params": [weight], "weight_decay": 0.1}, {"params": [bias]}]
     with_torch = _descend(torch.optim.SGD(groups, lr=0.05, momentum=0.9), [weight, bias], 10)
     caffe = _caffe_momentum(10)
@@ -74,7 +66,7 @@ def test_velocity_drops_with_the_learning_rate_in_torch_but_not_in_caffe():
 
 
 def test_layer_factors_scale_a_learning_rate_that_decreases():
-    named = _weight_and_bias(*LAYER)
+    named = weight_and_bias(*LAYER)
     optimizer = optimizers.momentum(named, lr=0.5, momentum=0.9, weight_decay=0.1, layer_factors={"0": 0.1})
     values = _descend(optimizer, [parameter for _, parameter in named], 10)
     np.testing.assert_allclose(values, _caffe_momentum(10), rtol=1e-12)
@@ -94,7 +86,7 @@ def test_rmsprop_equals_that_of_caffe_when_the_learning_rate_drops(decay_biases)
                 w = w - lr * g / (math.sqrt(h) + 1e-8)
                 path.append(w)
             paths.append(path)
-    named = _weight_and_bias(*LAYER)
+    named = weight_and_bias(*LAYER)
     options = {"decay": 0.99, "epsilon": 1e-8, "weight_decay": 0.1, "decay_biases": decay_biases}
     values = _descend(optimizers.rmsprop(named, lr=0.05, **options), [parameter for _, parameter in named], 10)
     np.testing.assert_allclose(values, np.transpose(paths), rtol=1e-11, atol=1e-14)

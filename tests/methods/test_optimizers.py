@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sample_models import weight_and_bias
 from torch import nn
 
 from goodinit import studies
@@ -205,16 +206,8 @@ def test_weights_decay_and_biases_do_not(stacked):
     assert torch.equal(bias, before[1])
 
 
-def _weight_and_bias(weight, bias):
-    """Return named parameters of one layer in float64."""
-    return [
-        (f"0.{name}", nn.Parameter(torch.tensor(values, dtype=torch.float64)))
-        for name, values in (("weight", weight), ("bias", bias))
-    ]
-
-
 def test_clipping_computed_by_hand():
-    named = _weight_and_bias([1.0, 2.0], [3.0])
+    named = weight_and_bias([1.0, 2.0], [3.0])
     optimizer = optimizers.momentum(named, lr=0.1, momentum=0.5, weight_decay=0.2, clip_norm=2.5)
     weight, bias = (parameter for _, parameter in named)
     weight.grad, bias.grad = torch.tensor([3.0, 0.0]).double(), torch.tensor([4.0]).double()
@@ -228,7 +221,7 @@ def test_clipping_computed_by_hand():
 
 
 def test_bias_factor_computed_by_hand():
-    named = _weight_and_bias([1.0], [3.0])
+    named = weight_and_bias([1.0], [3.0])
     optimizer = optimizers.momentum(named, lr=0.1, momentum=0.5, weight_decay=0.2, bias_factor=2.0)
     weight, bias = (parameter for _, parameter in named)
     for _ in range(2):
@@ -244,7 +237,7 @@ def test_bias_factor_computed_by_hand():
 def test_smaller_gradients_are_not_clipped():
     results = []
     for clip_norm in (None, 5.1):
-        named = _weight_and_bias([1.0, 2.0], [3.0])
+        named = weight_and_bias([1.0, 2.0], [3.0])
         optimizer = optimizers.momentum(named, lr=0.1, weight_decay=0.2, clip_norm=clip_norm)
         for _, parameter in named:
             parameter.grad = parameter.detach() * (5 / 14**0.5)
@@ -256,12 +249,12 @@ def test_smaller_gradients_are_not_clipped():
 @pytest.mark.parametrize("clip_norm", [0, -1.0])
 def test_clip_norm_that_is_not_more_than_0_is_rejected(clip_norm):
     with pytest.raises(ValueError, match="momentum: clip_norm must be more than 0"):
-        optimizers.momentum(_weight_and_bias([1.0], [1.0]), lr=0.1, clip_norm=clip_norm)
+        optimizers.momentum(weight_and_bias([1.0], [1.0]), lr=0.1, clip_norm=clip_norm)
 
 
 def test_rmsprop_decays_biases_only_with_decay_biases():
     for options, moved in (({}, False), ({"decay_biases": True}, True)):
-        named = _weight_and_bias([1.0], [1.0])
+        named = weight_and_bias([1.0], [1.0])
         optimizer = optimizers.rmsprop(named, lr=0.01, weight_decay=0.5, **options)
         for _, parameter in named:
             parameter.grad = torch.zeros_like(parameter)

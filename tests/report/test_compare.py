@@ -41,7 +41,7 @@ def test_equal_records_are_the_same(house, study, capsys):
 
 def test_the_scale_is_that_of_the_folders(house, study, capsys):
     for file in house.files(study):
-        file.unlink(missing_ok=True)
+        file.unlink()
     house.fill(study, decreasing_loss, "paper")
     with pytest.raises(SystemExit, match="0"):
         main(["compare", str(house.results / "paper"), str(house.results), "--configs", str(house.configs)])

@@ -45,7 +45,7 @@ def test_an_undecided_claim_says_what_it_needs(house):
     assert needed("a-is-low") == needed("later") == needed("as-checked") == ""
     assert needed("b-beats-c", runs_needed=12) == "12 runs of each condition would decide"
     assert needed("b-beats-c", runs_needed=0, n=1) == "at least 3 seeds are needed"
-    assert needed("b-beats-c", runs_needed=0) == "more than 10,000 runs of each condition would be needed"
+    assert needed("b-beats-c", runs_needed=0) == "how many runs would decide is unknown, or more than 10,000"
     too_few = "more runs here would not decide: the source has too few"
     assert needed("as-checked", verdict="inconclusive", runs_needed=0) == too_few
     assert needed("in-order", verdict="open", runs_needed=7) == "7 runs of each condition would decide"

@@ -4,7 +4,6 @@ import math
 from pathlib import Path
 
 import pytest
-import yaml
 
 from goodinit import studies
 from goodinit.studies.search import Distribution, RandomSearch
@@ -18,29 +17,14 @@ TUNE = {
     "trials": 4,
     "draw": {"optimizer.lr": {"log_uniform": [1e-3, 1e-1]}, "init.std": {"uniform": [-1.0, 3.0]}},
 }
-STUDY = {
-    "title": "A title",
-    "source": {"work": "work", "where": "here"},
-    "question": "Why?",
-    "fixed": {
-        "data": "digits",
-        "model": {"name": "mlp", "hidden": [8]},
-        "init": {"name": "gaussian"},
-        "optimizer": {"name": "sgd", "lr": 0.1},
-        "training": {"steps": 3},
-    },
-    "tune": TUNE,
-    "seeds": 2,
-    "table": [{"metric": "loss"}],
-}
 
 
-def _tuned(tmp_path, **changes):
-    """Return a study with a random search."""
-    file = tmp_path / "work" / "study.yaml"
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
-    return studies.load(file)
+@pytest.fixture
+def tuned(house):
+    """Return a function that writes a study with a random search, with changes, and loads it."""
+    model, optimizer = {"name": "mlp", "hidden": [8]}, {"name": "sgd", "lr": 0.1}
+    fixed = {"data": "digits", "model": model, "init": "gaussian", "optimizer": optimizer, "training": {"steps": 3}}
+    return lambda **changes: house.study(**{"compare": None, "fixed": fixed, "tune": TUNE, "seeds": 2} | changes)
 
 
 def _draws(how, trials=2000):
@@ -51,8 +35,8 @@ def _draws(how, trials=2000):
     return [values["optimizer.lr"] for values in draws.values()]
 
 
-def test_each_seed_is_a_separate_random_search(tmp_path):
-    study = _tuned(tmp_path)
+def test_each_seed_is_a_separate_random_search(tuned):
+    study = tuned()
     runs = study.runs("paper")
     assert [(run.labels, run.seed) for run in runs] == [({"trial": t}, s) for t in (1, 2, 3, 4) for s in (0, 1)]
     assert len({run.id for run in runs}) == 8
@@ -61,7 +45,7 @@ def test_each_seed_is_a_separate_random_search(tmp_path):
         assert drawn == {"optimizer.lr": run.parts["optimizer"]["lr"], "init.std": run.parts["init"]["std"]}
     assert len({run.parts["optimizer"]["lr"] for run in runs}) == 8
     assert study.tuned == ("optimizer.lr", "init.std")
-    assert [run.id for run in _tuned(tmp_path).runs("paper")] == [run.id for run in runs]
+    assert [run.id for run in tuned().runs("paper")] == [run.id for run in runs]
 
 
 def test_uniform_draws_fill_their_range():
@@ -87,23 +71,23 @@ def test_draws_have_six_significant_digits():
     assert all(draw == float(f"{draw:.6g}") for draw in _draws({"log_uniform": [1e-6, 1e-2]}, 50))
 
 
-def test_further_trials_and_hyper_parameters_do_not_change_draws(tmp_path):
-    few = _tuned(tmp_path)
-    more = _tuned(tmp_path, tune=TUNE | {"trials": 9})
+def test_further_trials_and_hyper_parameters_do_not_change_draws(tuned):
+    few = tuned()
+    more = tuned(tune=TUNE | {"trials": 9})
     assert list(more.axes["trial"]) == list(range(1, 10))
     for seed in (0, 1):
         draws = few.draws("paper", seed)
         assert {trial: more.draws("paper", seed)[trial] for trial in draws} == draws
     assert {run.id for run in few.runs("paper")} < {run.id for run in more.runs("paper")}
     further = {"optimizer.weight_decay": {"uniform": [0, 1]}} | TUNE["draw"]
-    third = _tuned(tmp_path, tune=TUNE | {"draw": further}).draws("paper", 0)
+    third = tuned(tune=TUNE | {"draw": further}).draws("paper", 0)
     for trial, drawn in few.draws("paper", 0).items():
         assert {path: third[trial][path] for path in drawn} == drawn
         assert third[trial]["optimizer.weight_decay"] not in drawn.values()
 
 
-def test_a_scale_may_have_fewer_trials(tmp_path):
-    study = _tuned(tmp_path, scales={"demo": {"tune.trials": 2, "seeds": 1}})
+def test_a_scale_may_have_fewer_trials(tuned):
+    study = tuned(scales={"demo": {"tune.trials": 2, "seeds": 1}})
     assert [run.labels["trial"] for run in study.runs("demo")] == [1, 2]
     assert {run.id for run in study.runs("demo")} < {run.id for run in study.runs("paper")}
 

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
+from goodinit.report.distributions import MAX_RUNS
 from goodinit.report.evidence import SIGNIFICANCE, Decision, Evidence
 from goodinit.report.measures import NotRun, select
 from goodinit.studies import Claim, Reported, Study, components, protocol
 
 __all__ = [
+    "ALL_VERDICTS",
     "ANSWERS",
     "PILOT_SEEDS",
     "VERDICTS",
@@ -32,15 +34,16 @@ Verdict = Literal[
     "contradicted",
     "inconclusive",
     "unverified",
-    "not run",
     "yes",
     "indicative: yes",
     "indicative: no",
     "no",
     "open",
+    "not run",
 ]
-VERDICTS: tuple[Verdict, ...] = get_args(Verdict)[:7]  # on claims
-ANSWERS: tuple[Verdict, ...] = (*get_args(Verdict)[7:], "not run")  # to questions
+ALL_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+VERDICTS: tuple[Verdict, ...] = (*ALL_VERDICTS[:6], "not run")  # on claims
+ANSWERS: tuple[Verdict, ...] = ALL_VERDICTS[6:]  # to questions
 
 PILOT_SEEDS = 3  # the fewest that tell a spread, and from it how many are needed
 
@@ -115,7 +118,7 @@ class JudgedClaim(NamedTuple):
             return f"at least {PILOT_SEEDS} seeds are needed"
         if self.test == "agrees":
             return "more runs here would not decide: the source has too few"
-        return "more than 10,000 runs of each condition would be needed"
+        return f"how many runs would decide is unknown, or more than {MAX_RUNS:,}"
 
 
 def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
@@ -151,8 +154,7 @@ def at_largest_scale(verdicts: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def count_verdicts(verdicts: Sequence[str]) -> str:
     """Return how often each verdict or answer occurs, such as `2 replicated, 1 open`."""
-    order = dict.fromkeys((*VERDICTS[:-1], *ANSWERS))  # "not run", which both have, is the last
-    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in order if verdict in verdicts)
+    return ", ".join(f"{verdicts.count(verdict)} {verdict}" for verdict in ALL_VERDICTS if verdict in verdicts)
 
 
 def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:

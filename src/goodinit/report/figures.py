@@ -56,7 +56,7 @@ def curves(
             marks a value of 0.
     """
     rows = _curve_rows(frame, x, y, hue)
-    check_axes(rows, hue, col, x if x in records.AXES else None)
+    check_axes(rows, None if hue == "metric" else hue, col, x if x in records.AXES else None)
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
     figure, axes = marks.wrapped_panels(len(panels), columns, *PANEL_SIZES.get(columns, SMALL_PANEL))

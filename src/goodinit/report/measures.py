@@ -115,14 +115,18 @@ def metric_against(frame: pd.DataFrame, metric: str | Sequence[str], resource: s
 
 
 def check_axes(rows: pd.DataFrame, *axes: str | None) -> None:
-    """Check that a metric has some axes; None is no axis, and `metric` distinguishes several metrics.
+    """Check that each of some axes is one of a metric; None is no axis.
+
+    Args:
+        rows: of the metric, or of several.
+        axes: names of axes, such as `init` or `layer`.
 
     Raises:
         InputError: there is no such axis, or the metric does not have it.
     """
     available = [name for name in condition_columns(rows) if name not in records.AXES or (rows[name] >= 0).all()]
     for axis in axes:
-        if axis not in (None, "metric", *available):
+        if axis not in (None, *available):
             raise InputError(f"{rows['metric'].iloc[0]} has no axis {axis!r}{nearest(axis, available)}")
 
 

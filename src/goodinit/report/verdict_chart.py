@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from goodinit.report import DEMONSTRATION
-from goodinit.report.claims import ANSWERS, VERDICTS, JudgedClaim, Verdict
+from goodinit.report.claims import ALL_VERDICTS, VERDICTS, JudgedClaim, Verdict
 from goodinit.report.evidence import SIGNIFICANCE
 
 __all__ = ["draw_counts", "draw_evidence"]
@@ -26,12 +26,12 @@ MARKERS: dict[Verdict, tuple[str, str]] = {
     "contradicted": ("#D55E00", "X"),
     "inconclusive": ("#7F7F7F", "s"),
     "unverified": ("#CC79A7", "P"),
-    "not run": ("#CCCCCC", "_"),
     "yes": ("#009E73", "o"),
     "indicative: yes": ("#56B4E9", "^"),
     "indicative: no": ("#E69F00", "v"),
     "no": ("#D55E00", "X"),
     "open": ("#7F7F7F", "s"),
+    "not run": ("#CCCCCC", "_"),
 }
 ROW_HEIGHT = 0.19  # inches
 LEAST_P_VALUE = 1e-6  # at the edge of the axis
@@ -50,9 +50,8 @@ def draw_counts(claims: Sequence[JudgedClaim], scale: str | None) -> Figure:
     for claim in claims:
         if claim.kind == "claim":
             verdicts[claim.work].append(claim.verdict)
-    where = (
-        f"at {scale} scale{_banner(scale)}" if scale else "of all claims, each at the largest scale at which it was run"
-    )
+    largest = "of all claims, each at the largest scale at which it was run"
+    where = f"at {scale} scale{_banner(scale)}" if scale else largest
     with style.context():
         figure = Figure(figsize=(9, 0.45 * len(verdicts) + 1.3))
         axis = figure.add_subplot()
@@ -148,7 +147,7 @@ def _label_strength(axis: Axes) -> None:
 def _legend_handles(counts: Counter[Verdict]) -> list[Line2D]:
     """Return a legend handle for each verdict and answer that occurs, with the number of claims that have it."""
     handles = []
-    for verdict in dict.fromkeys((*VERDICTS[:-1], *ANSWERS)):
+    for verdict in ALL_VERDICTS:
         if counts[verdict]:
             color, marker = MARKERS[verdict]
             label = f"{counts[verdict]} {verdict}"

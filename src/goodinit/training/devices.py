@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from goodinit.errors import InputError, nearest
+from goodinit.training.precision import bf16_instructions
 
 if TYPE_CHECKING:
     import filelock
@@ -52,9 +53,7 @@ def instructions() -> str:
 
     With other instructions, the last bits of results differ.
     """
-    capabilities = torch.cpu.get_capabilities()
-    matrix = [name for name in ("avx512_bf16", "amx_bf16") if capabilities.get(name)]
-    return ", ".join([torch.backends.cpu.get_cpu_capability(), *matrix])
+    return ", ".join([torch.backends.cpu.get_cpu_capability(), *bf16_instructions()])
 
 
 def jobs_per_gpu() -> int:

@@ -4,7 +4,7 @@ from typing import Literal
 
 import torch
 
-__all__ = ["Precision", "autocast", "effective_precision"]
+__all__ = ["Precision", "autocast", "bf16_instructions", "effective_precision"]
 
 Precision = Literal["fp32", "tf32", "bf16"]
 BF16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16")  # names in torch.cpu.get_capabilities
@@ -22,9 +22,13 @@ def effective_precision(precision: Precision, device: torch.device) -> Precision
     """
     if precision == "fp32" or device.type == "cuda":
         return precision
+    return "bf16" if precision == "bf16" and bf16_instructions() else "fp32"
+
+
+def bf16_instructions() -> list[str]:
+    """Return the names of the bfloat16 instructions that the CPU has."""
     capabilities = torch.cpu.get_capabilities()
-    native = any(capabilities.get(name) for name in BF16_INSTRUCTIONS)
-    return "bf16" if precision == "bf16" and native else "fp32"
+    return [name for name in BF16_INSTRUCTIONS if capabilities.get(name)]
 
 
 def autocast(precision: Precision, device: torch.device) -> torch.autocast:
