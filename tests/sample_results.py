@@ -125,3 +125,10 @@ def decreasing_loss(run, factor=1.0):
 # Accuracies of a random search: four trials, two seeds, the steps 1 and 2.
 ACCURACY = [[[3.0, 9], [1.0, 9]], [[4.0, 1], [6.0, 1]], [[2.0, 5], [8.0, 5]], [[2.0, 7], [0.0, 7]]]
 HIGHEST = {"metric": "accuracy", "best": "highest", "at": 1}
+
+
+def loss_frame(house, arms, **changes):
+    """Return the frame of conditions with one or more values for each seed."""
+    arms = {label: np.array(values, dtype=float) for label, values in arms.items()}
+    arms = {label: values[:, None] if values.ndim == 1 else values for label, values in arms.items()}
+    return house.arms({"loss": arms}, **changes)[1]

@@ -65,6 +65,15 @@ def test_the_title_names_study_figure_scale_and_seeds(drawn_study, drawn_frame, 
     assert ("not a replication" in title) == (scale == "demo")
 
 
+def test_the_title_says_where_conditions_have_different_numbers_of_seeds(drawn_study, drawn_frame):
+    missing = (drawn_frame["init"] == "zeta") & (drawn_frame["seed"] > 0)
+    partial = drawn_frame[~missing]
+    partial.attrs["complete"] = False
+    assert "laptop scale, 1 to 3 seeds (mean" in drawing.draw(drawn_study, "laptop", "loss", partial).get_suptitle()
+    without = partial[partial["init"] != "zeta"]
+    assert "laptop scale, 3 seeds (mean" in drawing.draw(drawn_study, "laptop", "loss", without).get_suptitle()
+
+
 @pytest.mark.parametrize("name", ["loss", "relu_alone", "spread", "histogram_tanh", "both", "path", "cells", "rates"])
 def test_nothing_overlaps_the_title_or_leaves_the_page(drawn_study, drawn_frame, name):
     figure = drawing.draw(drawn_study, "demo", name, drawn_frame)

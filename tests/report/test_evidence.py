@@ -39,7 +39,7 @@ def test_the_mirrored_claim_has_the_mirrored_decision(bound):
 
 
 def _evidence(p_for, p_against):
-    return Evidence(0, 0, 0, 3, "t", p_for, p_against, NARROW, [])
+    return Evidence(0, 0, 0, 3, "t", p_for, p_against, p_for < 1, NARROW, [])
 
 
 def test_a_claim_about_several_conditions_is_replicated_if_each_replicates_it():
@@ -55,6 +55,24 @@ def test_a_contradiction_by_one_of_several_conditions_is_corrected_for_their_num
     assert worst({"a": _evidence(0.01, 1), "b": weak}).decision == "inconclusive"
     together = worst({"a": _evidence(0.01, 1), "b": strong})
     assert (together.decision, together.decided_by, together.p_against) == ("contradicted", "b", 0.04)
+
+
+def test_runs_are_asked_for_where_only_the_correction_leaves_a_claim_open():
+    below_one = Mean.of(np.array([0.9, 0.95, 0.92]))  # p = 0.033 that the mean is 1
+    alone = compare(below_one, above=1)
+    assert (alone.decision, alone.runs_needed) == ("contradicted", None)
+    together = worst({"a": compare(NARROW, above=0.8), "b": alone})
+    assert (together.decision, together.decided_by, together.supports) == ("inconclusive", "b", False)
+    assert together.runs_needed == below_one.runs_needed(1, 0.025) > 3
+    nested = worst({"x": together, "y": compare(NARROW, above=0.8)})
+    assert nested.runs_needed == below_one.runs_needed(1, 0.0125) > together.runs_needed
+
+
+def test_an_estimate_against_a_claim_about_many_conditions_does_not_support_it():
+    against = {str(number): compare(NARROW, above=1.2) for number in range(10)}
+    together = worst(against)
+    assert (together.p_against, together.supports) == (1, False)
+    assert worst({**against, "0": compare(NARROW, above=0.8)}).supports is False
 
 
 def test_a_claim_about_one_condition_names_none():

@@ -140,29 +140,33 @@ def test_the_interval_of_a_difference_covers_the_true_difference():
     assert 0.95 < np.mean(covered) < 0.99  # the smaller degrees of freedom make it too wide
 
 
+@pytest.mark.parametrize("significance", [0.05, 0.01])
 @pytest.mark.parametrize("distance", [0.4, 1.0, 3.0])
-def test_nine_of_ten_means_are_decided_with_the_runs_asked_for(distance):
+def test_nine_of_ten_means_are_decided_with_the_runs_asked_for(distance, significance):
     generator, decided, asked = np.random.default_rng(4), [], []
     for _ in range(300):
         pilot = generator.normal(size=4)
         pilot += distance - pilot.mean()  # the estimate is, and stays, the true mean
-        needed = Mean.of(pilot).runs_needed(0.0)
+        needed = Mean.of(pilot).runs_needed(0.0, significance)
         if needed is None:
             continue
         asked.append(needed)
         sample = np.concatenate([pilot, generator.normal(distance, size=needed - 4)])
-        decided.append(Mean.of(sample).p_value(0.0) < 0.05)
+        decided.append(Mean.of(sample).p_value(0.0) < significance)
     assert np.mean(decided) > 0.9
-    assert np.median(asked) < 4 * (3.3 / distance) ** 2 + 10  # not many times what a known spread asks for
+    quantiles = stats.norm.ppf(1 - significance / 2) + stats.norm.ppf(0.9)
+    assert np.median(asked) < 4 * (quantiles / distance) ** 2 + 10  # not many times what a known spread asks for
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("significance", [0.05, 0.01])
 @pytest.mark.parametrize(("count", "n"), [(0, 3), (3, 4), (8, 10)])
-def test_nine_of_ten_shares_are_decided_with_the_runs_asked_for(count, n):
-    needed = Share.of(count, n).runs_needed(0.5)
+def test_nine_of_ten_shares_are_decided_with_the_runs_asked_for(count, n, significance):
+    needed = Share.of(count, n).runs_needed(0.5, significance)
     assert needed > n
     generator, share = np.random.default_rng(5), (count + 0.5) / (n + 1)
-    decided = [Share.of(int(found), needed).p_value(0.5) < 0.05 for found in generator.binomial(needed, share, 1000)]
+    counts = generator.binomial(needed, share, 1000)
+    decided = [Share.of(int(found), needed).p_value(0.5) < significance for found in counts]
     assert np.mean(decided) > 0.88
 
 

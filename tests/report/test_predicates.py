@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from sample_results import loss_frame
 
 from goodinit import records
 from goodinit.errors import InputError
@@ -69,13 +70,6 @@ CASES = [
 ]
 
 
-def _frame(house, arms, **changes):
-    """Return the frame of conditions with one or more values for each seed."""
-    arms = {label: np.array(values, dtype=float) for label, values in arms.items()}
-    arms = {label: values[:, None] if values.ndim == 1 else values for label, values in arms.items()}
-    return house.arms({"loss": arms}, **changes)[1]
-
-
 def _test(predicate, frame, options):
     options = dict(options)
     arguments = [Reported("loss", value=options.pop("reported"))] if predicate == "agrees" else []
@@ -84,7 +78,7 @@ def _test(predicate, frame, options):
 
 @pytest.mark.parametrize(("predicate", "options", "arms", "decision"), CASES)
 def test_decision(house, predicate, options, arms, decision):
-    found = _test(predicate, _frame(house, arms), options)
+    found = _test(predicate, loss_frame(house, arms), options)
     assert found.decision == decision
     pooled = sum(map(len, arms.values())) if predicate == "share" else len(arms["A"])
     assert found.n == pooled
@@ -121,20 +115,20 @@ def test_every_predicate_reaches_every_decision():
 def test_a_diverged_run_is_worse_than_any_other(house, predicate, options, diverged, decision):
     values = np.linspace(0.99, 1.01, 9)
     values[:diverged] = NAN
-    frame = _frame(house, {"A": values, "B": np.linspace(0.98, 1.03, 9)})
+    frame = loss_frame(house, {"A": values, "B": np.linspace(0.98, 1.03, 9)})
     options = {"where": {"condition": "A"}, **options} if predicate in ("within", "share") else options
     found = _test(predicate, frame, options)
     assert (found.decision, found.n) == (decision, 9)
 
 
 def test_two_sides_that_diverged_are_equal(house):
-    frame = _frame(house, {"A": [NAN] * 6, "B": [NAN] * 6})
+    frame = loss_frame(house, {"A": [NAN] * 6, "B": [NAN] * 6})
     found = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
     assert (found.estimate, found.decision) == (0, "inconclusive")
 
 
 def test_one_infinite_value_does_not_decide(house):
-    frame = _frame(house, {"A": LOW, "B": [INF, 1.1, 1.2]})
+    frame = loss_frame(house, {"A": LOW, "B": [INF, 1.1, 1.2]})
     assert predicates.beats(frame, **LOSS, **SIDES, best="lowest").decision == "inconclusive"
     assert predicates.within(frame, **LOSS, below=9).decision == "inconclusive"
 
@@ -160,7 +154,7 @@ def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(house, at):
 
 
 def test_unequal_seeds_are_an_error_or_not_run(house):
-    frame = _frame(house, {"A": LOW, "B": MIDDLE})
+    frame = loss_frame(house, {"A": LOW, "B": MIDDLE})
     lost = frame[(frame["condition"] != "B") | (frame["seed"] != 1)]
     lost.attrs.update(frame.attrs)
     order = {"order": [SIDES["better"], SIDES["worse"]], "best": "lowest"}
@@ -174,7 +168,7 @@ def test_unequal_seeds_are_an_error_or_not_run(house):
 
 
 def test_within_names_the_layer_that_decides(house):
-    frame = _frame(house, {"A": [[[5.0, 1.0, 3.0]], [[5.1, 1.5, 3.1]], [[5.2, 2.6, 3.2]]]})
+    frame = loss_frame(house, {"A": [[[5.0, 1.0, 3.0]], [[5.1, 1.5, 3.1]], [[5.2, 2.6, 3.2]]]})
     found = predicates.within(frame, **LOSS, above=0.5)
     assert (found.estimate, found.decided_by) == (pytest.approx(1.7), "layer 2")
     found = predicates.within(frame, **LOSS, below=4)
@@ -182,39 +176,8 @@ def test_within_names_the_layer_that_decides(house):
     assert predicates.within(frame, **LOSS, above=2, where={"layer": [1, 3]}).decision == "replicated"
 
 
-SPREAD = np.array([0.0, 100.0, -50.0, 30.0, 7.0])  # between seeds
-SMALL = np.array([0.010, 0.012, 0.009, 0.011, 0.010])  # between conditions
-
-
-def test_beats_detects_a_difference_that_is_small_compared_with_the_spread_of_seeds(house):
-    frame = _frame(house, {"A": SPREAD, "B": SPREAD + SMALL})
-    found = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
-    assert found.decision == "replicated"
-    assert found.estimate == pytest.approx(SMALL.mean())
-    assert predicates.beats(frame, **LOSS, **SIDES, best="highest").decision == "contradicted"
-    broken = _frame(house, {"A": SPREAD, "B": np.roll(SPREAD + SMALL, 1)})
-    assert predicates.beats(broken, **LOSS, **SIDES, best="lowest").decision == "inconclusive"
-
-
-def test_beats_pairs_values_by_seed_not_by_position(house):
-    frame = _frame(house, {"A": SPREAD, "B": SPREAD + SMALL})
-    other = frame.sample(frac=1, random_state=1)
-    assert other["seed"].tolist() != frame["seed"].tolist()
-    expected = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
-    assert predicates.beats(other, **LOSS, **SIDES, best="lowest").estimate == pytest.approx(expected.estimate)
-
-
-def test_beats_compares_each_listed_condition_with_each_of_the_other_side(house):
-    frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": [3.0, 3.2, 3.1]})
-    better, worse = {"condition": ["A", "B"]}, {"condition": "C"}
-    found = predicates.beats(frame, **LOSS, better=better, worse=worse, best="lowest")
-    assert (found.decision, found.decided_by) == ("replicated", "condition B against condition C")
-    found = predicates.beats(frame, **LOSS, better=worse, worse=better, best="lowest")
-    assert (found.decision, found.decided_by) == ("contradicted", "condition C against condition A")
-
-
 def test_sides_must_name_one_label_of_every_axis(house):
-    frame = _frame(house, {"A": _two_layers(LOW, LOW), "B": _two_layers(MIDDLE, LOW)})
+    frame = loss_frame(house, {"A": _two_layers(LOW, LOW), "B": _two_layers(MIDDLE, LOW)})
     with pytest.raises(InputError, match="more than one layer in condition A: name one"):
         predicates.beats(frame, **LOSS, **SIDES, best="lowest")
     assert predicates.beats(frame, **LOSS, **SIDES, best="lowest", where={"layer": 2}).n == 3
@@ -224,46 +187,8 @@ def test_sides_must_name_one_label_of_every_axis(house):
         predicates.agrees(frame, Reported("loss", value=1), **LOSS, where={}, within=1)
 
 
-def test_the_worst_pair_decides_ranks_and_is_named(house):
-    frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": WIDE})
-    found = predicates.ranks(frame, **LOSS, **ORDER, best="lowest")
-    pair = predicates.beats(frame, **LOSS, better={"condition": "B"}, worse={"condition": "C"}, best="lowest")
-    assert (found.estimate, found.low, found.high) == (pair.estimate, pair.low, pair.high)
-    assert found.decided_by == "condition B against condition C"
-
-
-A_OF_ALL = {"order": [{"condition": "A"}, [{"condition": "B"}, {"condition": "C"}]]}
-C_OF_ALL = {"order": [[{"condition": "A"}, {"condition": "B"}], {"condition": "C"}]}
-
-
-@pytest.mark.parametrize(
-    ("order", "arms", "decision"),
-    [
-        (A_OF_ALL, {"A": LOW, "B": MIDDLE, "C": HIGH}, "replicated"),
-        (A_OF_ALL, {"A": LOW, "B": HIGH, "C": MIDDLE}, "replicated"),
-        (A_OF_ALL, {"A": MIDDLE, "B": HIGH, "C": LOW}, "contradicted"),
-        (A_OF_ALL, {"A": MIDDLE, "B": HIGH, "C": WIDE}, "inconclusive"),
-        (C_OF_ALL, {"A": MIDDLE, "B": LOW, "C": HIGH}, "replicated"),
-        (C_OF_ALL, {"A": HIGH, "B": LOW, "C": MIDDLE}, "contradicted"),
-        (C_OF_ALL, {"A": LOW, "B": WIDE, "C": MIDDLE}, "inconclusive"),
-    ],
-)
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_ranks_compares_each_condition_of_an_item_with_those_of_the_next(house, order, arms, decision, mirrored):
-    order = {"order": order["order"][::-1]} if mirrored else order
-    found = predicates.ranks(_frame(house, arms), **LOSS, **order, best="highest" if mirrored else "lowest")
-    assert found.decision == decision
-
-
-@pytest.mark.parametrize("order", [A_OF_ALL, C_OF_ALL])
-def test_the_reverse_of_a_replicated_order_is_contradicted(house, order):
-    frame = _frame(house, {"A": LOW, "B": MIDDLE, "C": HIGH})
-    assert predicates.ranks(frame, **LOSS, **order, best="lowest").decision == "replicated"
-    assert predicates.ranks(frame, **LOSS, order=order["order"][::-1], best="lowest").decision == "contradicted"
-
-
 def test_share_pools_the_runs_of_all_conditions(house):
-    frame = _frame(house, {"A": ALL, "B": NONE, "C": SOME})
+    frame = loss_frame(house, {"A": ALL, "B": NONE, "C": SOME})
     found = predicates.share(frame, **LOSS, above=0.5)
     assert (found.estimate, found.n) == (14 / 27, 27)
     found = predicates.share(frame, **LOSS, where={"condition": ["A", "C"]}, above=0.5)
@@ -271,7 +196,7 @@ def test_share_pools_the_runs_of_all_conditions(house):
 
 
 def test_trend_compares_a_condition_with_itself_at_an_earlier_step(house):
-    frame = _frame(house, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
+    frame = loss_frame(house, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
     options = {"start": {}, "end": {}, "start_at": {"from": 1, "to": 2}, "at": {"from": 3}}
     assert predicates.trend(frame, **LOSS, **options, above=1).estimate == pytest.approx((1.25 * 1 * 2) ** (1 / 3))
     same = predicates.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
@@ -279,7 +204,7 @@ def test_trend_compares_a_condition_with_itself_at_an_earlier_step(house):
 
 
 def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror(house):
-    frame = _frame(house, {"A": _two_layers([1.0, 10.0, 1000.0], [0.1, 0.5, 4.0])})
+    frame = loss_frame(house, {"A": _two_layers([1.0, 10.0, 1000.0], [0.1, 0.5, 4.0])})
     forth = predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
     back = predicates.trend(frame, **LOSS, **{**LAYERS, "start": LAYERS["end"], "end": LAYERS["start"]}, below=1 / 0.6)
     assert forth.estimate == pytest.approx(0.2 ** (1 / 3))
@@ -289,59 +214,9 @@ def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror
 
 
 def test_trend_needs_values_that_have_a_ratio(house):
-    frame = _frame(house, {"A": _two_layers(LOW, [-1, 1, 1])})
+    frame = loss_frame(house, {"A": _two_layers(LOW, [-1, 1, 1])})
     with pytest.raises(InputError, match="values below 0, which have no ratio"):
         predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
-
-
-def _agreement(house, values, within=1.0, **reported):
-    frame = _frame(house, {"A": values})
-    return predicates.agrees(frame, Reported("loss", **reported), **LOSS, **ONE, within=within)
-
-
-def test_agrees_uses_the_spread_of_the_source_where_it_is_given(house):
-    values = np.linspace(-1, 1, 10) + 5
-    error, t = values.std(ddof=1) / math.sqrt(10), 2.2621571628540993  # t with 9 degrees of freedom
-    found = _agreement(house, values, value=5.2, sd=0.6, runs=10)
-    half = t * math.hypot(error, 0.6 / math.sqrt(10))
-    assert (found.estimate, found.low, found.high) == pytest.approx((5, 5 - half, 5 + half))
-    one_run = _agreement(house, values, value=5.2)
-    half = t * error * math.sqrt(11)
-    assert (one_run.low, one_run.high) == pytest.approx((5 - half, 5 + half))
-    rounded = _agreement(house, values, value=5.2, sd=0.6, runs=10, rounded_to=0.2)
-    assert rounded.high - rounded.low == pytest.approx(found.high - found.low + 0.2)
-
-
-@pytest.mark.parametrize("noise", [1.5, 3.0, 10.0])
-@pytest.mark.parametrize("shift", [0.0, 0.5, 2.0])
-def test_more_noise_never_makes_agreement_more_likely(house, noise, shift):
-    values = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
-    quiet, noisy = (_agreement(house, values * factor + shift, value=0.0) for factor in (1.0, noise))
-    assert noisy.p_for >= quiet.p_for
-    wide = _agreement(house, values + shift, value=0.0, sd=noise, runs=5)
-    assert wide.p_for >= _agreement(house, values + shift, value=0.0, sd=1.0, runs=5).p_for
-    assert _agreement(house, values + shift, value=0.0, rounded_to=noise).p_for >= quiet.p_for
-
-
-def test_a_reported_number_of_a_deterministic_study_is_compared_as_it_is(house):
-    frame = _frame(house, {"A": [2.0]}, deterministic=True, seeds=1)
-    near, far = Reported("loss", value=2.04, rounded_to=0.1), Reported("loss", value=2.5, rounded_to=0.1)
-    assert predicates.agrees(frame, near, **LOSS, **ONE, within=0.1).decision == "replicated"
-    assert predicates.agrees(frame, far, **LOSS, **ONE, within=0.1).decision == "contradicted"
-    assert predicates.within(frame, **LOSS, above=1.9).decision == "replicated"
-
-
-def test_agrees_uses_the_last_steps_of_its_window(house):
-    steps = [[90.0, 1.0, 4.0, -70.0], [-80.0, 2.0, 5.0, 60.0], [70.0, 3.0, 6.0, 50.0]]
-    frame = _frame(house, {"A": steps})
-    options = {"where": {"condition": "A"}, "at": 3, "within": 1.0}
-    found = predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options, window=2)
-    half = 4.302652729911275 * math.sqrt(1 / 3 + 3.5)  # t with 2 degrees of freedom; means 2.5 to 4.5; one of 1 to 6
-    assert (found.estimate, found.low, found.high) == pytest.approx((3.5, 3.5 - half, 3.5 + half))
-    with pytest.raises(measures.NotRun):
-        predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options, window=4)
-    with pytest.raises(InputError, match="window needs a step"):
-        predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options | {"at": "last"}, window=2)
 
 
 @pytest.mark.parametrize(
@@ -357,4 +232,4 @@ def test_agrees_uses_the_last_steps_of_its_window(house):
 )
 def test_a_test_that_makes_no_sense_is_an_error(house, predicate, options, message):
     with pytest.raises(InputError, match=message):
-        _test(predicate, _frame(house, HALVES), options)
+        _test(predicate, loss_frame(house, HALVES), options)

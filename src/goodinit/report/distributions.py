@@ -7,9 +7,19 @@ from collections.abc import Callable
 import numpy as np
 from numpy import typing as npt
 
-__all__ = ["CONFIDENCE", "fewest_runs", "power_of_share", "power_of_t", "share_p_values", "t_p_value", "t_quantile"]
+__all__ = [
+    "CONFIDENCE",
+    "SIGNIFICANCE",
+    "fewest_runs",
+    "power_of_share",
+    "power_of_t",
+    "share_p_values",
+    "t_p_value",
+    "t_quantile",
+]
 
 CONFIDENCE = 0.95
+SIGNIFICANCE = 1 - CONFIDENCE
 POWER = 0.9  # the probability of a decision for which numbers of runs are computed
 MAX_RUNS = 10_000  # more are not asked for
 
@@ -17,11 +27,14 @@ Values = npt.NDArray[np.float64]
 
 
 @functools.cache
-def t_quantile(freedom: float) -> float:
-    """Return the 97.5 % quantile of Student's t distribution; with infinite degrees of freedom, of the normal one."""
+def t_quantile(freedom: float, significance: float = SIGNIFICANCE) -> float:
+    """Return the quantile of Student's t distribution beyond which lies half of the significance.
+
+    With infinite degrees of freedom, it is that of the normal distribution.
+    """
     from scipy import special  # a tenth of the time that importing scipy.stats takes, which figures do not need
 
-    probability = (1 + CONFIDENCE) / 2
+    probability = 1 - significance / 2
     return float(special.ndtri(probability) if math.isinf(freedom) else special.stdtrit(freedom, probability))
 
 
@@ -46,8 +59,8 @@ def share_p_values(counts: npt.NDArray[np.int64], n: int, share: float) -> Value
     return p_values
 
 
-def power_of_t(difference: float, deviation: float, pilot: int, n: int) -> float:
-    """Return the probability that n runs tell a mean from a bound.
+def power_of_t(difference: float, deviation: float, pilot: int, significance: float, n: int) -> float:
+    """Return the probability that n runs tell a mean from a bound at a significance.
 
     The standard deviation is known from a pilot study only: the probability is the mean over its posterior
     distribution.
@@ -56,17 +69,17 @@ def power_of_t(difference: float, deviation: float, pilot: int, n: int) -> float
 
     quantiles = (np.arange(40) + 0.5) / 40
     deviations = deviation * np.sqrt((pilot - 1) / stats.chi2.ppf(quantiles, pilot - 1))
-    power = stats.nct.sf(t_quantile(n - 1), n - 1, difference / deviations * math.sqrt(n))
+    power = stats.nct.sf(t_quantile(n - 1, significance), n - 1, difference / deviations * math.sqrt(n))
     return float(np.nan_to_num(power, nan=1.0).mean())  # NaN: a difference of very many deviations
 
 
-def power_of_share(share: float, bound: float, n: int) -> float:
-    """Return the probability that n runs tell a share from a bound."""
+def power_of_share(share: float, bound: float, significance: float, n: int) -> float:
+    """Return the probability that n runs tell a share from a bound at a significance."""
     from scipy import stats
 
     counts = np.arange(n + 1)
     beyond = (counts / n > bound) == (share > bound)
-    return float(stats.binom.pmf(counts, n, share)[beyond & (share_p_values(counts, n, bound) < 1 - CONFIDENCE)].sum())
+    return float(stats.binom.pmf(counts, n, share)[beyond & (share_p_values(counts, n, bound) < significance)].sum())
 
 
 def fewest_runs(power: Callable[[int], float], start: int) -> int | None:

@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from goodinit.report.distributions import CONFIDENCE
+from goodinit.report.distributions import SIGNIFICANCE
 from goodinit.report.inference import Estimate
 
 __all__ = ["Decision", "Evidence", "compare", "worst"]
 
 Decision = Literal["replicated", "contradicted", "inconclusive"]
-SIGNIFICANCE = 1 - CONFIDENCE
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,10 @@ class Evidence:
         method: how the interval is computed.
         p_for: the p-value of the claim being false; the claim is replicated if it is less than 0.05.
         p_against: the p-value of the claim being true; the claim is contradicted if it is less than 0.05.
+        supports: whether the estimate is as claimed, be it decided or not.
         tested: the estimate of the parameter that is compared with bounds, such as the logarithm of a ratio.
         bounds: these bounds.
+        comparisons: the number of conditions or pairs for which `p_against` is corrected.
         decided_by: which condition or pair the numbers are of, where the claim is about several.
     """
 
@@ -36,8 +37,10 @@ class Evidence:
     method: str
     p_for: float
     p_against: float
+    supports: bool
     tested: Estimate
     bounds: Sequence[float]
+    comparisons: int = 1
     decided_by: str = ""
 
     @property
@@ -58,16 +61,12 @@ class Evidence:
 
         None if it is decided, or if no number would decide it.
         """
-        undecided = [bound for bound in self.bounds if self.tested.p_value(bound) >= SIGNIFICANCE]
-        needed = [self.tested.runs_needed(bound) for bound in undecided]
+        significance = SIGNIFICANCE if self.supports else SIGNIFICANCE / self.comparisons
+        undecided = [bound for bound in self.bounds if self.tested.p_value(bound) >= significance]
+        needed = [self.tested.runs_needed(bound, significance) for bound in undecided]
         if self.decision != "inconclusive" or not needed or None in needed:
             return None
         return max(number for number in needed if number is not None)
-
-    @property
-    def supports(self) -> bool:
-        """Whether the estimate is as claimed, be it decided or not."""
-        return self.p_for <= self.p_against
 
 
 def compare(estimate: Estimate, above: float | None = None, below: float | None = None) -> Evidence:
@@ -77,7 +76,7 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         estimate: of the parameter.
         above, below: the bounds; None for one that the claim does not have.
     """
-    p_for, p_against = 0.0, 1.0
+    p_for, p_against, supports = 0.0, 1.0, True
     for bound, sign in ((above, 1), (below, -1)):
         if bound is None:
             continue
@@ -85,6 +84,7 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         holds = sign * estimate.value > sign * bound
         p_for = max(p_for, p_value if holds else 1.0)
         p_against = min(p_against, 1.0 if holds else p_value)
+        supports = supports and holds
     return Evidence(
         estimate.value,
         estimate.low,
@@ -93,6 +93,7 @@ def compare(estimate: Estimate, above: float | None = None, below: float | None 
         estimate.method,
         p_for,
         p_against,
+        supports,
         tested=estimate,
         bounds=[bound for bound in (above, below) if bound is not None],
     )
@@ -120,4 +121,11 @@ def worst(evidence: Mapping[str, Evidence]) -> Evidence:
     shown = evidence[name]
     names = [part for part in (name, shown.decided_by) if part]
     decided_by = ": ".join(names) if len(evidence) > 1 else shown.decided_by
-    return replace(shown, p_for=p_for, p_against=p_against, decided_by=decided_by)
+    return replace(
+        shown,
+        p_for=p_for,
+        p_against=p_against,
+        supports=all(item.supports for item in evidence.values()),
+        comparisons=len(evidence) * shown.comparisons,
+        decided_by=decided_by,
+    )

@@ -12,6 +12,7 @@ from numpy import typing as npt
 from goodinit.errors import InputError
 from goodinit.report.distributions import (
     CONFIDENCE,
+    SIGNIFICANCE,
     fewest_runs,
     power_of_share,
     power_of_t,
@@ -50,8 +51,8 @@ class Estimate(abc.ABC):
         """
 
     @abc.abstractmethod
-    def runs_needed(self, bound: float) -> int | None:
-        """Return the total number of runs with which `bound` lies outside the interval in nine of ten repetitions.
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:
+        """Return the total number of runs with which the p-value is below the significance in nine of ten repetitions.
 
         It assumes that the estimate stays as it is; None if the runs do not tell, or if it is more than 10,000.
         """
@@ -69,7 +70,7 @@ class Exact(Estimate):
     def p_value(self, bound: float) -> float:  # noqa: D102
         return float(self.value == bound)
 
-    def runs_needed(self, bound: float) -> int | None:  # noqa: D102
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:  # noqa: D102
         return None if self.value == bound else self.n
 
 
@@ -94,13 +95,14 @@ class Mean(Estimate):
     def p_value(self, bound: float) -> float:  # noqa: D102
         return t_p_value(self.value - bound, self.error, self.n - 1)
 
-    def runs_needed(self, bound: float) -> int | None:  # noqa: D102
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:  # noqa: D102
         if self.n < 2 or self.value == bound:
             return None
         if self.error == 0:
             return self.n
         deviation = self.error * math.sqrt(self.n)
-        return fewest_runs(functools.partial(power_of_t, abs(self.value - bound), deviation, self.n), self.n)
+        power = functools.partial(power_of_t, abs(self.value - bound), deviation, self.n, significance)
+        return fewest_runs(power, self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,8 +136,8 @@ class Median(Estimate):
 
         return float(stats.quantile_test(self.sample, q=bound, p=0.5).pvalue)
 
-    def runs_needed(self, bound: float) -> int | None:  # noqa: D102
-        return Share.of(int((self.sample > bound).sum()), self.n).runs_needed(0.5)
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:  # noqa: D102
+        return Share.of(int((self.sample > bound).sum()), self.n).runs_needed(0.5, significance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +161,9 @@ class Share(Estimate):
     def p_value(self, bound: float) -> float:  # noqa: D102
         return float(share_p_values(np.array([self.count]), self.n, bound)[0])
 
-    def runs_needed(self, bound: float) -> int | None:  # noqa: D102
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:  # noqa: D102
         share = (self.count + 0.5) / (self.n + 1)  # an observed share of 0 or 1 is not taken as certain
-        return fewest_runs(functools.partial(power_of_share, share, bound), self.n)
+        return fewest_runs(functools.partial(power_of_share, share, bound, significance), self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,14 +212,14 @@ class Difference(Estimate):
     def p_value(self, bound: float) -> float:  # noqa: D102
         return t_p_value(max(abs(self.value - bound) - self.rounding, 0.0), self.error, self.freedom)
 
-    def runs_needed(self, bound: float) -> int | None:
+    def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:
         """Return the number of our runs; None where more of them do not suffice, since the source has too few."""
         distance = abs(self.value - bound) - self.rounding
         if isinstance(self.ours, Exact) or distance <= 0:
             return None
-        if self.reported_error and distance / self.reported_error <= t_quantile(self.freedom):
+        if self.reported_error and distance / self.reported_error <= t_quantile(self.freedom, significance):
             return None
-        return self.ours.runs_needed(self.ours.value - distance)
+        return self.ours.runs_needed(self.ours.value - distance, significance)
 
 
 def location(sample: npt.ArrayLike, *, deterministic: bool = False) -> Exact | Mean | Median:
