@@ -12,7 +12,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import nn
@@ -22,16 +24,27 @@ from goodinit.datasets.tensors import Examples
 from goodinit.methods import initializers, models, objectives, optimizers, updates
 
 BATCH = 32
+KINDS = ("synchronous", "semi-synchronous", "masked", "SGD", "SGD, sparse")
+
+
+class Update(Protocol):
+    """What applies and clears the gradients of a model."""
+
+    def step(self) -> object:
+        """Apply the gradients and clear them."""
+
+
+Training = tuple[nn.Module, Examples, Update]
 
 
 class Masked:
     """The dense gradient, with the rows of all inactive groups set to 0."""
 
-    def __init__(self, model, optimizer, names):
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, names: Sequence[str]) -> None:
         self.optimizer, self.updates = optimizer, 0
-        self.layers = [model.get_submodule(name) for name in names]
+        self.layers = [layer for name, layer in model.named_modules() if name in names and isinstance(layer, nn.Linear)]
 
-    def step(self):
+    def step(self) -> None:
         """Apply the gradients of the active group, clear them, and activate the next group."""
         for layer in self.layers:
             groups = int(layer.out_features**0.5)
@@ -47,17 +60,17 @@ class Masked:
 class Public:
     """What `goodinit.semi_synchronous` returns, clearing the gradients at each step as the others do."""
 
-    def __init__(self, model, names, **options):
+    def __init__(self, model: nn.Module, names: Sequence[str], *, sparse: bool = False) -> None:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.001, momentum=0.9)
-        self.update = goodinit.semi_synchronous(model, optimizer, layers=names, **options)
+        self.update = goodinit.semi_synchronous(model, optimizer, layers=names, sparse=sparse)
 
-    def step(self):
+    def step(self) -> None:
         """Apply the gradients and clear them."""
         self.update.step()
         self.update.zero_grad()
 
 
-def build(part, kind):
+def build(part: str, kind: str) -> Training:
     """Return a model, a batch for it and an update."""
     generator = torch.Generator().manual_seed(0)
     if part == "whole":
@@ -81,37 +94,50 @@ def build(part, kind):
     return model, Examples(images, torch.randint(10, (BATCH,), generator=generator)), update
 
 
-def step(model, batch, update):
+def step(model: nn.Module, batch: Examples, update: Update) -> None:
     objectives.cross_entropy(model, batch)[0].backward()
     update.step()
 
 
-def seconds(made):
+def seconds(training: Training) -> float:
     start = time.perf_counter()
-    step(*made)
+    step(*training)
     return time.perf_counter() - start
 
 
-def peak(part, kind):
+def peak_memory(part: str, kind: str) -> int:
     """Return the most memory of a process that does nothing else, in MiB."""
     command = [sys.executable, __file__, part, kind]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-def main(repeats=9):
-    kinds = ("synchronous", "semi-synchronous", "masked", "SGD", "SGD, sparse")
+def print_peak_memory(part: str, kind: str, steps: int = 3) -> None:
+    """Train for a few steps and print the most memory of this process, in MiB; on Linux only."""
+    training = build(part, kind)
+    for _ in range(steps):
+        step(*training)
+    status = Path("/proc/self/status").read_text()  # getrusage counts the parent's memory before exec
+    match = re.search(r"VmHWM:\s+(\d+) kB", status)
+    assert match is not None
+    print(int(match[1]) // 1024)
+
+
+def main(repeats: int = 9) -> None:
     for part in ("fully-connected", "whole"):
-        made = {kind: build(part, kind) for kind in kinds}
-        for one in made.values():
-            step(*one)
-        rounds = [{kind: seconds(made[kind]) for kind in kinds} for _ in range(repeats)]
-        base = statistics.median(one["synchronous"] for one in rounds)
-        del made
-        print(f"{part}: synchronous {base * 1000:.0f} ms, {peak(part, 'synchronous')} MiB", flush=True)
-        for kind in kinds[1:]:
-            ratios = [one[kind] / one["synchronous"] for one in rounds]
+        trainings = {kind: build(part, kind) for kind in KINDS}
+        for training in trainings.values():
+            step(*training)
+        rounds = [{kind: seconds(trainings[kind]) for kind in KINDS} for _ in range(repeats)]
+        base = statistics.median(durations["synchronous"] for durations in rounds)
+        del trainings, training
+        print(f"{part}: synchronous {base * 1000:.0f} ms, {peak_memory(part, 'synchronous')} MiB", flush=True)
+        for kind in KINDS[1:]:
+            ratios = [durations[kind] / durations["synchronous"] for durations in rounds]
             spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
-            print(f"  {kind}: {statistics.median(ratios):.2f} ({spread}) of that, {peak(part, kind)} MiB", flush=True)
+            print(
+                f"  {kind}: {statistics.median(ratios):.2f} ({spread}) of that, {peak_memory(part, kind)} MiB",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
@@ -119,8 +145,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        made = build(*sys.argv[1:])
-        for _ in range(3):
-            step(*made)
-        status = Path("/proc/self/status").read_text()  # Linux; getrusage counts the parent's memory before exec
-        print(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024)
+        print_peak_memory(*sys.argv[1:])

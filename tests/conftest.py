@@ -50,7 +50,7 @@ STUDY = {
 }
 
 
-class House:
+class Workspace:
     """A folder of studies and of synthetic records."""
 
     def __init__(self, folder):
@@ -85,14 +85,14 @@ class House:
         self.fill(study, numbers, scale, **changes)
         return from_records(study, scale, self.results)
 
-    def arms(self, metrics, scale="laptop", **changes):
+    def conditions(self, metrics, scale="laptop", **changes):
         """Return a study of one condition for each label of {metric: {label: values}}, and its frame.
 
         The values are (seeds, steps) or (seeds, steps, layers), at the steps from 1.
         """
         metrics = {
-            name: {label: np.asarray(values, dtype=float) for label, values in arms.items()}
-            for name, arms in metrics.items()
+            name: {label: np.asarray(values, dtype=float) for label, values in by_label.items()}
+            for name, by_label in metrics.items()
         }
         first = next(iter(metrics.values()))
         conditions = {label: {"init": "he_normal", "optimizer.lr": 2.0**-i} for i, label in enumerate(first)}
@@ -100,7 +100,8 @@ class House:
         study = self.study(**{"conditions": conditions, "compare": None, "seeds": seeds} | changes)
 
         def numbers(run):
-            arrays = {name: arms[run.labels["condition"]][run.seed] for name, arms in metrics.items()}
+            label = run.labels["condition"]
+            arrays = {name: by_label[label][run.seed] for name, by_label in metrics.items()}
             return {
                 name: records.Series(np.arange(1, len(array) + 1), array, ("layer",)[: array.ndim - 1])
                 for name, array in arrays.items()
@@ -167,15 +168,15 @@ def project_copy(project, tmp_path):
 
 
 @pytest.fixture(scope="session")
-def house_of():
-    """Return the class House, for the fixtures of a module."""
-    return House
+def workspace_class():
+    """Return the class Workspace, for the fixtures of a module."""
+    return Workspace
 
 
 @pytest.fixture
-def house(tmp_path):
-    """A new House."""
-    return House(tmp_path)
+def workspace(tmp_path):
+    """A new Workspace."""
+    return Workspace(tmp_path)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -74,7 +74,7 @@ def crosses_of(axis):
 # Claims about three conditions, with one loss for each seed, and their verdicts at laptop scale.
 A = {"metric": "loss", "where": {"condition": "A"}}
 PAIR = {"metric": "loss", "order": [{"condition": "A"}, {"condition": "B"}], "best": "lowest"}
-ARM_CLAIMS = [
+CONDITION_CLAIMS = [
     {"id": "a-is-low", "says": "A is low.", "source": "page 1", "test": {"within": {**A, "below": 2}}},
     {"id": "a-is-high", "says": "A is high.", "source": "page 2", "test": {"within": {**A, "above": 2}},
      "note": "According to the source."},
@@ -87,16 +87,18 @@ ARM_CLAIMS = [
     {"id": "as-checked", "says": "B has 2.1.", "source": "page 6",
      "test": {"agrees": {"metric": "loss", "where": {"condition": "B"}, "at": 1, "within": 1.0}}},
 ]  # fmt: skip
-ARM_REPORTED = [
+CONDITION_REPORTED = [
     {"where": {"condition": "B"}, "metric": "loss", "at": 1, "value": 2.1, "source": "page 7", "verified": True},
     {"where": {"condition": "A"}, "metric": "loss", "at": 1, "value": 1.15, "source": "page 7", "verified": False},
 ]
-ARMS = {"A": [[1.0], [1.1], [1.2]], "B": [[2.0], [2.1], [2.25]], "C": [[1.0], [4.0], [4.5]]}
+CONDITIONS = {"A": [[1.0], [1.1], [1.2]], "B": [[2.0], [2.1], [2.25]], "C": [[1.0], [4.0], [4.5]]}
 
 
-def judged_arms(house, scale="laptop", **changes):
+def judged_conditions(workspace, scale="laptop", **changes):
     """Return a study with these claims, and the verdicts on them."""
-    study, frame = house.arms({"loss": ARMS}, **{"claims": ARM_CLAIMS, "reported": ARM_REPORTED} | changes)
+    study, frame = workspace.conditions(
+        {"loss": CONDITIONS}, **{"claims": CONDITION_CLAIMS, "reported": CONDITION_REPORTED} | changes
+    )
     return study, claims.judge(study, scale, frame)
 
 
@@ -127,8 +129,8 @@ ACCURACY = [[[3.0, 9], [1.0, 9]], [[4.0, 1], [6.0, 1]], [[2.0, 5], [8.0, 5]], [[
 HIGHEST = {"metric": "accuracy", "best": "highest", "at": 1}
 
 
-def loss_frame(house, arms, **changes):
+def loss_frame(workspace, losses, **changes):
     """Return the frame of conditions with one or more values for each seed."""
-    arms = {label: np.array(values, dtype=float) for label, values in arms.items()}
-    arms = {label: values[:, None] if values.ndim == 1 else values for label, values in arms.items()}
-    return house.arms({"loss": arms}, **changes)[1]
+    losses = {label: np.array(values, dtype=float) for label, values in losses.items()}
+    losses = {label: values[:, None] if values.ndim == 1 else values for label, values in losses.items()}
+    return workspace.conditions({"loss": losses}, **changes)[1]

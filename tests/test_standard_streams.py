@@ -18,10 +18,10 @@ FULL = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /
 
 
 @pytest.fixture
-def train(house, data_root):
+def train(workspace, data_root):
     """Return a study of one tiny run, the arguments of its training, and those of other commands."""
-    study = house.study(**TINY)
-    options = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
+    study = workspace.study(**TINY)
+    options = ["--configs", str(workspace.configs), "--results", str(workspace.results), "--scale", "laptop"]
     return study, ["train", *options, "--data-root", str(data_root)], options
 
 
@@ -38,10 +38,10 @@ def _shell(arguments, redirection):
     [">&- 2>&- <&-", pytest.param("2>&1 > /dev/full | true; exit ${PIPESTATUS[0]}", marks=FULL)],
     ids=["closed", "full and broken"],
 )
-def test_training_ends_with_its_record(house, train, redirection):
+def test_training_ends_with_its_record(workspace, train, redirection):
     study, arguments, _ = train
     assert _shell(arguments, redirection) == (0, "")
-    (file,) = house.files(study)
+    (file,) = workspace.files(study)
     assert len(records.read(file)) == 1
 
 
@@ -92,14 +92,14 @@ def _closed():
 
 
 @pytest.mark.parametrize("stream", [lambda: None, _closed, _Broken, _Plain, object])
-def test_training_needs_no_working_streams(house, train, monkeypatch, stream):
+def test_training_needs_no_working_streams(workspace, train, monkeypatch, stream):
     study, arguments, options = train
     stderr = stream()
     monkeypatch.setattr(sys, "stderr", stderr)
     monkeypatch.setattr(sys, "stdout", stream())
     main(arguments)
     assert sys.stderr is stderr
-    (file,) = house.files(study)
+    (file,) = workspace.files(study)
     assert len(records.read(file)) == 1
     assert not isinstance(stderr, _Plain) or f"{file} in" in stderr.text
     monkeypatch.setattr(sys, "stdout", _closed())

@@ -16,7 +16,7 @@ def _generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def _runs(house, **options):
+def _runs(workspace, **options):
     fixed = {
         "data": {"name": "shapes", "train_examples": 200, "validation_examples": 40, "test_examples": 60} | options,
         "model": {"name": "mlp", "hidden": [16]},
@@ -24,7 +24,7 @@ def _runs(house, **options):
         "training": {"steps": 8, "batch_size": 20, "evaluate_every": 8, "evaluate_on": ["train", "validation", "test"]},
     }
     inits = {"He": "he_normal", "small": {"name": "gaussian", "std": 0.01}}
-    return house.study(fixed=fixed, compare={"init": inits}, seeds=2).runs("laptop")
+    return workspace.study(fixed=fixed, compare={"init": inits}, seeds=2).runs("laptop")
 
 
 def _execute(runs, data_root):
@@ -32,8 +32,8 @@ def _execute(runs, data_root):
 
 
 @pytest.mark.parametrize("options", [{"pad": 4}, {"pad": 4, "contrast": 55.0}])
-def test_augmented_runs_are_bit_equal_when_repeated_and_when_trained_alone(house, data_root, options):
-    runs = _runs(house, **options)
+def test_augmented_runs_are_bit_equal_when_repeated_and_when_trained_alone(workspace, data_root, options):
+    runs = _runs(workspace, **options)
     stacked = _execute(runs, data_root)
     assert [record.provenance["trained_together"] for record in stacked] == [4] * 4
     alone = [record for run in runs for record in _execute([run], data_root)]
@@ -44,8 +44,8 @@ def test_augmented_runs_are_bit_equal_when_repeated_and_when_trained_alone(house
                 np.testing.assert_array_equal(series.values, other.series[name].values)
 
 
-def test_evaluated_images_are_not_augmented(house, data_root):
-    plain, padded = (_execute(_runs(house, **options), data_root)[0] for options in ({}, {"pad": 4}))
+def test_evaluated_images_are_not_augmented(workspace, data_root):
+    plain, padded = (_execute(_runs(workspace, **options), data_root)[0] for options in ({}, {"pad": 4}))
     for split in ("train", "validation", "test"):
         losses = [record.series[f"{split}_loss"].values for record in (plain, padded)]
         assert losses[0][0] == losses[1][0]  # of the same model, before any update
@@ -54,8 +54,8 @@ def test_evaluated_images_are_not_augmented(house, data_root):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_losses_equal_those_of_windows_in_training_and_of_whole_images_in_evaluation(house, data_root, seed):
-    run = _runs(house, contrast=55.0, pad=4)[seed]
+def test_losses_equal_those_of_windows_in_training_and_of_whole_images_in_evaluation(workspace, data_root, seed):
+    run = _runs(workspace, contrast=55.0, pad=4)[seed]
     assert run.seed == seed
     streams = {purpose: _generator(stream_seed(seed, purpose)) for purpose in ("split", "init", "order", "augment")}
     options = {key: value for key, value in run.parts["data"].items() if key != "name"}

@@ -84,7 +84,7 @@ def test_read_only_data_folder_without_home_directory_is_an_error(tmp_path, read
         catalog.writable_root(tmp_path)
 
 
-def test_jobs_name_their_prepared_data_sets(house):
+def test_jobs_name_their_prepared_data_sets(workspace):
     data = [
         {"name": "folder", "path": "imagenet", "size": 256, "crop": 224},
         {"name": "imagenette"},
@@ -93,6 +93,6 @@ def test_jobs_name_their_prepared_data_sets(house):
         "digits",
         "gaussian",
     ]
-    study = house.study(compare={"data": dict(enumerate(data)), "init": ["he_normal"]}, pack=99)
+    study = workspace.study(compare={"data": dict(enumerate(data)), "init": ["he_normal"]}, pack=99)
     (job,) = study.jobs("laptop")
     assert job.data == ["digits", "folder-imagenet-256", "imagenette-144", "pictures-48"]

@@ -41,7 +41,7 @@ def test_step_rejects_updates_and_factors_out_of_range(options):
         schedules.step(**options)
 
 
-def _positions(house, tmp_path, optimizer, at, steps):
+def _positions(workspace, tmp_path, optimizer, at, steps):
     """Return the positions of a run with a schedule after every update, (steps + 1, 2)."""
     fixed = {
         "data": "empty",
@@ -53,27 +53,27 @@ def _positions(house, tmp_path, optimizer, at, steps):
         "diagnostics": ["path"],
     }
     conditions = {"only": {"optimizer": optimizer}}
-    (run,) = house.study(fixed=fixed, compare=None, conditions=conditions, seeds=1).runs("laptop")
+    (run,) = workspace.study(fixed=fixed, compare=None, conditions=conditions, seeds=1).runs("laptop")
     (record,) = trainer.execute([run], data_root=tmp_path, device=torch.device("cpu"))
     return record.series["position"].values
 
 
 @pytest.mark.parametrize(("at", "steps"), [([3, 5], 8), ([99, 100, 101, 150], 203)])
-def test_first_update_with_the_smaller_rate_follows_the_given_number_of_updates(house, tmp_path, at, steps):
+def test_first_update_with_the_smaller_rate_follows_the_given_number_of_updates(workspace, tmp_path, at, steps):
     """The second schedule changes the rate around the step at which losses are fetched from the device."""
     expected = [np.array([-7.0, 2.0])]
     for updates in range(steps):
         lr = 0.01 * 0.5 ** sum(updates >= number for number in at)
         expected.append(expected[-1] - lr * expected[-1] * [0.1, 2.0])
-    positions = _positions(house, tmp_path, {"name": "sgd", "lr": 0.01}, at, steps)
+    positions = _positions(workspace, tmp_path, {"name": "sgd", "lr": 0.01}, at, steps)
     np.testing.assert_allclose(positions, expected, rtol=2e-5)
 
 
-def test_momentum_keeps_its_velocity_when_the_rate_decreases(house, tmp_path):
+def test_momentum_keeps_its_velocity_when_the_rate_decreases(workspace, tmp_path):
     point, velocity, expected = np.array([-7.0, 2.0]), 0.0, [[-7.0, 2.0]]
     for lr in (0.1, 0.1, 0.1, 0.05, 0.05, 0.025):
         velocity = 0.9 * velocity - lr * point * [0.1, 2.0]
         point = point + velocity
         expected.append(point)
-    positions = _positions(house, tmp_path, {"name": "momentum", "lr": 0.1, "momentum": 0.9}, [3, 5], 6)
+    positions = _positions(workspace, tmp_path, {"name": "momentum", "lr": 0.1, "momentum": 0.9}, [3, 5], 6)
     np.testing.assert_allclose(positions, expected, rtol=1e-5)

@@ -11,28 +11,30 @@ from goodinit.errors import InputError
 from goodinit.report import build
 
 
-def _run(house, *arguments):
-    main([*arguments, "--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"])
+def _run(workspace, *arguments):
+    main([*arguments, "--configs", str(workspace.configs), "--results", str(workspace.results), "--scale", "laptop"])
 
 
-def _build(house, *scales):
-    return build.write_all(studies.load_all(house.configs), scales, house.results, house.figures, processes=1)
+def _build(workspace, *scales):
+    return build.write_all(
+        studies.load_all(workspace.configs), scales, workspace.results, workspace.figures, processes=1
+    )
 
 
-def _files(house):
+def _files(workspace):
     """Return {file: bytes} of everything except records."""
-    paths = [*house.results.rglob("*"), *house.figures.rglob("*")]
+    paths = [*workspace.results.rglob("*"), *workspace.figures.rglob("*")]
     return {path: path.read_bytes() for path in paths if path.is_file() and "runs" not in path.parts}
 
 
-def test_report_writes_what_the_single_commands_write_in_any_number_of_processes(house, claimed_study, capsys):
-    figures = ["--figures", str(house.figures)]
-    _run(house, "report", *figures, "--processes", "2")
-    expected = _files(house)
+def test_report_writes_what_the_single_commands_write_in_any_number_of_processes(workspace, claimed_study, capsys):
+    figures = ["--figures", str(workspace.figures)]
+    _run(workspace, "report", *figures, "--processes", "2")
+    expected = _files(workspace)
     for arguments in (["table"], ["figure", *figures], ["claims", *figures]):
-        _run(house, *arguments)
-    assert _files(house) == expected
-    names = sorted(file.relative_to(house.results.parent).as_posix() for file in expected)
+        _run(workspace, *arguments)
+    assert _files(workspace) == expected
+    names = sorted(file.relative_to(workspace.results.parent).as_posix() for file in expected)
     assert names == [
         "figures/laptop/verdicts.png",
         "figures/laptop/verdicts.svg",
@@ -45,77 +47,84 @@ def test_report_writes_what_the_single_commands_write_in_any_number_of_processes
         "results/laptop/claims.md",
         "results/laptop/tables/work/study.csv",
     ]
-    _run(house, "report", *figures, "--processes", "1")
-    assert _files(house) == expected
+    _run(workspace, "report", *figures, "--processes", "1")
+    assert _files(workspace) == expected
 
 
-def test_report_returns_the_files_that_it_writes(house, claimed_study):
-    written = _build(house, "laptop")
-    assert sorted(written["laptop"]) == sorted(_files(house))
+def test_report_returns_the_files_that_it_writes(workspace, claimed_study):
+    written = _build(workspace, "laptop")
+    assert sorted(written["laptop"]) == sorted(_files(workspace))
 
 
-def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(house, claimed_study):
-    house.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
-    _build(house, "laptop")
-    page = (house.results / "laptop" / "README.md").read_text()
+def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(workspace, claimed_study):
+    workspace.study("never", scales={"laptop": {"seeds": 0}}, claims=CLAIMS[:1])
+    _build(workspace, "laptop")
+    page = (workspace.results / "laptop" / "README.md").read_text()
     links = re.findall(r"\]\(([^)]+)\)", page)
     shown = [link.removeprefix("../../figures/laptop/") for link in links if link.endswith("png")]
     assert shown == ["verdicts.png", "work/verdicts.png", "work/study-loss.png"]
     for link in links:
-        assert (house.results / "laptop" / link).exists(), link
+        assert (workspace.results / "laptop" / link).exists(), link
     assert "Another batch." in page
     assert "work/never" not in page
     assert "| It is low. | here |" in page
-    verdicts = (house.results / "laptop" / "claims.csv").read_text()
+    verdicts = (workspace.results / "laptop" / "claims.csv").read_text()
     assert "work,never,low" in verdicts
     assert verdicts.count("not run") == 1
 
 
-def test_report_of_all_scales_draws_each_claim_at_the_largest_scale_that_was_run(house, claimed_study):
-    house.fill(claimed_study, decreasing_loss, "paper")
-    options = ["--configs", str(house.configs), "--results", str(house.results), "--figures", str(house.figures)]
+def test_report_of_all_scales_draws_each_claim_at_the_largest_scale_that_was_run(workspace, claimed_study):
+    workspace.fill(claimed_study, decreasing_loss, "paper")
+    options = [
+        "--configs",
+        str(workspace.configs),
+        "--results",
+        str(workspace.results),
+        "--figures",
+        str(workspace.figures),
+    ]
     main(["report", "--scale", "laptop", *options])
-    assert not (house.figures / "verdicts.svg").exists()
+    assert not (workspace.figures / "verdicts.svg").exists()
     main(["report", "--scale", "all", *options])
-    text = (house.figures / "verdicts.svg").read_text()
+    text = (workspace.figures / "verdicts.svg").read_text()
     assert text.count("each at the largest scale at which it was run") == 1
 
 
-def test_a_study_that_is_recorded_in_part_is_shown_in_part(house):
+def test_a_study_that_is_recorded_in_part_is_shown_in_part(workspace):
     """What only the missing jobs record is left out; once all jobs are recorded, it is an error."""
     figures = {name: LOSS_FIGURE["loss"] | {"y": name} for name in ("loss", "rescalings")}
     other_figures = {"loss": LOSS_FIGURE["loss"] | {"where": {"init": "Mu"}}}
-    study = house.study(
+    study = workspace.study(
         table=[{"metric": "loss"}, {"metric": "rescalings"}], figures=figures, pack=3, claims=CLAIMS[:2]
     )
-    house.fill(study, decreasing_loss, jobs=slice(1))
-    house.fill(house.study("other", figures=other_figures, pack=3), decreasing_loss, jobs=slice(1))
-    _build(house, "laptop")
-    drawn = sorted(file.stem for file in (house.figures / "laptop" / "work").glob("*.png"))
+    workspace.fill(study, decreasing_loss, jobs=slice(1))
+    workspace.fill(workspace.study("other", figures=other_figures, pack=3), decreasing_loss, jobs=slice(1))
+    _build(workspace, "laptop")
+    drawn = sorted(file.stem for file in (workspace.figures / "laptop" / "work").glob("*.png"))
     assert drawn == ["study-loss", "verdicts"]
-    assert "rescalings" not in (house.results / "laptop" / "tables" / "work" / "study.csv").read_text()
-    assert "study-rescalings" not in (house.results / "laptop" / "README.md").read_text()
-    house.fill(study, decreasing_loss)
+    assert "rescalings" not in (workspace.results / "laptop" / "tables" / "work" / "study.csv").read_text()
+    assert "study-rescalings" not in (workspace.results / "laptop" / "README.md").read_text()
+    workspace.fill(study, decreasing_loss)
     with pytest.raises(InputError, match="'rescalings' is not in the records"):
-        _build(house, "laptop")
+        _build(workspace, "laptop")
 
 
 @pytest.mark.parametrize("name", ["README.md", "claims.md"])
-def test_a_demonstration_is_marked_on_every_page(house, claimed_study, name):
-    house.fill(claimed_study, decreasing_loss, "demo")
-    _build(house, "demo", "laptop")
+def test_a_demonstration_is_marked_on_every_page(workspace, claimed_study, name):
+    workspace.fill(claimed_study, decreasing_loss, "demo")
+    _build(workspace, "demo", "laptop")
     for scale in ("demo", "laptop"):
-        assert ("not a replication" in (house.results / scale / name).read_text()) == (scale == "demo")
+        assert ("not a replication" in (workspace.results / scale / name).read_text()) == (scale == "demo")
 
 
-def test_studies_without_claims_have_pages_but_no_figure_of_verdicts(house):
-    house.fill(house.study(), decreasing_loss)
-    _build(house, "laptop")
-    assert (house.results / "laptop" / "README.md").exists()
-    assert not list(house.figures.rglob("verdicts*"))
+def test_studies_without_claims_have_pages_but_no_figure_of_verdicts(workspace):
+    workspace.fill(workspace.study(), decreasing_loss)
+    _build(workspace, "laptop")
+    assert (workspace.results / "laptop" / "README.md").exists()
+    assert not list(workspace.figures.rglob("verdicts*"))
 
 
-def test_fewer_than_one_process_is_an_error(house, claimed_study, capsys):
+def test_fewer_than_one_process_is_an_error(workspace, claimed_study, capsys):
     with pytest.raises(SystemExit):
-        _run(house, "report", "--figures", str(house.figures), "--processes", "0")
+        _run(workspace, "report", "--figures", str(workspace.figures), "--processes", "0")
     assert "processes: 0 is not at least 1" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import math
 
 import pandas as pd
 import pytest
-from sample_results import ARM_CLAIMS, ARM_REPORTED, ARMS, PAIR, A, judged_arms
+from sample_results import CONDITION_CLAIMS, CONDITION_REPORTED, CONDITIONS, PAIR, A, judged_conditions
 
 from goodinit.cli.main import main
 from goodinit.errors import InputError
@@ -12,7 +12,7 @@ from goodinit.report import claims
 
 HALF = 4.302652729911275 * 0.1 / math.sqrt(3)  # Student's t with 2 degrees of freedom, of 1, 1.1 and 1.2
 FOR, AGAINST = "indicative: for", "indicative: against"
-IDS = [claim["id"] for claim in ARM_CLAIMS]
+IDS = [claim["id"] for claim in CONDITION_CLAIMS]
 FEW = {"A": [1.0, 1.1, 1.2], "B": [2.0, 2.1, 2.2], "C": [9.0, 9.1, 9.2]}
 BEST_OF_ALL = {
     "id": "a-is-best",
@@ -25,23 +25,23 @@ BEST_OF_ALL = {
 VERDICTS_OF_ARMS = ["replicated", "contradicted", "inconclusive", "yes", "not run", "unverified", "replicated"]
 
 
-def test_verdicts_at_the_published_protocol(house):
-    _, judged = judged_arms(house)
+def test_verdicts_at_the_published_protocol(workspace):
+    _, judged = judged_conditions(workspace)
     assert dict(zip(judged["claim"], judged["verdict"], strict=True)) == dict(zip(IDS, VERDICTS_OF_ARMS, strict=True))
     assert judged["n"].tolist() == [3, 3, 3, 3, 0, 3, 3]
     assert set(judged["differences"]) == {""}
 
 
-def test_verdicts_are_indicative_where_the_protocol_differs(house):
-    _, judged = judged_arms(house, scales={"laptop": {"training.batch_size": 3}})
+def test_verdicts_are_indicative_where_the_protocol_differs(workspace):
+    _, judged = judged_conditions(workspace, scales={"laptop": {"training.batch_size": 3}})
     assert judged["verdict"].tolist() == [FOR, AGAINST, "inconclusive", "indicative: yes", "not run", "unverified", FOR]
     assert set(judged.loc[judged["n"] > 0, "differences"]) == {"training.batch_size: 3 instead of 128"}
 
 
-def test_a_difference_in_other_conditions_does_not_matter(house):
+def test_a_difference_in_other_conditions_does_not_matter(workspace):
     changed = {"B": 7.0, "C": 8.0}
     conditions = {f"conditions.{label}": {"init": "he_normal", "optimizer.lr": lr} for label, lr in changed.items()}
-    _, judged = judged_arms(house, scales={"laptop": conditions})
+    _, judged = judged_conditions(workspace, scales={"laptop": conditions})
     verdicts = dict(zip(IDS, VERDICTS_OF_ARMS, strict=True)) | {"in-order": "indicative: yes", "as-checked": FOR}
     assert dict(zip(judged["claim"], judged["verdict"], strict=True)) == verdicts
 
@@ -52,9 +52,9 @@ def test_every_verdict_has_a_name_in_a_list():
     assert claims.ANSWERS == ("yes", "indicative: yes", "indicative: no", "no", "open", "not run")
 
 
-def test_rows_hold_the_claim_the_reported_number_and_the_evidence(house):
-    judged = judged_arms(house)[1].set_index("claim")
-    assert judged["says"].tolist() == [claim["says"] for claim in ARM_CLAIMS]
+def test_rows_hold_the_claim_the_reported_number_and_the_evidence(workspace):
+    judged = judged_conditions(workspace)[1].set_index("claim")
+    assert judged["says"].tolist() == [claim["says"] for claim in CONDITION_CLAIMS]
     assert judged["test"].tolist() == ["within", "within", "beats", "ranks", "within", "agrees", "agrees"]
     assert set(judged["work"]) == {"work"}
     assert judged.loc["a-is-low", ["estimate", "low", "high"]].tolist() == pytest.approx([1.1, 1.1 - HALF, 1.1 + HALF])
@@ -69,27 +69,29 @@ def test_rows_hold_the_claim_the_reported_number_and_the_evidence(house):
     assert math.isnan(judged.loc["later", "estimate"])
 
 
-def test_rows_of_the_frame_are_judged_claims(house):
-    _, judged = judged_arms(house)
+def test_rows_of_the_frame_are_judged_claims(workspace):
+    _, judged = judged_conditions(workspace)
     rows = claims.judged_claims(judged)
     assert [row.claim for row in rows] == IDS
     assert pd.DataFrame(rows, columns=claims.JudgedClaim._fields).equals(judged)
 
 
-def _judge_few(house, seeds, scale, **changes):
-    arms = {label: [[value] for value in values[:seeds]] for label, values in FEW.items()}
-    study, frame = house.arms({"loss": arms}, scale, claims=ARM_CLAIMS, reported=ARM_REPORTED, **changes)
+def _judge_few(workspace, seeds, scale, **changes):
+    losses = {label: [[value] for value in values[:seeds]] for label, values in FEW.items()}
+    study, frame = workspace.conditions(
+        {"loss": losses}, scale, claims=CONDITION_CLAIMS, reported=CONDITION_REPORTED, **changes
+    )
     return claims.judge(study, scale, frame).set_index("claim")
 
 
-def test_one_seed_is_inconclusive(house):
-    judged = _judge_few(house, 1, "laptop").drop(index="later")
+def test_one_seed_is_inconclusive(workspace):
+    judged = _judge_few(workspace, 1, "laptop").drop(index="later")
     assert judged["verdict"].tolist() == ["inconclusive"] * 3 + ["open", "unverified", "inconclusive"]
     assert judged.loc["a-is-low", ["estimate", "low", "high", "n"]].tolist() == [1, -math.inf, math.inf, 1]
 
 
-def test_one_run_suffices_if_runs_are_deterministic(house):
-    judged = _judge_few(house, 1, "laptop", deterministic=True)
+def test_one_run_suffices_if_runs_are_deterministic(workspace):
+    judged = _judge_few(workspace, 1, "laptop", deterministic=True)
     ids = ["a-is-low", "a-is-high", "b-beats-c", "in-order"]
     assert judged.loc[ids, "verdict"].tolist() == ["replicated", "contradicted", "replicated", "yes"]
     for claim, value in zip(ids, [1, 1, 7, 1], strict=True):
@@ -106,66 +108,66 @@ def test_one_run_suffices_if_runs_are_deterministic(house):
         ([0.001, math.nan, 0.04], ["yes", "", "yes"]),  # claims that were not run do not count
     ],
 )
-def test_holms_correction_within_a_work(house, p_values, survive):
-    rows = judged_arms(house)[1][:3].assign(p_value=p_values, verdict="replicated")
+def test_holms_correction_within_a_work(workspace, p_values, survive):
+    rows = judged_conditions(workspace)[1][:3].assign(p_value=p_values, verdict="replicated")
     other = rows.assign(work="other", p_value=0.04)[:1]
     marked = claims.mark_holm(pd.concat([rows, other], ignore_index=True))
     assert marked["holm"].tolist() == [*survive, "yes"]
 
 
-def test_claims_of_a_study_that_was_not_run(house):
-    study, _ = judged_arms(house)
+def test_claims_of_a_study_that_was_not_run(workspace):
+    study, _ = judged_conditions(workspace)
     judged = claims.judge(study, "laptop", None)
     assert set(judged["verdict"]) == {"not run"}
     assert set(judged["n"]) == {0}
 
 
-def test_claims_about_conditions_that_were_not_run(house):
-    study, frame = house.arms({"loss": ARMS}, claims=ARM_CLAIMS, reported=ARM_REPORTED)
+def test_claims_about_conditions_that_were_not_run(workspace):
+    study, frame = workspace.conditions({"loss": CONDITIONS}, claims=CONDITION_CLAIMS, reported=CONDITION_REPORTED)
     verdicts = claims.judge(study, "paper", frame[frame["condition"] != "B"]).set_index("claim")["verdict"]
     assert verdicts[["a-is-low", "b-beats-c", "in-order"]].tolist() == ["replicated", "not run", "not run"]
 
 
-def test_each_label_that_a_claim_lists_must_have_records(house):
-    claim = ARM_CLAIMS[0] | {"test": {"within": A | {"where": {"condition": ["A", "B"]}, "below": 9}}}
-    study, frame = house.arms({"loss": ARMS}, claims=[claim])
+def test_each_label_that_a_claim_lists_must_have_records(workspace):
+    claim = CONDITION_CLAIMS[0] | {"test": {"within": A | {"where": {"condition": ["A", "B"]}, "below": 9}}}
+    study, frame = workspace.conditions({"loss": CONDITIONS}, claims=[claim])
     assert claims.judge(study, "laptop", frame)["verdict"].tolist() == ["replicated"]
     assert claims.judge(study, "laptop", frame[frame["condition"] != "B"])["verdict"].tolist() == ["not run"]
 
 
-def test_an_order_with_a_condition_that_was_not_run(house):
-    study, frame = house.arms({"loss": ARMS}, claims=[BEST_OF_ALL])
+def test_an_order_with_a_condition_that_was_not_run(workspace):
+    study, frame = workspace.conditions({"loss": CONDITIONS}, claims=[BEST_OF_ALL])
     assert claims.judge(study, "laptop", frame)["verdict"].tolist() != ["not run"]
     assert claims.judge(study, "laptop", frame[frame["condition"] != "C"])["verdict"].tolist() == ["not run"]
 
 
-def test_an_order_with_an_unknown_condition_is_an_error(house):
+def test_an_order_with_an_unknown_condition_is_an_error(workspace):
     order = [{"condition": "A"}, [{"condition": "B"}, {"condition": "D"}]]
     claim = BEST_OF_ALL | {"test": {"ranks": PAIR | {"order": order}}}
     with pytest.raises(InputError, match=r"claims\.a-is-best\.order\.condition: unknown value 'D'"):
-        house.arms({"loss": ARMS}, claims=[claim])
+        workspace.conditions({"loss": CONDITIONS}, claims=[claim])
 
 
-def test_a_missing_reported_number_is_an_error(house):
+def test_a_missing_reported_number_is_an_error(workspace):
     with pytest.raises(InputError, match=r"claims\.as-reported: no reported value"):
-        judged_arms(house, reported=ARM_REPORTED[:1])
+        judged_conditions(workspace, reported=CONDITION_REPORTED[:1])
 
 
-def test_a_metric_that_was_not_recorded_is_an_error(house):
-    claim = {**ARM_CLAIMS[0], "test": {"within": A | {"metric": "los", "below": 2}}}
+def test_a_metric_that_was_not_recorded_is_an_error(workspace):
+    claim = {**CONDITION_CLAIMS[0], "test": {"within": A | {"metric": "los", "below": 2}}}
     with pytest.raises(InputError, match=r"a-is-low: .*'los'.* did you mean loss"):
-        judged_arms(house, claims=[claim])
+        judged_conditions(workspace, claims=[claim])
 
 
-def test_command_writes_the_same_verdicts_twice(house, capsys):
-    house.arms({"loss": ARMS}, claims=ARM_CLAIMS, reported=ARM_REPORTED)
-    arguments = ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
-    arguments += ["--figures", str(house.figures)]
+def test_command_writes_the_same_verdicts_twice(workspace, capsys):
+    workspace.conditions({"loss": CONDITIONS}, claims=CONDITION_CLAIMS, reported=CONDITION_REPORTED)
+    arguments = ["--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
+    arguments += ["--figures", str(workspace.figures)]
     written = []
     for _ in range(2):
         main(["claims", *arguments])
         assert "2 replicated, 1 contradicted" in capsys.readouterr().out
-        files = [house.results / "laptop" / name for name in ("claims.csv", "claims.md")]
+        files = [workspace.results / "laptop" / name for name in ("claims.csv", "claims.md")]
         written.append([file.read_bytes() for file in files])
         table = pd.read_csv(files[0])
         for file in files:

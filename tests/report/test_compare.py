@@ -17,75 +17,83 @@ def study(claimed_study):
     return claimed_study
 
 
-def _write_other(house, study, numbers):
+def _write_other(workspace, study, numbers):
     """Write records of the study with other numbers; return their folder."""
-    folder = house.results.parent / "other"
+    folder = workspace.results.parent / "other"
     for job in study.jobs("laptop"):
-        runs = [house.run_record(run, numbers(run)) for run in job.runs]
+        runs = [workspace.run_record(run, numbers(run)) for run in job.runs]
         records.write(records.path(folder, "laptop", study, job), runs)
     return folder
 
 
-def _compare(house, other, capsys):
+def _compare(workspace, other, capsys):
     """Return the exit code and the output of the command."""
     with pytest.raises(SystemExit) as ended:
-        main(["compare", str(house.results), str(other), "--configs", str(house.configs)])
+        main(["compare", str(workspace.results), str(other), "--configs", str(workspace.configs)])
     return ended.value.code, capsys.readouterr().out
 
 
-def test_equal_records_are_the_same(house, study, capsys):
-    code, output = _compare(house, _write_other(house, study, decreasing_loss), capsys)
+def test_equal_records_are_the_same(workspace, study, capsys):
+    code, output = _compare(workspace, _write_other(workspace, study, decreasing_loss), capsys)
     assert code == 0
     assert output.splitlines() == ["work/study: 6 same", "all: 6 same"]
 
 
-def test_the_scale_is_that_of_the_folders(house, study, capsys):
-    for file in house.files(study):
+def test_the_scale_is_that_of_the_folders(workspace, study, capsys):
+    for file in workspace.files(study):
         file.unlink()
-    house.fill(study, decreasing_loss, "paper")
+    workspace.fill(study, decreasing_loss, "paper")
     with pytest.raises(SystemExit, match="0"):
-        main(["compare", str(house.results / "paper"), str(house.results), "--configs", str(house.configs)])
+        main(["compare", str(workspace.results / "paper"), str(workspace.results), "--configs", str(workspace.configs)])
     assert "6 same" in capsys.readouterr().out
 
 
-def test_small_differences_are_within_the_spread_of_seeds(house, study, capsys):
-    other = _write_other(house, study, functools.partial(decreasing_loss, factor=1.003))
-    code, output = _compare(house, other, capsys)
+def test_small_differences_are_within_the_spread_of_seeds(workspace, study, capsys):
+    other = _write_other(workspace, study, functools.partial(decreasing_loss, factor=1.003))
+    code, output = _compare(workspace, other, capsys)
     assert code == 0
     assert "6 within spread" in output
 
 
-def test_a_number_changed_by_five_percent_is_different(house, study, capsys):
+def test_a_number_changed_by_five_percent_is_different(workspace, study, capsys):
     changed = next(run for run in study.runs("laptop") if run.labels["init"] == "Mu")
 
     def numbers(run):
         return decreasing_loss(run, 1.05 if run.labels == changed.labels else 1.0)
 
-    code, output = _compare(house, _write_other(house, study, numbers) / "laptop", capsys)
+    code, output = _compare(workspace, _write_other(workspace, study, numbers) / "laptop", capsys)
     assert code == 1
     assert "5 same, 1 different" in output
     assert "different: loss at last, model.activation tanh, init Mu: 4.02 and 4.221, spread 0.021, n 3" in output
 
 
 @pytest.mark.parametrize(("factor", "difference"), [(1 + 1e-7, "within spread"), (1.05, "different"), (1.0, "same")])
-def test_rounding_alone_is_no_difference_even_with_one_seed(house, factor, difference):
-    study = house.study(seeds=1)
-    house.fill(study, decreasing_loss)
-    other = _write_other(house, study, functools.partial(decreasing_loss, factor=factor))
-    assert set(compare(study, "laptop", house.results, other)["difference"]) == {difference}
+def test_rounding_alone_is_no_difference_even_with_one_seed(workspace, factor, difference):
+    study = workspace.study(seeds=1)
+    workspace.fill(study, decreasing_loss)
+    other = _write_other(workspace, study, functools.partial(decreasing_loss, factor=factor))
+    assert set(compare(study, "laptop", workspace.results, other)["difference"]) == {difference}
 
 
-def test_runs_that_diverged_in_both_folders_are_the_same(house, study):
+def test_runs_that_diverged_in_both_folders_are_the_same(workspace, study):
     def numbers(run):
         return {"loss": records.Series(np.arange(1, 3), np.array([2.0, np.nan]))}
 
-    house.fill(study, numbers)
-    other = _write_other(house, study, numbers)
-    assert set(compare(study, "laptop", house.results, other)["difference"]) == {"same"}
+    workspace.fill(study, numbers)
+    other = _write_other(workspace, study, numbers)
+    assert set(compare(study, "laptop", workspace.results, other)["difference"]) == {"same"}
 
 
-def test_folders_without_common_records_are_an_error(house, study, capsys):
+def test_folders_without_common_records_are_an_error(workspace, study, capsys):
     with pytest.raises(SystemExit) as ended:
-        main(["compare", str(house.results), str(house.results.parent / "no"), "--configs", str(house.configs)])
+        main(
+            [
+                "compare",
+                str(workspace.results),
+                str(workspace.results.parent / "no"),
+                "--configs",
+                str(workspace.configs),
+            ]
+        )
     assert ended.value.code == 2
     assert "no study has records at laptop scale in both" in capsys.readouterr().err

@@ -10,33 +10,33 @@ from goodinit.training import cost
 
 
 @pytest.fixture
-def estimates(house, claimed_study):
+def estimates(workspace, claimed_study):
     """Write the estimates of a study; return the file."""
-    file = house.results / "laptop" / "costs.csv"
-    main(["estimate", "--scale", "laptop", "--rate", "20", "--configs", str(house.configs), "--csv", str(file)])
+    file = workspace.results / "laptop" / "costs.csv"
+    main(["estimate", "--scale", "laptop", "--rate", "20", "--configs", str(workspace.configs), "--csv", str(file)])
     return file
 
 
-def test_missing_estimates_are_an_error(house, claimed_study):
+def test_missing_estimates_are_an_error(workspace, claimed_study):
     with pytest.raises(InputError, match=r"laptop/costs.csv: missing: make costs"):
-        costs.of_works([claimed_study], "laptop", house.results)
+        costs.of_works([claimed_study], "laptop", workspace.results)
 
 
-def test_costs_are_those_of_the_runs(house, claimed_study, estimates):
-    (work,) = costs.of_works([claimed_study], "laptop", house.results)
+def test_costs_are_those_of_the_runs(workspace, claimed_study, estimates):
+    (work,) = costs.of_works([claimed_study], "laptop", workspace.results)
     estimate = cost.estimate(claimed_study.runs("laptop"))
     assert (work.work, work.runs, work.operations, work.memory) == ("work", 18, estimate.operations, estimate.memory)
     assert (work.recorded, work.seconds) == (18, 18 * 0.5)
 
 
-def test_estimates_of_other_runs_are_an_error(house, estimates):
-    changed = house.study(claims=CLAIMS[:3], seeds=4)
+def test_estimates_of_other_runs_are_an_error(workspace, estimates):
+    changed = workspace.study(claims=CLAIMS[:3], seeds=4)
     with pytest.raises(InputError, match=r"no estimate of today's runs of work/study: make costs"):
-        costs.of_works([changed], "laptop", house.results)
+        costs.of_works([changed], "laptop", workspace.results)
 
 
 @pytest.mark.parametrize(("text", "replacement"), [("18", "many"), ("memory", "size"), (",18,", ",")])
-def test_damaged_estimates_are_an_error(house, claimed_study, estimates, text, replacement):
+def test_damaged_estimates_are_an_error(workspace, claimed_study, estimates, text, replacement):
     estimates.write_text(estimates.read_text().replace(text, replacement))
     with pytest.raises(InputError, match=r"costs.csv: damaged .*: make costs"):
-        costs.of_works([claimed_study], "laptop", house.results)
+        costs.of_works([claimed_study], "laptop", workspace.results)

@@ -58,17 +58,19 @@ def test_several_metrics_are_lines_in_the_given_order(drawn_study, drawn_frame):
             np.testing.assert_allclose(values, expected)
 
 
-def test_an_axis_of_the_metric_can_be_the_panels(house, drawn_study, drawn_frame):
+def test_an_axis_of_the_metric_can_be_the_panels(workspace, drawn_study, drawn_frame):
     options = {"kind": "curves", "x": "step", "y": "spread", "hue": "init", "col": "layer"}
-    other = house.study("other", figures={"layers": options | {"where": {"layer": [1, 3]}}})
+    other = workspace.study("other", figures={"layers": options | {"where": {"layer": [1, 3]}}})
     figure = drawing.draw(other, "laptop", "layers", drawn_frame)
     assert [axis.get_title() for axis in figure.axes] == ["layer: 1", "layer: 3"]
     assert [len(lines_of(axis)) for axis in figure.axes] == [3, 3]
 
 
-def test_fourteen_lines_have_different_styles(house):
+def test_fourteen_lines_have_different_styles(workspace):
     labels = [f"arm {i}" for i in range(14)]
-    _, frame = house.arms({"loss": {label: [[1.0 + i, 2.0], [2.0, 3.0 + i]] for i, label in enumerate(labels)}})
+    _, frame = workspace.conditions(
+        {"loss": {label: [[1.0 + i, 2.0], [2.0, 3.0 + i]] for i, label in enumerate(labels)}}
+    )
     figure = figures.curves(frame, y="loss", hue="condition")
     assert list(lines_of(figure.axes[0])) == labels
     lines = re.findall(r'style="fill: none;([^"]*stroke-width: 1.4[^"]*)"', drawing.render(figure, "svg").decode())
@@ -92,8 +94,10 @@ def test_a_logarithmic_axis_has_geometric_means_and_triangles_at_zeros(drawn_stu
         assert triangle.get_ydata().tolist() == [0]  # the lower edge
 
 
-def test_there_is_no_triangle_where_a_run_has_no_value(house):
-    _, frame = house.arms({"loss": {"a": [[1, 0, 4, 5], [1, 2, np.nan, 5]], "b": [[1, 2, 3, 4], [1, 2, 3, 4]]}})
+def test_there_is_no_triangle_where_a_run_has_no_value(workspace):
+    _, frame = workspace.conditions(
+        {"loss": {"a": [[1, 0, 4, 5], [1, 2, np.nan, 5]], "b": [[1, 2, 3, 4], [1, 2, 3, 4]]}}
+    )
     figure = figures.curves(frame, y="loss", hue="condition", log_y=True)
     drawing.render(figure, "png")
     (axis,) = figure.axes
@@ -104,16 +108,18 @@ def test_there_is_no_triangle_where_a_run_has_no_value(house):
     assert not (values[[1, 2]] > 0).any()
 
 
-def test_a_line_of_zeros_on_a_logarithmic_axis_gives_no_warning(house):
-    _, frame = house.arms({"loss": {"A": np.zeros((3, 4)), "B": np.ones((3, 4))}})
+def test_a_line_of_zeros_on_a_logarithmic_axis_gives_no_warning(workspace):
+    _, frame = workspace.conditions({"loss": {"A": np.zeros((3, 4)), "B": np.ones((3, 4))}})
     figure = figures.curves(frame, y="loss", hue="condition", log_y=True)
     assert len(drawing.render(figure, "png")) > 0
 
 
 @pytest.mark.parametrize("log_y", [False, True])
-def test_lines_of_diverged_runs_end_at_crosses(house, log_y):
+def test_lines_of_diverged_runs_end_at_crosses(workspace, log_y):
     diverged = [[1, 1e38, np.inf], [1, 2, np.inf], [1, 2, 3]]
-    _, frame = house.arms({"loss": {"a": diverged, "b": [[1, 2, 3]] * 3, "c": [[np.nan, np.nan, np.nan]] * 3}})
+    _, frame = workspace.conditions(
+        {"loss": {"a": diverged, "b": [[1, 2, 3]] * 3, "c": [[np.nan, np.nan, np.nan]] * 3}}
+    )
     figure = figures.curves(frame, y="loss", hue="condition", log_y=log_y)
     drawing.render(figure, "png")
     (axis,) = figure.axes
@@ -129,25 +135,25 @@ def test_lines_of_diverged_runs_end_at_crosses(house, log_y):
 
 @pytest.mark.parametrize("log_y", [False, True])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_figure_without_finite_values_names_the_conditions(house, value, log_y):
-    _, frame = house.arms({"loss": {"a": [[value] * 3] * 3, "b": [[value] * 3] * 3}})
+def test_a_figure_without_finite_values_names_the_conditions(workspace, value, log_y):
+    _, frame = workspace.conditions({"loss": {"a": [[value] * 3] * 3, "b": [[value] * 3] * 3}})
     figure = figures.curves(frame, y="loss", hue="condition", log_y=log_y, smooth=3)
     drawing.render(figure, "png")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a (diverged)", "b (diverged)"]
 
 
-def test_a_condition_that_diverged_in_one_panel_is_named_there(house):
+def test_a_condition_that_diverged_in_one_panel_is_named_there(workspace):
     def numbers(run):
         diverged = run.labels == {"model.activation": "relu", "init": "zeta"}
         return {"loss": records.Series(np.arange(4), np.full(4, np.nan if diverged else 1.0))}
 
-    figure = figures.curves(house.frame(house.study(), numbers), y="loss", hue="init", col="model.activation")
+    figure = figures.curves(workspace.frame(workspace.study(), numbers), y="loss", hue="init", col="model.activation")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == INITS
     assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [[], ["diverged: zeta"]]
 
 
-def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(house):
-    study = house.study(compare={"init": ["he_normal", "glorot_normal"]})
+def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(workspace):
+    study = workspace.study(compare={"init": ["he_normal", "glorot_normal"]})
 
     def diverged(run):
         return run.labels["init"] == "he_normal" and run.seed == 1
@@ -156,7 +162,7 @@ def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(house):
         steps = np.arange(1, 4 if diverged(run) else 7)
         return {"loss": records.Series(steps, 10.0 ** (steps * diverged(run)))}
 
-    frame = house.frame(study, numbers, status=lambda run: "diverged" if diverged(run) else "finished")
+    frame = workspace.frame(study, numbers, status=lambda run: "diverged" if diverged(run) else "finished")
     figure = figures.curves(frame, y="loss", hue="init", y_limits=[0, 9])
     (axis,) = figure.axes
     (cross,) = crosses_of(axis)
@@ -165,8 +171,8 @@ def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(house):
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["he_normal", "glorot_normal", "diverged"]
 
 
-def test_a_metric_that_is_undefined_before_the_first_update_did_not_diverge(house):
-    _, frame = house.arms({"update_size": {"a": [[np.nan, 1, 2]] * 3, "b": [[np.nan] * 3] * 3}})
+def test_a_metric_that_is_undefined_before_the_first_update_did_not_diverge(workspace):
+    _, frame = workspace.conditions({"update_size": {"a": [[np.nan, 1, 2]] * 3, "b": [[np.nan] * 3] * 3}})
     figure = figures.curves(frame, y="update_size", hue="condition")
     assert not crosses_of(figure.axes[0])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b (not finite)"]

@@ -11,8 +11,8 @@ from goodinit.errors import InputError
 from goodinit.report import measures
 
 
-def test_drawn_hyper_parameters_are_metrics_at_step_0(house):
-    study, frame = house.trials({"accuracy": ACCURACY})
+def test_drawn_hyper_parameters_are_metrics_at_step_0(workspace):
+    study, frame = workspace.trials({"accuracy": ACCURACY})
     for path in ("optimizer.lr", "optimizer.weight_decay"):
         rows = measures.metric_rows(frame, path)
         assert set(rows["step"]) == {0}
@@ -22,11 +22,11 @@ def test_drawn_hyper_parameters_are_metrics_at_step_0(house):
             assert rows[(rows["trial"] == trial) & (rows["seed"] == seed)]["value"].tolist() == [drawn]
 
 
-def test_seconds_are_metrics_at_the_last_step_of_each_run(house):
-    study = house.study()
+def test_seconds_are_metrics_at_the_last_step_of_each_run(workspace):
+    study = workspace.study()
     steps = {run.id: 4 + run.seed for run in study.runs("laptop")}
     seconds = {"initializing": 0.25, "training": 0.5}
-    frame = house.frame(study, numbers, seconds=seconds, steps=lambda run: steps[run.id])
+    frame = workspace.frame(study, numbers, seconds=seconds, steps=lambda run: steps[run.id])
     for activity, expected in seconds.items():
         rows = measures.metric_rows(frame, f"{activity}_seconds")
         assert dict(zip(rows["run"], rows["step"], strict=True)) == steps
@@ -34,25 +34,25 @@ def test_seconds_are_metrics_at_the_last_step_of_each_run(house):
         assert (rows[list(records.AXES)] == -1).all(axis=None)
 
 
-def test_convergence_and_epochs_are_metrics_at_the_last_step(house):
+def test_convergence_and_epochs_are_metrics_at_the_last_step(workspace):
     statuses = ("finished", "diverged", "did not learn")
     fields = {"status": lambda run: statuses[run.seed], "provenance": {"train_examples": 1024}}
-    frame = house.frame(house.study(), numbers, **fields)
+    frame = workspace.frame(workspace.study(), numbers, **fields)
     converged = measures.measure(frame, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
     epochs = measures.measure(frame, "epochs")
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
 
 
-def test_the_spread_of_the_loss_is_that_of_the_last_fifth_of_updates(house):
+def test_the_spread_of_the_loss_is_that_of_the_last_fifth_of_updates(workspace):
     loss = np.arange(20.0) ** 2
-    frame = house.frame(house.study(), lambda run: {"loss": records.Series(np.arange(1, 21), loss)}, steps=20)
+    frame = workspace.frame(workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 21), loss)}, steps=20)
     spread = measures.metric_rows(frame, "loss_spread")
     assert set(spread["step"]) == {20}
     np.testing.assert_allclose(spread["value"], loss[16:].std())
 
 
-def test_the_flat_phase_ends_when_the_mean_of_forty_losses_is_below_that_of_guessing(house):
+def test_the_flat_phase_ends_when_the_mean_of_forty_losses_is_below_that_of_guessing(workspace):
     guessing = np.log(10)
     losses = {
         0: np.where(np.arange(1, 101) <= 50, guessing, 0.1 * guessing),
@@ -60,37 +60,37 @@ def test_the_flat_phase_ends_when_the_mean_of_forty_losses_is_below_that_of_gues
         2: np.append([2 * guessing, 0.1], np.full(98, np.inf)),  # the mean of two losses is above 95 %
     }
     fields = {"steps": 100, "provenance": {"train_examples": 1280, "classes": 10}}  # ten updates an epoch
-    frame = house.frame(
-        house.study(), lambda run: {"loss": records.Series(np.arange(1, 101), losses[run.seed])}, **fields
+    frame = workspace.frame(
+        workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 101), losses[run.seed])}, **fields
     )
     epochs = measures.measure(frame, "flat_epochs")
     assert (epochs.loc[epochs["seed"] == 0, "value"] == 5.3).all()  # (37 + 3 / 10) / 40 is below 95 %
     assert epochs.loc[epochs["seed"] > 0, "value"].isna().all()
 
 
-def test_the_generalization_gap_is_a_difference_of_accuracies(house):
+def test_the_generalization_gap_is_a_difference_of_accuracies(workspace):
     train, test = [[0.5, 1.0], [0.25, 0.75]], [[0.25, 0.25], [0.5, 0.5]]
-    _, frame = house.arms({"train_accuracy": {"a": train}, "test_accuracy": {"a": test}})
+    _, frame = workspace.conditions({"train_accuracy": {"a": train}, "test_accuracy": {"a": test}})
     gap = measures.metric_rows(frame, "generalization_gap").sort_values(["seed", "step"])
     assert gap["value"].tolist() == [0.25, 0.75, -0.25, 0.25]
     assert gap["step"].tolist() == [1, 2, 1, 2]
 
 
-def test_oscillation_is_the_distance_moved_along_each_coordinate_beyond_the_net_displacement(house):
+def test_oscillation_is_the_distance_moved_along_each_coordinate_beyond_the_net_displacement(workspace):
     positions = np.array([[0.0, 2.0], [1.0, -1.0], [3.0, 0.5], [4.0, 0.0]])
     series = {"position": records.Series(np.arange(4), positions, ("coordinate",))}
-    rows = measures.metric_rows(house.frame(house.study(), lambda run: series), "oscillation")
+    rows = measures.metric_rows(workspace.frame(workspace.study(), lambda run: series), "oscillation")
     for coordinate, expected in {1: [0, 0, 0, 0], 2: [0, 0, 3, 3]}.items():
         by_step = rows[rows["coordinate"] == coordinate].groupby("step")["value"]
         assert by_step.min().tolist() == by_step.max().tolist() == expected
 
 
 @pytest.mark.parametrize("metrics", [["train_accuracy", "test_accuracy"], ["train_accuracy"]])
-def test_there_is_no_generalization_gap_unless_both_sets_are_evaluated_at_the_same_steps(house, metrics):
+def test_there_is_no_generalization_gap_unless_both_sets_are_evaluated_at_the_same_steps(workspace, metrics):
     series = {
         "train_accuracy": records.Series(np.array([0, 4]), np.ones(2)),
         "test_accuracy": records.Series(np.array([4]), np.ones(1)),
     }
-    frame = house.frame(house.study(), lambda run: {metric: series[metric] for metric in metrics})
+    frame = workspace.frame(workspace.study(), lambda run: {metric: series[metric] for metric in metrics})
     with pytest.raises(InputError, match="'generalization_gap' is not in the records"):
         measures.metric_rows(frame, "generalization_gap")

@@ -29,7 +29,7 @@ def test_histogram_shows_the_first_seed_at_the_last_step(drawn_study, drawn_fram
         assert [text.get_text() for text in axis.texts] == too_high
 
 
-def test_a_histogram_that_is_not_finite_says_so(house, drawn_study):
+def test_a_histogram_that_is_not_finite_says_so(workspace, drawn_study):
     def numbers(run):
         series = numbers_of_figures(run)
         count, edge = series["count"].values, series["edge"].values.copy()
@@ -38,7 +38,7 @@ def test_a_histogram_that_is_not_finite_says_so(house, drawn_study):
 
     # A run that diverged after the step of its last histogram has none at its end.
     for status, text, last in (("finished", "not finite", "90%"), ("diverged", "diverged", "diverged")):
-        frame = house.frame(drawn_study, numbers, status=status)
+        frame = workspace.frame(drawn_study, numbers, status=status)
         figure = drawing.draw(drawn_study, "laptop", "histogram_relu", frame)
         drawing.render(figure, "png")
         panels = np.array(figure.axes).reshape(3, 3)
@@ -91,9 +91,9 @@ def test_an_axis_that_a_metric_does_not_have_is_an_error(drawn_frame, kind, opti
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_mean_that_is_not_finite_is_a_cross_in_its_cell(house, value):
-    arms = {"a": [[[1, 2, value]], [[3, 4, 5]]], "b": [[[1, 2, 3]], [[3, 4, 5]]]}
-    _, frame = house.arms({"spread": arms})
+def test_a_mean_that_is_not_finite_is_a_cross_in_its_cell(workspace, value):
+    spread = {"a": [[[1, 2, value]], [[3, 4, 5]]], "b": [[[1, 2, 3]], [[3, 4, 5]]]}
+    _, frame = workspace.conditions({"spread": spread})
     figure = figures.heat_map(frame, metric="spread", row="condition", col="layer")
     drawing.render(figure, "png")
     axis = figure.axes[0]
@@ -125,13 +125,13 @@ def test_paths_have_panels_only_for_labels_with_rows(drawn_frame):
     assert [axis.get_title() for axis in figure.axes if axis.get_visible()] == ["zeta, 5 points", "Mu, 5 points"]
 
 
-def test_a_path_ends_at_a_cross_if_the_run_diverged(house, drawn_study):
+def test_a_path_ends_at_a_cross_if_the_run_diverged(workspace, drawn_study):
     paths = {"zeta": [[1, 2], [3, 99], [np.nan, 4]], "alpha": [[np.inf, 0]] * 3, "Mu": [[1, 1], [1e30, -1e30], [0, 0]]}
 
     def numbers(run):
         return {"position": records.Series(np.arange(3), np.array(paths[run.labels["init"]], float), ("coordinate",))}
 
-    figure = drawing.draw(drawn_study, "laptop", "path", house.frame(drawn_study, numbers))
+    figure = drawing.draw(drawn_study, "laptop", "path", workspace.frame(drawn_study, numbers))
     drawing.render(figure, "png")
     titles = [axis.get_title() for axis in figure.axes if axis.get_visible()]
     assert titles == ["zeta, 2 points (not finite)", "alpha, 0 points (not finite)", "Mu, 3 points"]
@@ -141,9 +141,9 @@ def test_a_path_ends_at_a_cross_if_the_run_diverged(house, drawn_study):
     assert not crosses_of(figure.axes[2])
 
 
-def test_points_of_a_scatter_figure_are_runs(house):
+def test_points_of_a_scatter_figure_are_runs(workspace):
     values = np.random.default_rng(0).random((5, 3, 2))
-    study, frame = house.trials({"accuracy": values})
+    study, frame = workspace.trials({"accuracy": values})
     figure = figures.scatter(frame, x=["optimizer.lr", "optimizer.weight_decay"], y="accuracy", at=1)
     first, second, plane, _ = figure.axes
     draws = [study.draws("laptop", seed) for seed in range(3)]
@@ -160,11 +160,11 @@ def test_points_of_a_scatter_figure_are_runs(house):
     assert [axis.get_ylabel() for axis in (first, plane)] == ["accuracy", "weight decay"]
 
 
-def test_trials_that_diverged_are_crosses_on_the_edges(house):
+def test_trials_that_diverged_are_crosses_on_the_edges(workspace):
     values = np.ones((5, 3, 2))
     values[1, 2, 1] = np.nan
     values[3, :, 1] = np.inf
-    study, frame = house.trials({"loss": values})
+    study, frame = workspace.trials({"loss": values})
     options = {"x": ["optimizer.lr", "optimizer.weight_decay"], "y": "loss"}
     figure = figures.scatter(frame, **options)
     drawing.render(figure, "png")
@@ -186,9 +186,9 @@ def test_trials_that_diverged_are_crosses_on_the_edges(house):
     assert len(drawing.render(figures.scatter(without_values, **options), "png")) > 0
 
 
-def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
+def test_images_are_those_of_the_first_seed_at_the_last_step(workspace, capsys):
     options = {"kind": "images", "metric": "seen", "row": "init", "kinds": ["before", "after"]}
-    study = house.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal"]})
+    study = workspace.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal"]})
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 2, 2, 4, 3, 5, 5), dtype=np.uint8)
 
     def numbers(run):
@@ -199,8 +199,8 @@ def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
             "loss": records.Series(np.arange(4), np.ones(4)),
         }
 
-    assert "seen" not in set(house.frame(study, numbers)["metric"])
-    frame = images(study, "laptop", house.results, "seen")
+    assert "seen" not in set(workspace.frame(study, numbers)["metric"])
+    frame = images(study, "laptop", workspace.results, "seen")
     assert frame["seed"].tolist() == [0, 1, 2] * 2
     figure = drawing.draw(study, "laptop", "seen", frame)
     assert [axis.get_title() for axis in figure.axes] == ["before", "after", "", ""]
@@ -213,30 +213,30 @@ def test_images_are_those_of_the_first_seed_at_the_last_step(house, capsys):
         assert (shown[[0, 6]] == 255).all()
     svg = drawing.render(figure, "svg")
     assert drawing.render(drawing.draw(study, "laptop", "seen", frame), "svg") == svg
-    other = house.study("other", figures={"seen": options | {"kinds": ["one"]}})
+    other = workspace.study("other", figures={"seen": options | {"kinds": ["one"]}})
     with pytest.raises(InputError, match=r"^seen has no axis 'inti'; did you mean init"):
         figures.images(frame, metric="seen", row="inti", kinds=["before", "after"])
     with pytest.raises(InputError, match="kinds: 1 names for 2 kinds of images"):
         drawing.draw(other, "laptop", "seen", frame)
     with pytest.raises(measures.NotRun, match="no records with photos"):
-        images(study, "laptop", house.results, "photos")
-    folders = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
-    main(["figure", "work/study", *folders, "--figures", str(house.figures)])
-    assert (house.figures / "laptop" / "work" / "study-seen.svg").read_bytes() == svg
+        images(study, "laptop", workspace.results, "photos")
+    folders = ["--configs", str(workspace.configs), "--results", str(workspace.results), "--scale", "laptop"]
+    main(["figure", "work/study", *folders, "--figures", str(workspace.figures)])
+    assert (workspace.figures / "laptop" / "work" / "study-seen.svg").read_bytes() == svg
 
 
-def test_a_run_that_diverged_before_its_first_images_has_an_empty_panel(house):
+def test_a_run_that_diverged_before_its_first_images_has_an_empty_panel(workspace):
     options = {"kind": "images", "metric": "seen", "row": "init", "kinds": ["before"]}
-    study = house.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal", "orthonormal"]})
+    study = workspace.study(figures={"seen": options}, compare={"init": ["he_normal", "glorot_normal", "orthonormal"]})
     axes = ("kind", "image", "channel", "row", "column")
     seen = records.Series(np.array([4]), np.zeros((1, 1, 2, 1, 4, 4), np.uint8), axes)
     series = {"he_normal": {"seen": seen}, "glorot_normal": {}, "orthonormal": {"seen": seen}}
-    house.fill(
+    workspace.fill(
         study,
         lambda run: series[run.labels["init"]] | {"loss": records.Series(np.arange(4), np.ones(4))},
         status=lambda run: "finished" if run.labels["init"] == "he_normal" else "diverged",
     )
-    figure = drawing.draw(study, "laptop", "seen", images(study, "laptop", house.results, "seen"))
+    figure = drawing.draw(study, "laptop", "seen", images(study, "laptop", workspace.results, "seen"))
     drawing.render(figure, "png")
     names = ["he_normal", "glorot_normal (diverged)", "orthonormal (diverged)"]
     assert [axis.get_ylabel() for axis in figure.axes] == names

@@ -53,11 +53,11 @@ def test_labels_are_in_the_order_of_the_study(frame):
     assert list(summary[["model.activation", "init"]].itertuples(index=False, name=None)) == expected
 
 
-def test_labels_are_those_of_the_study_not_of_the_records(house, frame):
+def test_labels_are_those_of_the_study_not_of_the_records(workspace, frame):
     renamed = {"zeta": "he_normal", "A new name": "glorot_normal", "Mu": {"name": "gaussian", "std": 0.01}}
-    study = house.study(compare={"model.activation": ["tanh", "relu"], "init": renamed})
-    assert not any("alpha" in file.read_text() for file in house.files(study))
-    relabeled = from_records(study, "laptop", house.results)
+    study = workspace.study(compare={"model.activation": ["tanh", "relu"], "init": renamed})
+    assert not any("alpha" in file.read_text() for file in workspace.files(study))
+    relabeled = from_records(study, "laptop", workspace.results)
     assert list(relabeled["init"].cat.categories) == ["zeta", "A new name", "Mu"]
     assert (
         relabeled[relabeled["init"] == "A new name"]["value"].tolist()
@@ -65,43 +65,43 @@ def test_labels_are_those_of_the_study_not_of_the_records(house, frame):
     )
 
 
-def test_labels_can_differ_between_scales(house):
-    study = house.study(scales={"demo": {"compare.init": ["he_uniform", "glorot_normal"], "seeds": 1}})
-    frame = house.frame(study, numbers, "demo")
+def test_labels_can_differ_between_scales(workspace):
+    study = workspace.study(scales={"demo": {"compare.init": ["he_uniform", "glorot_normal"], "seeds": 1}})
+    frame = workspace.frame(study, numbers, "demo")
     assert set(frame["init"]) == {"he_uniform", "glorot_normal"}
     assert len(_pick(frame, metric="loss", step=1)) == 4
 
 
-def test_missing_jobs_are_left_out(house, study):
+def test_missing_jobs_are_left_out(workspace, study):
     assert len(study.jobs("laptop")) == 2
-    house.fill(study, numbers, jobs=slice(1, None))
-    frame = from_records(study, "laptop", house.results)
+    workspace.fill(study, numbers, jobs=slice(1, None))
+    frame = from_records(study, "laptop", workspace.results)
     assert set(frame["run"]) == {run.id for run in study.jobs("laptop")[1].runs}
     assert set(frame["model.activation"]) == {"relu"}
     assert list(frame["model.activation"].cat.categories) == ["tanh", "relu"]  # so that colors do not change
     assert not frame.attrs["complete"]
 
 
-def test_a_study_without_records_is_an_error(house, study):
-    house.fill(study, numbers, scale="demo")
+def test_a_study_without_records_is_an_error(workspace, study):
+    workspace.fill(study, numbers, scale="demo")
     with pytest.raises(measures.NotRun, match=re.escape("goodinit train work/study --scale laptop")):
-        from_records(study, "laptop", house.results)
+        from_records(study, "laptop", workspace.results)
 
 
-def test_a_stale_record_is_an_error(house, study):
-    house.fill(study, numbers)
-    runs = records.read(house.files(study)[1])
+def test_a_stale_record_is_an_error(workspace, study):
+    workspace.fill(study, numbers)
+    runs = records.read(workspace.files(study)[1])
     runs[3].filled["training"]["batch_size"] = 64
-    records.write(house.files(study)[1], runs)
+    records.write(workspace.files(study)[1], runs)
     with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 today") as caught:
-        from_records(study, "laptop", house.results)
-    assert str(house.files(study)[1]) in str(caught.value)
+        from_records(study, "laptop", workspace.results)
+    assert str(workspace.files(study)[1]) in str(caught.value)
     assert not isinstance(caught.value, measures.NotRun)
 
 
-def test_a_record_without_one_of_its_runs_is_an_error(house, study):
-    house.fill(study, numbers)
-    file = house.files(study)[0]
+def test_a_record_without_one_of_its_runs_is_an_error(workspace, study):
+    workspace.fill(study, numbers)
+    file = workspace.files(study)[0]
     records.write(file, records.read(file)[1:])
     with pytest.raises(InputError, match=f"run {study.runs('laptop')[0].id} is missing"):
-        from_records(study, "laptop", house.results)
+        from_records(study, "laptop", workspace.results)

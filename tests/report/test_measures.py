@@ -57,14 +57,14 @@ def test_measure_has_a_value_for_each_layer(frame):
     assert dict(zip(values["layer"], values["value"], strict=True)) == pytest.approx({1: 10.25, 2: 10.35, 3: 10.45})
 
 
-def test_the_last_step_is_that_of_each_run(house):
-    study = house.study()
+def test_the_last_step_is_that_of_each_run(workspace):
+    study = workspace.study()
 
     def numbers(run):
         length = 2 + run.seed
         return {"loss": records.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
 
-    frame = house.frame(study, numbers)
+    frame = workspace.frame(study, numbers)
     last = measures.measure(frame, "loss")
     assert set(zip(last["seed"], last["value"], strict=True)) == {(0, 20), (1, 30), (2, 40)}
     assert set(measures.measure(frame, "loss", {"last": 2})["value"]) == {15, 25, 35}
@@ -77,21 +77,21 @@ def test_steps_that_were_not_reached_are_an_error(frame, at):
         measures.measure(frame, "loss", at)
 
 
-def test_a_run_that_diverged_before_the_steps_has_its_last_value(house):
-    study, _ = house.arms({"loss": {"a": [[1, 2, 3, 5], [1, 2, 3, 5]]}})
+def test_a_run_that_diverged_before_the_steps_has_its_last_value(workspace):
+    study, _ = workspace.conditions({"loss": {"a": [[1, 2, 3, 5], [1, 2, 3, 5]]}})
 
     def numbers(run):
         values = np.array([1.0, 2.0, 3.0, 5.0]) if run.seed else np.array([1.0, np.nan])
         return {"loss": records.Series(np.arange(1, len(values) + 1), values)}
 
-    frame = house.frame(study, numbers, status=lambda run: "finished" if run.seed else "diverged")
+    frame = workspace.frame(study, numbers, status=lambda run: "finished" if run.seed else "diverged")
     values = measures.measure(frame, "loss", {"from": 3, "to": 4}).set_index("seed")["value"]
     assert np.isnan(values[0])
     assert values[1] == 4
 
 
-def test_the_mean_over_steps_is_nan_if_a_value_is(house):
-    _, frame = house.arms({"loss": {"a": [[1, 2, 3], [1, 2, np.nan]], "b": [[1, np.inf, 3], [3, 3, 3]]}})
+def test_the_mean_over_steps_is_nan_if_a_value_is(workspace):
+    _, frame = workspace.conditions({"loss": {"a": [[1, 2, 3], [1, 2, np.nan]], "b": [[1, np.inf, 3], [3, 3, 3]]}})
     means = measures.measure(frame, "loss", {"last": 2}).set_index(["condition", "seed"])["value"]
     assert means["a", 0] == 2.5
     assert np.isnan(means["a", 1])
@@ -99,8 +99,8 @@ def test_the_mean_over_steps_is_nan_if_a_value_is(house):
     assert means["b", 1] == 3
 
 
-def test_lowest_is_the_smallest_value_of_a_run(house):
-    _, frame = house.arms({"loss": {"a": [[3, 1, 2], [5, 6, np.nan]], "b": [[4, 4, 4], [7, 8, 9]]}})
+def test_lowest_is_the_smallest_value_of_a_run(workspace):
+    _, frame = workspace.conditions({"loss": {"a": [[3, 1, 2], [5, 6, np.nan]], "b": [[4, 4, 4], [7, 8, 9]]}})
     lowest = measures.measure(frame, "loss", "lowest")
     assert {(row.condition, row.seed): row.value for row in lowest.itertuples()} == {
         ("a", 0): 1, ("a", 1): 5, ("b", 0): 4, ("b", 1): 7}  # fmt: skip
@@ -114,8 +114,10 @@ def test_a_metric_or_step_that_was_not_recorded_is_an_error(frame):
         measures.measure(frame, "loss", 5)
 
 
-def test_each_update_uses_an_equal_share_of_a_resource(house):
-    frame = house.frame(house.study(), numbers, seconds=lambda run: {"training": run.seed + len(run.labels["init"])})
+def test_each_update_uses_an_equal_share_of_a_resource(workspace):
+    frame = workspace.frame(
+        workspace.study(), numbers, seconds=lambda run: {"training": run.seed + len(run.labels["init"])}
+    )
     losses = measures.metric_against(frame, "loss", "training_seconds")
     for init in ("zeta", "alpha"):  # the mean over the seeds 0, 1 and 2 of the seconds of 4 updates
         rows = losses[losses["init"] == init]
@@ -134,8 +136,8 @@ def test_each_update_uses_an_equal_share_of_a_resource(house):
         ({"metric": "accuracy", "best": "lowest"}, [{2: 1, 3: 2, 4: 3, 1: 4}] * 2),
     ],
 )
-def test_trials_are_ranked_among_those_of_their_seed(house, choose, expected):
-    _, frame = house.trials({"accuracy": ACCURACY}, choose)
+def test_trials_are_ranked_among_those_of_their_seed(workspace, choose, expected):
+    _, frame = workspace.trials({"accuracy": ACCURACY}, choose)
     assert list(frame["rank"].cat.categories) == [1, 2, 3, 4]
     for seed, ranks in enumerate(expected):
         pairs = frame.loc[frame["seed"] == seed, ["trial", "rank"]].drop_duplicates()
@@ -143,33 +145,33 @@ def test_trials_are_ranked_among_those_of_their_seed(house, choose, expected):
     assert frame["rank"].notna().all()
 
 
-def test_trials_are_ranked_under_each_label_of_the_other_axes(house):
-    study, _ = house.trials({"accuracy": ACCURACY}, HIGHEST, compare={"training.batch_size": [10, 20]})
+def test_trials_are_ranked_under_each_label_of_the_other_axes(workspace):
+    study, _ = workspace.trials({"accuracy": ACCURACY}, HIGHEST, compare={"training.batch_size": [10, 20]})
 
     def numbers(run):
         sign = 1 if run.labels["training.batch_size"] == 10 else -1
         return {"accuracy": records.Series(np.array([1]), np.array([1.0 * sign * run.labels["trial"]]))}
 
-    trials = house.frame(study, numbers)[["training.batch_size", "trial", "rank"]].drop_duplicates()
+    trials = workspace.frame(study, numbers)[["training.batch_size", "trial", "rank"]].drop_duplicates()
     for size, ranks in ((10, [4, 3, 2, 1]), (20, [1, 2, 3, 4])):
         assert trials.loc[trials["training.batch_size"] == size].sort_values("trial")["rank"].tolist() == ranks
 
 
-def test_trials_have_no_rank_unless_the_study_defines_it(house):
-    assert "rank" not in house.trials({"accuracy": ACCURACY})[1]
+def test_trials_have_no_rank_unless_the_study_defines_it(workspace):
+    assert "rank" not in workspace.trials({"accuracy": ACCURACY})[1]
 
 
-def test_a_trial_that_diverged_before_the_step_is_ranked_last(house):
-    study, _ = house.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 2})
+def test_a_trial_that_diverged_before_the_step_is_ranked_last(workspace):
+    study, _ = workspace.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 2})
 
     def numbers(run):
         length = 1 if run.labels["trial"] == 2 else 2
         return {"accuracy": records.Series(np.arange(1, length + 1), np.ones(length))}
 
-    frame = house.frame(study, numbers)
+    frame = workspace.frame(study, numbers)
     assert set(frame[frame["trial"] == 2]["rank"]) == {4}
 
 
-def test_ranking_at_a_step_that_was_not_reached_is_an_error(house):
+def test_ranking_at_a_step_that_was_not_reached_is_an_error(workspace):
     with pytest.raises(measures.NotRun, match="no value at step 99"):
-        house.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 99})
+        workspace.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 99})

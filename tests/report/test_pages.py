@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from sample_results import ARM_CLAIMS, CLAIMS, decreasing_loss, judged_arms
+from sample_results import CLAIMS, CONDITION_CLAIMS, decreasing_loss, judged_conditions
 
 from goodinit import studies
 from goodinit.cli.main import main
@@ -13,14 +13,14 @@ from goodinit.report import build, claims, pages
 
 
 @pytest.mark.parametrize("scale", ["demo", "laptop"])
-def test_page_shows_every_claim(house, scale):
-    study, verdicts = judged_arms(house, scale, deviations=["They draw one net.", "We draw five."])
+def test_page_shows_every_claim(workspace, scale):
+    study, verdicts = judged_conditions(workspace, scale, deviations=["They draw one net.", "We draw five."])
     page = pages.claims_page([study], verdicts, scale)
     assert page.startswith(f"# Verdicts at {scale} scale\n")
     assert ("demonstration" in page) == ("not a replication" in page) == (scale == "demo")
     assert "## work/study: A title" in page
     rows = {line.split(" |")[0]: line for line in page.splitlines() if line.startswith("|")}
-    for claim, verdict in zip(ARM_CLAIMS, verdicts["verdict"], strict=True):
+    for claim, verdict in zip(CONDITION_CLAIMS, verdicts["verdict"], strict=True):
         question = "Question: " if claim.get("kind") == "question" else ""
         row = rows[f"| {question}{claim['says']}" + (f" *{claim['note']}*" if "note" in claim else "")]
         assert f"| {claim['source']} |" in row
@@ -35,8 +35,8 @@ def test_page_shows_every_claim(house, scale):
     assert "Deviations from the source:\n\n- They draw one net.\n- We draw five.\n" in page
 
 
-def test_an_undecided_claim_says_what_it_needs(house):
-    verdicts = judged_arms(house)[1].set_index("claim", drop=False)[list(claims.JudgedClaim._fields)]
+def test_an_undecided_claim_says_what_it_needs(workspace):
+    verdicts = judged_conditions(workspace)[1].set_index("claim", drop=False)[list(claims.JudgedClaim._fields)]
 
     def needed(claim, **changes):
         (row,) = claims.judged_claims(verdicts.loc[[claim]])
@@ -51,8 +51,8 @@ def test_an_undecided_claim_says_what_it_needs(house):
     assert needed("in-order", verdict="open", runs_needed=7) == "7 runs of each condition would decide"
 
 
-def test_page_lists_differences_and_marks_what_does_not_survive_holms_correction(house):
-    study, verdicts = judged_arms(house, scales={"laptop": {"training.batch_size": 3}})
+def test_page_lists_differences_and_marks_what_does_not_survive_holms_correction(workspace):
+    study, verdicts = judged_conditions(workspace, scales={"laptop": {"training.batch_size": 3}})
     p_values = verdicts["p_value"].where(verdicts["claim"] != "a-is-low", 0.04)
     page = pages.claims_page([study], claims.mark_holm(verdicts.assign(p_value=p_values)), "laptop")
     assert "which make verdicts indicative:\n\n- training.batch_size: 3 instead of 128\n" in page
@@ -61,16 +61,16 @@ def test_page_lists_differences_and_marks_what_does_not_survive_holms_correction
     assert row.endswith("| **indicative: for** † |")
 
 
-def test_page_names_the_pair_that_decides(house):
+def test_page_names_the_pair_that_decides(workspace):
     order = [{"condition": "A"}, {"condition": "B"}, {"condition": "C"}]
-    claim = ARM_CLAIMS[3] | {"test": {"ranks": {"metric": "loss", "order": order, "best": "lowest"}}}
-    study, verdicts = judged_arms(house, claims=[claim])
+    claim = CONDITION_CLAIMS[3] | {"test": {"ranks": {"metric": "loss", "order": order, "best": "lowest"}}}
+    study, verdicts = judged_conditions(workspace, claims=[claim])
     page = pages.claims_page([study], verdicts, "laptop")
     assert "]: condition B against condition C (Student's t) | 3 |" in page
 
 
-def test_page_of_a_scale_begins_with_the_counts_and_figures_of_verdicts(house):
-    study, verdicts = judged_arms(house)
+def test_page_of_a_scale_begins_with_the_counts_and_figures_of_verdicts(workspace):
+    study, verdicts = judged_conditions(workspace)
     page = pages.scale_page([study], verdicts, "laptop", {"work/study": []}, "figures")
     first = page.split("## work/study")[0]
     assert "| `work` | 6 | 2 |  |  | 1 | 1 | 1 | 1 |" in first
@@ -79,16 +79,16 @@ def test_page_of_a_scale_begins_with_the_counts_and_figures_of_verdicts(house):
     assert "![work: evidence on each claim](figures/work/verdicts.png)" in first
 
 
-def test_page_leaves_out_studies_without_claims(house):
-    study, verdicts = judged_arms(house)
-    other = house.study("other", title="Another title")
+def test_page_leaves_out_studies_without_claims(workspace):
+    study, verdicts = judged_conditions(workspace)
+    other = workspace.study("other", title="Another title")
     page = pages.claims_page([other, study], verdicts, "laptop")
     assert "Another title" not in page
     assert "Deviations" not in page
 
 
-def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(house, claimed_study):
-    frame = house.frame(claimed_study, decreasing_loss)
+def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(workspace, claimed_study):
+    frame = workspace.frame(claimed_study, decreasing_loss)
     laptop, paper = (claims.judge(claimed_study, scale, data) for scale, data in (("laptop", frame), ("paper", None)))
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[0].startswith("| work | claims | replicated | indicative: for | indicative: against | contradicted |")
@@ -102,14 +102,14 @@ def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(house,
 
 
 @pytest.fixture
-def readme(house, claimed_study, tmp_path):
+def readme(workspace, claimed_study, tmp_path):
     """Build what the README shows; return the file, without its sections, and the command that writes them."""
-    build.write_all([claimed_study], ["laptop"], house.results, house.figures, processes=1)
-    (house.configs / "works.yaml").write_text(
+    build.write_all([claimed_study], ["laptop"], workspace.results, workspace.figures, processes=1)
+    (workspace.configs / "works.yaml").write_text(
         "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss}"
     )
     for scale in studies.SCALES[1:]:
-        folders = ["--configs", str(house.configs), "--csv", str(house.results / scale / "costs.csv")]
+        folders = ["--configs", str(workspace.configs), "--csv", str(workspace.results / scale / "costs.csv")]
         main(["estimate", "--scale", scale, "--rate", "20", *folders])
     file = tmp_path / "README.md"
     sections = [f"<!-- {edge} of {name}, which make figures writes -->" for name in ("verdicts", "works", "costs")
@@ -122,7 +122,7 @@ def readme(house, claimed_study, tmp_path):
     (reviews / "work.yaml").write_text(json.dumps(entries))
     findings = tmp_path / "findings"
     findings.mkdir()
-    folders = ["--results", str(house.results), "--configs", str(house.configs), "--reviews", str(reviews)]
+    folders = ["--results", str(workspace.results), "--configs", str(workspace.configs), "--reviews", str(reviews)]
     folders += ["--findings", str(findings)]
     return file, ["readme", *folders, "--file", str(file)]
 
@@ -196,14 +196,14 @@ def test_a_readme_without_sections_is_an_error(readme, capsys):
     assert "must stand in it once each" in capsys.readouterr().err
 
 
-def test_a_page_of_findings_quotes_the_results(readme, house):
+def test_a_page_of_findings_quotes_the_results(readme, workspace):
     file, command = readme
     main(command)
     assert "Findings" not in file.read_text()
     text = 'A page.\n\n{{ counts() }} It is {{ estimate("study/low", "replicated") }}. {{ unanswered() }}\n'
     (file.parent / "findings" / "work.md.j2").write_text(text)
     main(command)
-    page = (house.results / "work.md").read_text()
+    page = (workspace.results / "work.md").read_text()
     assert page.startswith("A page.\n\n3 claims: 1 ")
     assert " 1 question: 1 yes. It is " in page
     assert re.search(

@@ -76,11 +76,11 @@ def _test(predicate, frame, options):
     return getattr(predicates, predicate)(frame, *arguments, **LOSS, **options)
 
 
-@pytest.mark.parametrize(("predicate", "options", "arms", "decision"), CASES)
-def test_decision(house, predicate, options, arms, decision):
-    found = _test(predicate, loss_frame(house, arms), options)
+@pytest.mark.parametrize(("predicate", "options", "losses", "decision"), CASES)
+def test_decision(workspace, predicate, options, losses, decision):
+    found = _test(predicate, loss_frame(workspace, losses), options)
     assert found.decision == decision
-    pooled = sum(map(len, arms.values())) if predicate == "share" else len(arms["A"])
+    pooled = sum(map(len, losses.values())) if predicate == "share" else len(losses["A"])
     assert found.n == pooled
 
 
@@ -112,30 +112,30 @@ def test_every_predicate_reaches_every_decision():
         ("agrees", {**ONE, "reported": 1.0, "within": 0.5}, 1, "inconclusive"),
     ],
 )
-def test_a_diverged_run_is_worse_than_any_other(house, predicate, options, diverged, decision):
+def test_a_diverged_run_is_worse_than_any_other(workspace, predicate, options, diverged, decision):
     values = np.linspace(0.99, 1.01, 9)
     values[:diverged] = NAN
-    frame = loss_frame(house, {"A": values, "B": np.linspace(0.98, 1.03, 9)})
+    frame = loss_frame(workspace, {"A": values, "B": np.linspace(0.98, 1.03, 9)})
     options = {"where": {"condition": "A"}, **options} if predicate in ("within", "share") else options
     found = _test(predicate, frame, options)
     assert (found.decision, found.n) == (decision, 9)
 
 
-def test_two_sides_that_diverged_are_equal(house):
-    frame = loss_frame(house, {"A": [NAN] * 6, "B": [NAN] * 6})
+def test_two_sides_that_diverged_are_equal(workspace):
+    frame = loss_frame(workspace, {"A": [NAN] * 6, "B": [NAN] * 6})
     found = predicates.beats(frame, **LOSS, **SIDES, best="lowest")
     assert (found.estimate, found.decision) == (0, "inconclusive")
 
 
-def test_one_infinite_value_does_not_decide(house):
-    frame = loss_frame(house, {"A": LOW, "B": [INF, 1.1, 1.2]})
+def test_one_infinite_value_does_not_decide(workspace):
+    frame = loss_frame(workspace, {"A": LOW, "B": [INF, 1.1, 1.2]})
     assert predicates.beats(frame, **LOSS, **SIDES, best="lowest").decision == "inconclusive"
     assert predicates.within(frame, **LOSS, below=9).decision == "inconclusive"
 
 
 @pytest.mark.parametrize("at", [3, "last", {"from": 3}])
-def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(house, at):
-    study = house.study(conditions={"A": {"init": "he_normal"}}, compare=None, seeds=9)
+def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(workspace, at):
+    study = workspace.study(conditions={"A": {"init": "he_normal"}}, compare=None, seeds=9)
 
     def numbers(run):
         steps = 4 if run.seed else 2
@@ -145,7 +145,7 @@ def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(house, at):
             "accuracy": records.Series(evaluated, np.ones(len(evaluated))),
         }
 
-    frame = house.frame(study, numbers, status=lambda run: "finished" if run.seed else "diverged")
+    frame = workspace.frame(study, numbers, status=lambda run: "finished" if run.seed else "diverged")
     values = measures.measure(frame, "accuracy", at)
     assert sorted(values["seed"]) == list(range(9))
     assert values.loc[values["value"].isna(), "seed"].tolist() == [0]
@@ -153,8 +153,8 @@ def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(house, at):
     assert (found.n, found.method.split(",")[0]) == (9, "median")
 
 
-def test_unequal_seeds_are_an_error_or_not_run(house):
-    frame = loss_frame(house, {"A": LOW, "B": MIDDLE})
+def test_unequal_seeds_are_an_error_or_not_run(workspace):
+    frame = loss_frame(workspace, {"A": LOW, "B": MIDDLE})
     lost = frame[(frame["condition"] != "B") | (frame["seed"] != 1)]
     lost.attrs.update(frame.attrs)
     order = {"order": [SIDES["better"], SIDES["worse"]], "best": "lowest"}
@@ -167,8 +167,8 @@ def test_unequal_seeds_are_an_error_or_not_run(house):
         lost.attrs["complete"] = True
 
 
-def test_within_names_the_layer_that_decides(house):
-    frame = loss_frame(house, {"A": [[[5.0, 1.0, 3.0]], [[5.1, 1.5, 3.1]], [[5.2, 2.6, 3.2]]]})
+def test_within_names_the_layer_that_decides(workspace):
+    frame = loss_frame(workspace, {"A": [[[5.0, 1.0, 3.0]], [[5.1, 1.5, 3.1]], [[5.2, 2.6, 3.2]]]})
     found = predicates.within(frame, **LOSS, above=0.5)
     assert (found.estimate, found.decided_by) == (pytest.approx(1.7), "layer 2")
     found = predicates.within(frame, **LOSS, below=4)
@@ -176,8 +176,8 @@ def test_within_names_the_layer_that_decides(house):
     assert predicates.within(frame, **LOSS, above=2, where={"layer": [1, 3]}).decision == "replicated"
 
 
-def test_sides_must_name_one_label_of_every_axis(house):
-    frame = loss_frame(house, {"A": _two_layers(LOW, LOW), "B": _two_layers(MIDDLE, LOW)})
+def test_sides_must_name_one_label_of_every_axis(workspace):
+    frame = loss_frame(workspace, {"A": _two_layers(LOW, LOW), "B": _two_layers(MIDDLE, LOW)})
     with pytest.raises(InputError, match="more than one layer in condition A: name one"):
         predicates.beats(frame, **LOSS, **SIDES, best="lowest")
     assert predicates.beats(frame, **LOSS, **SIDES, best="lowest", where={"layer": 2}).n == 3
@@ -187,24 +187,24 @@ def test_sides_must_name_one_label_of_every_axis(house):
         predicates.agrees(frame, Reported("loss", value=1), **LOSS, where={}, within=1)
 
 
-def test_share_pools_the_runs_of_all_conditions(house):
-    frame = loss_frame(house, {"A": ALL, "B": NONE, "C": SOME})
+def test_share_pools_the_runs_of_all_conditions(workspace):
+    frame = loss_frame(workspace, {"A": ALL, "B": NONE, "C": SOME})
     found = predicates.share(frame, **LOSS, above=0.5)
     assert (found.estimate, found.n) == (14 / 27, 27)
     found = predicates.share(frame, **LOSS, where={"condition": ["A", "C"]}, above=0.5)
     assert (found.estimate, found.n, found.decision) == (14 / 18, 18, "replicated")
 
 
-def test_trend_compares_a_condition_with_itself_at_an_earlier_step(house):
-    frame = loss_frame(house, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
+def test_trend_compares_a_condition_with_itself_at_an_earlier_step(workspace):
+    frame = loss_frame(workspace, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
     options = {"start": {}, "end": {}, "start_at": {"from": 1, "to": 2}, "at": {"from": 3}}
     assert predicates.trend(frame, **LOSS, **options, above=1).estimate == pytest.approx((1.25 * 1 * 2) ** (1 / 3))
     same = predicates.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
     assert (same.estimate, same.decision) == (1, "replicated")
 
 
-def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror(house):
-    frame = loss_frame(house, {"A": _two_layers([1.0, 10.0, 1000.0], [0.1, 0.5, 4.0])})
+def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror(workspace):
+    frame = loss_frame(workspace, {"A": _two_layers([1.0, 10.0, 1000.0], [0.1, 0.5, 4.0])})
     forth = predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
     back = predicates.trend(frame, **LOSS, **{**LAYERS, "start": LAYERS["end"], "end": LAYERS["start"]}, below=1 / 0.6)
     assert forth.estimate == pytest.approx(0.2 ** (1 / 3))
@@ -213,8 +213,8 @@ def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror
     assert back.p_value == pytest.approx(forth.p_value)
 
 
-def test_trend_needs_values_that_have_a_ratio(house):
-    frame = loss_frame(house, {"A": _two_layers(LOW, [-1, 1, 1])})
+def test_trend_needs_values_that_have_a_ratio(workspace):
+    frame = loss_frame(workspace, {"A": _two_layers(LOW, [-1, 1, 1])})
     with pytest.raises(InputError, match="values below 0, which have no ratio"):
         predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
 
@@ -230,6 +230,6 @@ def test_trend_needs_values_that_have_a_ratio(house):
         ("share", {"above": 0.5, "between": [1, 2, 3]}, r"\[1, 2, 3\] is not \[low, high\]"),
     ],
 )
-def test_a_test_that_makes_no_sense_is_an_error(house, predicate, options, message):
+def test_a_test_that_makes_no_sense_is_an_error(workspace, predicate, options, message):
     with pytest.raises(InputError, match=message):
-        _test(predicate, loss_frame(house, HALVES), options)
+        _test(predicate, loss_frame(workspace, HALVES), options)

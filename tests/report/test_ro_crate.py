@@ -16,17 +16,17 @@ PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, 
 
 
 @pytest.fixture
-def crate(house, tmp_path):
+def crate(workspace, tmp_path):
     """Return the command, and the study whose records it exports."""
-    study = house.study(pack=4, figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
+    study = workspace.study(pack=4, figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
     numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
-    house.fill(study, lambda run: numbers, provenance=PACKAGES)
-    (house.configs / "works.yaml").write_text(
+    workspace.fill(study, lambda run: numbers, provenance=PACKAGES)
+    (workspace.configs / "works.yaml").write_text(
         "work: {title: On Works, kind: paper, author: 'A. One, B. Two', year: 2020, where: here}"
     )
-    build.write_all([study], ["laptop"], house.results, house.figures, processes=1)
-    command = ["export", "--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
-    return [*command, "--figures", str(house.figures), "--file", str(tmp_path / "out" / "it.zip")], study
+    build.write_all([study], ["laptop"], workspace.results, workspace.figures, processes=1)
+    command = ["export", "--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
+    return [*command, "--figures", str(workspace.figures), "--file", str(tmp_path / "out" / "it.zip")], study
 
 
 def _identifiers(file):
@@ -47,9 +47,9 @@ def _identifiers(file):
     return {entity["@id"] for entity in entities}, references
 
 
-def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys):
+def test_a_crate_holds_every_file_and_can_be_read(crate, workspace, tmp_path, capsys):
     command, study = crate
-    hidden = house.files(study)[0].with_name(".unfinished.json")
+    hidden = workspace.files(study)[0].with_name(".unfinished.json")
     hidden.write_text("not a record")
     main(command)
     output = capsys.readouterr().out
@@ -60,10 +60,14 @@ def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys
         members = set(archive.namelist())
     assert names == members - {"ro-crate-metadata.json"}
     assert f"{len(names)} files" in output
-    for folder, kind in ((house.results, "results"), (house.figures, "figures"), (house.configs, "configs")):
+    for folder, kind in (
+        (workspace.results, "results"),
+        (workspace.figures, "figures"),
+        (workspace.configs, "configs"),
+    ):
         existing = {f"{kind}/{file.relative_to(folder).as_posix()}" for file in folder.rglob("*") if file.is_file()}
         assert existing - names == (
-            {f"results/{hidden.relative_to(house.results).as_posix()}"} if kind == "results" else set()
+            {f"results/{hidden.relative_to(workspace.results).as_posix()}"} if kind == "results" else set()
         )
     identifiers, references = _identifiers(tmp_path / "out" / "it.zip")
     assert {name for name in references if not name.startswith("https://")} <= identifiers
@@ -71,7 +75,7 @@ def test_a_crate_holds_every_file_and_can_be_read(crate, house, tmp_path, capsys
     assert exported.license == "https://spdx.org/licenses/MIT"
 
 
-def test_each_record_has_an_action_with_its_software_and_study(crate, house, tmp_path):
+def test_each_record_has_an_action_with_its_software_and_study(crate, workspace, tmp_path):
     command, study = crate
     main(command)
     exported = ROCrate(tmp_path / "out" / "it.zip")
@@ -94,12 +98,12 @@ def test_records_of_a_study_that_is_deleted_are_exported(crate, tmp_path):
         assert [item.id for item in action["object"]] == ["#work-work"]
 
 
-def test_nothing_is_written_if_a_record_is_damaged_or_there_is_none(crate, house, tmp_path, capsys):
+def test_nothing_is_written_if_a_record_is_damaged_or_there_is_none(crate, workspace, tmp_path, capsys):
     command, study = crate
     with pytest.raises(SystemExit):
         main([*command, "--scale", "paper"])
     assert "nothing was run at paper scale" in capsys.readouterr().err
-    house.files(study)[0].with_suffix(".npz").write_bytes(b"")
+    workspace.files(study)[0].with_suffix(".npz").write_bytes(b"")
     with pytest.raises(SystemExit):
         main(command)
     assert "damaged" in capsys.readouterr().err

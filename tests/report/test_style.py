@@ -81,14 +81,14 @@ def _numbers(run):
 
 
 @pytest.fixture(scope="module")
-def house(house_of, tmp_path_factory):
-    """Return a House with a study that has figures of all kinds."""
-    house = house_of(tmp_path_factory.mktemp("style"))
-    house.fill(
-        house.study(figures=FIGURES, claims=[CLAIM], compare={"init": ["he_normal", "glorot_normal"]}, seeds=2),
+def workspace(workspace_class, tmp_path_factory):
+    """Return a Workspace with a study that has figures of all kinds."""
+    workspace = workspace_class(tmp_path_factory.mktemp("style"))
+    workspace.fill(
+        workspace.study(figures=FIGURES, claims=[CLAIM], compare={"init": ["he_normal", "glorot_normal"]}, seeds=2),
         _numbers,
     )
-    return house
+    return workspace
 
 
 def _environment(**changes):
@@ -111,20 +111,20 @@ DRAW = (
 )
 
 
-def _folders(house):
-    return ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+def _folders(workspace):
+    return ["--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
 
 
-def _drawn(house, figures, folder, **environment):
+def _drawn(workspace, figures, folder, **environment):
     """Return {name: bytes} of everything that the commands draw in an environment."""
-    _run("-c", DRAW, *_folders(house), "--figures", str(figures), folder=folder, **environment)
+    _run("-c", DRAW, *_folders(workspace), "--figures", str(figures), folder=folder, **environment)
     return {file.name: file.read_bytes() for file in figures.rglob("*.*")}
 
 
 @pytest.fixture(scope="module")
-def clean(house, tmp_path_factory):
+def clean(workspace, tmp_path_factory):
     folder = tmp_path_factory.mktemp("clean")
-    return _drawn(house, folder / "figures", folder)
+    return _drawn(workspace, folder / "figures", folder)
 
 
 def _working_directory(folder):
@@ -151,9 +151,9 @@ def _invalid(folder):
 @pytest.mark.parametrize(
     "setup", [_invalid, *(pytest.param(setup, marks=pytest.mark.slow) for setup in (_working_directory, _undecodable))]
 )
-def test_settings_of_the_user_do_not_change_figures(house, clean, setup, tmp_path):
+def test_settings_of_the_user_do_not_change_figures(workspace, clean, setup, tmp_path):
     assert len(clean) == 2 * (len(FIGURES) + 1)
-    assert _drawn(house, tmp_path / "figures", tmp_path, **setup(tmp_path)) == clean
+    assert _drawn(workspace, tmp_path / "figures", tmp_path, **setup(tmp_path)) == clean
 
 
 IMPORTED = """
@@ -178,9 +178,9 @@ def test_settings_of_the_user_stay_in_force_for_other_figures(tmp_path, first):
     _run("-c", first + IMPORTED, folder=tmp_path, MPLBACKEND="svg")
 
 
-def test_tables_do_not_need_matplotlib(house, tmp_path):
+def test_tables_do_not_need_matplotlib(workspace, tmp_path):
     absent = "import sys; sys.modules['matplotlib'] = None; from goodinit.cli.main import main; main(sys.argv[1:])"
-    _run("-c", absent, "table", *_folders(house), folder=tmp_path)
+    _run("-c", absent, "table", *_folders(workspace), folder=tmp_path)
 
 
 def _lightness(color):

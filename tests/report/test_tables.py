@@ -18,19 +18,19 @@ REPORTED = [
 ]  # fmt: skip
 
 
-def test_table_describes_the_steps_of_a_measure(house):
+def test_table_describes_the_steps_of_a_measure(workspace):
     steps = [{"last": 2}, {"last": 9}, {"from": 2, "to": 3}, {"from": 3}, {"from": 3, "to": 9}]
-    study = house.study(table=[{"metric": "loss", "at": at} for at in steps])
-    table = tables.table(study, house.frame(study, numbers))
+    study = workspace.study(table=[{"metric": "loss", "at": at} for at in steps])
+    table = tables.table(study, workspace.frame(study, numbers))
     assert table["at"].unique().tolist() == [
         "mean of last 2", "mean of last 4", "mean of steps 2 to 3", "mean from step 3"
     ]  # fmt: skip
 
 
-def test_reported_values_are_in_the_rows_of_their_measure_and_condition(house):
+def test_reported_values_are_in_the_rows_of_their_measure_and_condition(workspace):
     items = [{"metric": "loss", "at": 2}, {"metric": "loss"}, {"metric": "spread"}]
-    study = house.study(table=[*items, {"metric": "loss", "at": {"last": 2}}], reported=REPORTED)
-    table = tables.table(study, house.frame(study, numbers))
+    study = workspace.study(table=[*items, {"metric": "loss", "at": {"last": 2}}], reported=REPORTED)
+    table = tables.table(study, workspace.frame(study, numbers))
     assert table[["metric", "at"]].drop_duplicates().to_numpy().tolist() == [
         ["loss", "2"], ["loss", "last"], ["spread", "last"], ["loss", "mean of last 2"]
     ]  # fmt: skip
@@ -47,22 +47,22 @@ def test_reported_values_are_in_the_rows_of_their_measure_and_condition(house):
     assert set(zip(layers["init"], layers["model.activation"], strict=True)) == {("Mu", "tanh")}
 
 
-def test_table_leaves_out_steps_that_were_not_reached(house):
-    study = house.study(table=[{"metric": "loss", "at": 1901}, {"metric": "loss", "at": 4}])
-    frame = house.frame(study, numbers)
+def test_table_leaves_out_steps_that_were_not_reached(workspace):
+    study = workspace.study(table=[{"metric": "loss", "at": 1901}, {"metric": "loss", "at": 4}])
+    frame = workspace.frame(study, numbers)
     assert set(tables.table(study, frame)["at"]) == {"4"}
-    study = house.study(table=[{"metric": "loss", "at": 1901}])
+    study = workspace.study(table=[{"metric": "loss", "at": 1901}])
     with pytest.raises(measures.NotRun, match="no measure"):
         tables.table(study, frame)
 
 
-def test_table_of_the_best_trials_has_their_reported_values(house):
+def test_table_of_the_best_trials_has_their_reported_values(workspace):
     items = [
         {"metric": "accuracy", "at": 1, "where": {"rank": [1, 2]}},
         {"metric": "optimizer.lr", "where": {"rank": 1}},
     ]
     origin = {"source": "slides", "verified": True}
-    study, frame = house.trials(
+    study, frame = workspace.trials(
         {"accuracy": ACCURACY},
         HIGHEST,
         table=[*items, {"metric": "optimizer.weight_decay"}],
@@ -86,20 +86,20 @@ def test_table_of_the_best_trials_has_their_reported_values(house):
     assert table["source"].tolist() == ["", "slides", "slides", *[""] * 4]
 
 
-def test_where_selects_rows_of_a_table(house):
-    study = house.study(table=[{"metric": "loss", "where": {"init": ["Mu", "zeta"], "model.activation": "relu"}}])
-    table = tables.table(study, house.frame(study, numbers))
+def test_where_selects_rows_of_a_table(workspace):
+    study = workspace.study(table=[{"metric": "loss", "where": {"init": ["Mu", "zeta"], "model.activation": "relu"}}])
+    table = tables.table(study, workspace.frame(study, numbers))
     assert table[["model.activation", "init"]].to_numpy().tolist() == [["relu", "zeta"], ["relu", "Mu"]]
-    study = house.study(table=[{"metric": "spread", "where": {"layer": 2}}])
-    assert set(tables.table(study, house.frame(study, numbers))["layer"]) == {2}
+    study = workspace.study(table=[{"metric": "spread", "where": {"layer": 2}}])
+    assert set(tables.table(study, workspace.frame(study, numbers))["layer"]) == {2}
 
 
-def test_command_writes_the_same_table_twice(house, capsys):
-    study = house.study(table=[{"metric": "loss", "at": 2}, {"metric": "spread"}], reported=REPORTED)
-    house.fill(study, numbers)
-    arguments = ["--scale", "laptop", "--configs", str(house.configs), "--results", str(house.results)]
+def test_command_writes_the_same_table_twice(workspace, capsys):
+    study = workspace.study(table=[{"metric": "loss", "at": 2}, {"metric": "spread"}], reported=REPORTED)
+    workspace.fill(study, numbers)
+    arguments = ["--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
     main(["table", "work/study", *arguments])
-    file = house.results / "laptop" / "tables" / "work" / "study.csv"
+    file = workspace.results / "laptop" / "tables" / "work" / "study.csv"
     assert capsys.readouterr().out == f"{file}\n"
     first = file.read_bytes()
     file.unlink()
@@ -112,20 +112,20 @@ def test_command_writes_the_same_table_twice(house, capsys):
     assert [row["init"], row["metric"], row["n"], row["mean"], row["sd"]] == ["alpha", "loss", 3, 26, 1]
 
 
-def test_a_study_without_records_names_the_command_that_makes_them(house, capsys):
-    house.study()
+def test_a_study_without_records_names_the_command_that_makes_them(workspace, capsys):
+    workspace.study()
     with pytest.raises(SystemExit) as caught:
-        main(["table", "work/study", "--configs", str(house.configs), "--results", str(house.results)])
+        main(["table", "work/study", "--configs", str(workspace.configs), "--results", str(workspace.results)])
     assert caught.value.code == 2
     assert "goodinit train work/study --scale demo" in capsys.readouterr().err
 
 
-def test_a_study_that_is_not_run_at_a_scale_is_skipped_unless_it_is_named(house, capsys):
-    house.fill(house.study(), numbers)
-    house.study("never", scales={"laptop": {"seeds": 0}})
-    folders = ["--configs", str(house.configs), "--results", str(house.results), "--scale", "laptop"]
+def test_a_study_that_is_not_run_at_a_scale_is_skipped_unless_it_is_named(workspace, capsys):
+    workspace.fill(workspace.study(), numbers)
+    workspace.study("never", scales={"laptop": {"seeds": 0}})
+    folders = ["--configs", str(workspace.configs), "--results", str(workspace.results), "--scale", "laptop"]
     main(["table", "work", *folders])
-    assert capsys.readouterr().out.split() == [f"{house.results}/laptop/tables/work/study.csv"]
+    assert capsys.readouterr().out.split() == [f"{workspace.results}/laptop/tables/work/study.csv"]
     with pytest.raises(SystemExit):
         main(["table", "work/never", *folders])
     error = capsys.readouterr().err

@@ -10,9 +10,9 @@ from goodinit.report import claims, drawing, verdict_chart
 
 
 @pytest.fixture
-def verdicts(house, claimed_study):
+def verdicts(workspace, claimed_study):
     """Return the verdicts on the claims of a study."""
-    return claims.judge(claimed_study, "laptop", house.frame(claimed_study, decreasing_loss))
+    return claims.judge(claimed_study, "laptop", workspace.frame(claimed_study, decreasing_loss))
 
 
 def _strength(figure):

@@ -20,11 +20,11 @@ TUNE = {
 
 
 @pytest.fixture
-def tuned(house):
+def tuned(workspace):
     """Return a function that writes a study with a random search, with changes, and loads it."""
     model, optimizer = {"name": "mlp", "hidden": [8]}, {"name": "sgd", "lr": 0.1}
     fixed = {"data": "digits", "model": model, "init": "gaussian", "optimizer": optimizer, "training": {"steps": 3}}
-    return lambda **changes: house.study(**{"compare": None, "fixed": fixed, "tune": TUNE, "seeds": 2} | changes)
+    return lambda **changes: workspace.study(**{"compare": None, "fixed": fixed, "tune": TUNE, "seeds": 2} | changes)
 
 
 def _draws(how, trials=2000):

@@ -98,6 +98,17 @@ def test_a_study_that_requests_no_gpu_trains_on_the_cpu_at_paper_scale(
     assert {run.provenance["device"] for run in records.read(file)} == {"cpu"}
 
 
+def test_the_time_of_runs_without_updates_is_not_said_to_be_zero(study, tmp_path, data_root, capsys, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    body = yaml.safe_load(STUDY)
+    body["fixed"]["training"]["steps"] = 0
+    study.path.write_text(yaml.safe_dump(body, sort_keys=False))
+    command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", *command, "--scale", "paper"])
+    assert "6 runs would take as long as their initialization and diagnostics" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", ["setup", "loss"])
 @pytest.mark.parametrize(
     "error",

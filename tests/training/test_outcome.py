@@ -30,9 +30,9 @@ def test_a_record_has_the_options_series_and_origin_of_its_run(study, data_root)
     assert one.provenance["packages"]["torch"] == torch.__version__.split("+")[0]
 
 
-def test_rescalings_of_lsuv_are_recorded_before_the_first_update(house, data_root):
+def test_rescalings_of_lsuv_are_recorded_before_the_first_update(workspace, data_root):
     inits = {"LSUV": {"name": "lsuv", "batch_size": 512, "batches": 1}, "He": "he_normal"}
-    study = house.study(compare={"init": inits}, seeds=2)
+    study = workspace.study(compare={"init": inits}, seeds=2)
     runs = study.runs("laptop")
     found = execute(runs, data_root)
     for run, one in zip(runs, found, strict=True):
@@ -52,12 +52,12 @@ def test_rescalings_of_lsuv_are_recorded_before_the_first_update(house, data_roo
         assert_equal_numbers(one, execute([run], data_root)[0])
 
 
-def test_rescalings_and_seconds_go_from_the_record_to_the_frame(house, data_root):
-    study = house.study(compare={"init": ["lsuv", "he_normal"]}, seeds=2)
+def test_rescalings_and_seconds_go_from_the_record_to_the_frame(workspace, data_root):
+    study = workspace.study(compare={"init": ["lsuv", "he_normal"]}, seeds=2)
     (job,) = study.jobs("laptop")
     found = {one.id: one for one in execute(job.runs, data_root)}
-    records.write(records.path(house.results, "laptop", study, job), list(found.values()))
-    tidy = from_records(study, "laptop", house.results)
+    records.write(records.path(workspace.results, "laptop", study, job), list(found.values()))
+    tidy = from_records(study, "laptop", workspace.results)
     rows = metric_rows(tidy, "rescalings")
     assert set(rows["init"]) == {"lsuv"}
     assert set(rows["step"]) == {0}

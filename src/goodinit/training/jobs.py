@@ -148,10 +148,13 @@ def _suits_cpu(study: studies.Study, scale: str) -> bool:
 
 
 def _paper_without_gpu(runs: Sequence[studies.Run]) -> str:
-    duration = cost.format_duration(cost.estimate(runs).operations / timing.measure_rate("cpu"))
+    time = "as long as their initialization and diagnostics, which are not estimated"
+    if any(run.parts["training"].get("steps") != 0 for run in runs):
+        duration = cost.format_duration(cost.estimate(runs).operations / timing.measure_rate("cpu"))
+        time = f"about {duration} at this CPU's full rate, and probably several times that"
     return (
-        f"scale: paper without a GPU: {len(runs)} runs would take about {duration} at this CPU's full rate, and "
-        "probably several times that: use --device cpu (--config device=cpu) to train anyway, or --scale laptop"
+        f"scale: paper without a GPU: {len(runs)} runs would take {time}: use --device cpu (--config device=cpu) to "
+        "train anyway, or --scale laptop"
     )
 
 

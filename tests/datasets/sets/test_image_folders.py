@@ -40,11 +40,11 @@ def test_last_training_images_are_held_out_without_a_copy(cats):
 @pytest.mark.parametrize(
     "path", ["..", "../x", "/etc", "a/b", "", ".hidden", "-a", "a b", "a\n", "{x}", "a\\b", "~x", "a;b", "a&b", "$(x)"]
 )
-def test_path_out_of_the_data_folder_is_rejected(house, tmp_path, path):
+def test_path_out_of_the_data_folder_is_rejected(workspace, tmp_path, path):
     with pytest.raises(ValueError, match="is not the name of one folder in the data folder's `folders`"):
         sets.folder(tmp_path, _generator(), path=path)
     with pytest.raises(InputError, match=r"study.yaml: .*data.folder: path: .* is not the name of one folder"):
-        house.study(**{"fixed.data": None, "fixed": _fixed({"name": "folder", "path": path})})
+        workspace.study(**{"fixed.data": None, "fixed": _fixed({"name": "folder", "path": path})})
     assert not list(tmp_path.glob("prepared"))
 
 
@@ -111,20 +111,20 @@ def _fixed(data, **parts):
     } | parts
 
 
-def _execute(house, root, **parts):
+def _execute(workspace, root, **parts):
     data = {"name": "folder", "path": "cats", "size": 24, "crop": 20, "mirror": True, "standardize": True}
     data |= {"validation_examples": 6}
-    study = house.study(fixed=_fixed(data, **parts), compare={"init": ["he_normal"]}, seeds=2)
+    study = workspace.study(fixed=_fixed(data, **parts), compare={"init": ["he_normal"]}, seeds=2)
     runs = study.runs("laptop")
     return list(trainer.execute(runs, data_root=root, device=torch.device("cpu")))
 
 
 @pytest.mark.parametrize("name", ["full", "streamed"])
-def test_image_folder_is_trained_on_equally_if_it_is_not_moved_to_the_device(house, cats, monkeypatch, name):
+def test_image_folder_is_trained_on_equally_if_it_is_not_moved_to_the_device(workspace, cats, monkeypatch, name):
     parts = {"curriculum": {"name": "streamed", "chunk": 4, "buffer": 3}} if name == "streamed" else {}
-    records = _execute(house, cats, **parts)
+    records = _execute(workspace, cats, **parts)
     monkeypatch.setattr(splits, "MAX_DEVICE_BYTES", 0)
-    mapped = _execute(house, cats, **parts)
+    mapped = _execute(workspace, cats, **parts)
     for record, other in zip(records, mapped, strict=True):
         assert record.status == "finished"
         assert record.provenance["train_examples"] == 54
