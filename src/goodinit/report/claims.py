@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
-from goodinit.report.distributions import MAX_RUNS
-from goodinit.report.evidence import SIGNIFICANCE, Decision, Evidence
+from goodinit.report.distributions import MAX_RUNS, SIGNIFICANCE
+from goodinit.report.evidence import Decision, Evidence
 from goodinit.report.measures import NotRun, select
 from goodinit.studies import Claim, Reported, Study, components, protocol
 

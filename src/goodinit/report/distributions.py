@@ -9,6 +9,7 @@ from numpy import typing as npt
 
 __all__ = [
     "CONFIDENCE",
+    "MAX_RUNS",
     "SIGNIFICANCE",
     "fewest_runs",
     "power_of_share",

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from goodinit.report import DEMONSTRATION
 from goodinit.report.claims import ALL_VERDICTS, VERDICTS, JudgedClaim, Verdict
-from goodinit.report.evidence import SIGNIFICANCE
+from goodinit.report.distributions import SIGNIFICANCE
 
 __all__ = ["draw_counts", "draw_evidence"]
 
