@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from sample_results import lines_of
 
-from goodinit.report import drawing, figures
+from goodinit.report import drawing, figures, style
 
 CONTENTS = {  # figure: number of panels, number of lines in each
     "loss": (2, 3),
@@ -44,6 +44,16 @@ def test_every_figure_is_complete_and_deterministic(drawn_study, drawn_frame, na
     assert (drawing.render(figure, "svg"), drawing.render(figure, "png")) == (svg, png)
     again = drawing.draw(drawn_study, "laptop", name, drawn_frame)
     assert (drawing.render(again, "svg"), drawing.render(again, "png")) == (svg, png)
+
+
+@pytest.mark.parametrize("name", ["relu_alone", "rates"])
+def test_bands_and_clouds_of_many_points_are_pixels(drawn_study, drawn_frame, monkeypatch, name):
+    images = {}
+    for most in (5, 1000):
+        monkeypatch.setattr(style, "MOST_VECTOR_POINTS", most)
+        svg = drawing.render(drawing.draw(drawn_study, "laptop", name, drawn_frame), "svg")
+        images[most] = svg.count(b"<image")
+    assert images[5] > images[1000]
 
 
 def test_different_numbers_give_a_different_file(drawn_study, drawn_frame):

@@ -127,6 +127,18 @@ def readme(workspace, claimed_study, tmp_path):
     return file, ["readme", *folders, "--file", str(file)]
 
 
+def test_the_readme_shows_a_study_at_the_scale_at_which_most_of_its_claims_were_run(workspace):
+    study, laptop = judged_conditions(workspace)
+    entry = {"about": "a work", "author": "Somebody", "title": "On Works", "year": 2020, "figure": "study-loss"}
+    partial = laptop.assign(scale="paper")
+    partial.loc[partial.index[1:], "verdict"] = "not run"
+    for verdicts, scale in (({"laptop": laptop, "paper": partial}, "laptop"), ({"paper": partial}, "paper")):
+        section = pages.work_sections({"work": entry}, [study], verdicts, [])
+        assert f"(figures/{scale}/work/study-loss.png)" in section
+    laptop = laptop.assign(verdict="not run")
+    assert "figures/" not in pages.work_sections({"work": entry}, [study], {"laptop": laptop}, [])
+
+
 def test_readme_sections_are_written(readme, capsys):
     file, command = readme
     main(command)

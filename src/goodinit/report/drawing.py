@@ -54,7 +54,7 @@ def draw(study: Study, scale: str, name: str, frame: pd.DataFrame) -> Figure:
         except InputError as error:
             raise type(error)(f"{study.path}: figures.{name}: {error}") from None
         figure.suptitle(
-            _title(study, scale, spec, _seeds(study, shown)),
+            _title(study, scale, spec, *_seeds_of_conditions(study, shown)),
             x=0.01,
             y=None if figure.get_layout_engine() else 1 - 0.08 / figure.get_figheight(),  # None: above the panels
             ha="left",
@@ -75,21 +75,21 @@ def render(figure: Figure, kind: Format) -> bytes:
     return buffer.getvalue()
 
 
-def _seeds(study: Study, shown: pd.DataFrame) -> str:
-    """Return the number of seeds of each condition, such as `3 seeds`, or `1 to 3 seeds` if they differ."""
-    most = fewest = shown["seed"].nunique()
-    if study.axes and not shown.attrs.get("complete", True):
-        counts = shown.groupby(list(study.axes), observed=True)["seed"].nunique()
-        fewest, most = counts.min(), counts.max()
-    number = f"{most}" if fewest == most else f"{fewest} to {most}"
-    return f"{number} seed{'s' if most > 1 else ''}"
+def _seeds_of_conditions(study: Study, shown: pd.DataFrame) -> tuple[int, int]:
+    """Return the smallest and the largest number of seeds of a condition."""
+    seeds = shown["seed"].nunique()
+    if not study.axes or shown.attrs.get("complete", True):
+        return seeds, seeds
+    counts = shown.groupby(list(study.axes), observed=True)["seed"].nunique()
+    return counts.min(), counts.max()
 
 
-def _title(study: Study, scale: str, spec: FigureSpec, seeds: str) -> str:
-    """Return the title of a figure: the study, what is shown, the scale and the seeds."""
+def _title(study: Study, scale: str, spec: FigureSpec, fewest: int, most: int) -> str:
+    """Return the title of a figure: the study, what is shown, the scale, and the number of seeds of a condition."""
     single = {axis: label for axis, label in spec.where.items() if not isinstance(label, list)}
     chosen = "".join(f", {column_title(axis)} {label}" for axis, label in single.items())
-    note = f"{scale} scale, {seeds}" + (f" ({SEEDS_SHOWN[spec.kind]})" if seeds != "1 seed" else "")
+    seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
+    note = f"{scale} scale, {seeds} seeds ({SEEDS_SHOWN[spec.kind]})" if most > 1 else f"{scale} scale, 1 seed"
     if study.deterministic:
         note = f"{scale} scale, nothing random"
     if scale == "demo":

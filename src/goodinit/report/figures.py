@@ -252,6 +252,7 @@ def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: str | int = "last"
     points = [setting.loc[heights.index] for setting in settings]
     shared: dict[str, Any] = {"c": heights, "cmap": "viridis", "vmin": heights.min(), "vmax": heights.max()}
     shared |= {"s": POINTS_AREA / max(len(heights), FEWEST_POINTS), "zorder": 3}
+    shared["rasterized"] = len(heights) > style.MOST_VECTOR_POINTS
     for axis, setting in ((first, points[0]), (second, points[1])):
         axis.scatter(setting, heights, **shared)
     in_plane = plane.scatter(*points, **shared)

@@ -261,7 +261,8 @@ def _mean_line(axis: Axes, x: np.ndarray, values: np.ndarray, log_y: bool, label
             low, mean, high = 10**low, 10**mean, 10**high
     axis.plot(x, mean, label=label, linewidth=1.4, color=look.color, linestyle=look.linestyle, **marker)
     if not log_y or (high > 0).any():  # a logarithmic axis cannot show a band that is 0 throughout
-        axis.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0)
+        rasterized = len(x) > style.MOST_VECTOR_POINTS
+        axis.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0, rasterized=rasterized)
     return np.asarray(mean)
 
 

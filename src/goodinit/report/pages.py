@@ -113,20 +113,25 @@ def work_sections(
 ) -> str:
     """Return the sections of the README on the works: what each is, its studies, and a figure with its question.
 
+    The figure is of the scale at which most claims of its study were judged, of several the largest. The claims count
+    as in `verdict_table`.
+
     Args:
         works: the entries of configs/works.yaml, in the order of the page.
         studies: of all works.
         verdicts: as in `verdict_table`.
         findings: the works that have a page of findings.
     """
+    latest = at_largest_scale(verdicts)
     sections = []
     for name, entry in works.items():
         own = [study for study in studies if study.work == name]
         study_name, _, figure = entry["figure"].partition("-")
         shown = next(study for study in own if study.name == study_name)
-        claims = {scale: _claims_of(shown, frame) for scale, frame in verdicts.items()}
-        scale = next((scale for scale in reversed(claims) if any(c.verdict != "not run" for c in claims[scale])), None)
-        decided = [claim.verdict for claim in claims[scale]] if scale else []
+        rows = {scale: _claims_of(shown, frame) for scale, frame in reversed([*verdicts.items()])}
+        judged = {scale: sum(claim.verdict != "not run" for claim in claims) for scale, claims in rows.items()}
+        scale = max(judged, key=judged.__getitem__) if any(judged.values()) else None
+        decided = [claim.verdict for claim in _claims_of(shown, latest)] if scale else []
         sections.append(_Work(name, entry, own, shown, figure, scale, count_verdicts(decided), name in findings))
     return _render("works", works=sections)
 
