@@ -82,7 +82,7 @@ def test_terminated_while_training(folder, undisturbed, tally):
 def test_out_of_memory(folder, undisturbed, tally):
     assert finish(folder, [PREPARE])[0] == 0
     rejected = 0
-    for megabytes in (0, 1, 2, 4, 8, 12, 16, 24):
+    for megabytes in (0, 1, 2, 4, 8, 9, 12, 16, 24):
         with tally("out of memory"):
             status, text = finish(folder, prelude=functools.partial(limit_memory, megabytes))
             assert status in (0, 2) or status < 0, text  # a library may end the process

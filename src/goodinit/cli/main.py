@@ -15,8 +15,8 @@ from goodinit.errors import InputError, one_line
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
-# Messages of ImportError and SystemError when a library cannot be loaded for lack of memory.
-OUT_OF_MEMORY = ("failed to map segment", "without exception set", "without setting an exception")
+# If a process cannot have this much more memory, in bytes, a failure of a library counts as a lack of memory.
+SHORT_MEMORY = 64 * 2**20  # bytes
 
 EXAMPLES = """\
 examples:
@@ -174,10 +174,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             if (message := _error_message(error)) is None:
                 raise
-            sys.exit(_fail(message))
         except KeyboardInterrupt:
             LOGGER.error("goodinit: interrupted; unfinished runs are not recorded")
             sys.exit(130)
+        else:
+            return
+        sys.exit(_fail(message))  # here, where the error no longer holds the memory of what failed
 
 
 class _Parser(argparse.ArgumentParser):
@@ -211,13 +213,20 @@ def _error_message(error: Exception) -> str | None:
     """Return what the user can do about an error, or None if it is a fault of the program."""
     if isinstance(error, InputError):
         return str(error)
-    no_memory = isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-    no_library = isinstance(error, ImportError | SystemError) and any(text in str(error) for text in OUT_OF_MEMORY)
-    if no_memory or no_library:
-        return "memory ran out: end other processes, or ask for more; what was done is kept"
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
         return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
+    if isinstance(error, MemoryError | OSError) or _is_memory_short():
+        return "memory ran out: end other processes, or ask for more; what was done is kept"
     return None
+
+
+def _is_memory_short() -> bool:
+    """Return whether this process cannot have `SHORT_MEMORY` more; a library may then fail with any error."""
+    try:
+        bytearray(SHORT_MEMORY)
+    except MemoryError:
+        return True
+    return False
 
 
 def _fail(message: str) -> int:
