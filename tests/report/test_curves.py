@@ -176,3 +176,10 @@ def test_a_metric_that_is_undefined_before_the_first_update_did_not_diverge(work
     figure = figures.curves(frame, y="update_size", hue="condition")
     assert not crosses_of(figure.axes[0])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b (not finite)"]
+
+
+def test_values_before_the_first_update_can_be_left_out(workspace):
+    _, frame = workspace.conditions({"test_l1": {"a": [[8, 4, 2]] * 3, "b": [[9, 3, 1]] * 3}})
+    figure = figures.curves(frame, y="test_l1", hue="condition", initial=False)
+    lines = lines_of(figure.axes[0])
+    assert {label: list(line.get_ydata()) for label, line in lines.items()} == {"a": [4, 2], "b": [3, 1]}

@@ -35,6 +35,7 @@ def curves(
     col: str | None = None,
     wrap: int = 4,
     smooth: int = 0,
+    initial: bool = True,
     y_limits: list[float] | None = None,
     log_y: bool = False,
 ) -> Figure:
@@ -51,11 +52,12 @@ def curves(
         col: the axis whose labels are the panels.
         wrap: number of panels in a row.
         smooth: width of the Kaiser window (beta 2) that smooths the curve of each run; 0 for none.
+        initial: whether the lines include the values before the first update.
         y_limits: of the vertical axis.
         log_y: whether the vertical axis is logarithmic; then means are geometric, and a triangle on the lower edge
             marks a value of 0.
     """
-    rows = _curve_rows(frame, x, y, hue)
+    rows = _curve_rows(frame if initial else frame[frame["step"] > 0], x, y, hue)
     check_axes(rows, None if hue == "metric" else hue, col, x if x in records.AXES else None)
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
