@@ -35,7 +35,8 @@ def open_replacement(path: Path) -> Iterator[BinaryIO]:
             yield file
         temporary.replace(path)
     except OSError as error:  # of a full disk: the system's has no file name, numpy's has no number
-        raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(path)) from None
+        named = path if error.filename in (None, str(temporary)) else error.filename
+        raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(named)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -170,13 +170,27 @@ def test_layout_of_the_json_does_not_matter(runs, written):
     assert [run.parts for run in records.read(written)] == [run.parts for run in runs]
 
 
-@pytest.mark.parametrize("failing", ["arrays", "text"])
+def _larger_than_the_limit(make_run, failing):
+    """Return a run whose arrays, or whose text, exceed 20 kB, and nothing else of it."""
+    noise = np.random.default_rng(0).random(10_000)
+    large = {"series": {"loss": records.Series(np.arange(len(noise)), noise)}}
+    return make_run(**large if failing == ".npz" else {"provenance": {"device": "cpu" * 10_000}})
+
+
+@pytest.mark.parametrize("failing", [".npz", ".json"])
 def test_failed_write_leaves_nothing(tmp_path, file_size_limit, make_run, failing):
-    runs = [make_run(provenance={"device": "cpu" * 1000})]
-    whole = _write(tmp_path / "whole", runs)
-    sizes = [file.stat().st_size for file in (whole.with_suffix(".npz"), whole)]
-    assert sizes[0] < sizes[1]
-    with file_size_limit(sizes[0] - (failing == "arrays")), pytest.raises(OSError, match="File too large") as caught:
-        _write(tmp_path / "failed", runs)
-    assert caught.value.filename.endswith(".npz" if failing == "arrays" else ".json")
-    assert _list(tmp_path / "failed") == []
+    run = _larger_than_the_limit(make_run, failing)
+    with file_size_limit(20_000), pytest.raises(OSError, match="File too large") as caught:
+        _write(tmp_path, [run])
+    assert caught.value.filename.endswith(failing)
+    assert _list(tmp_path) == []
+
+
+@pytest.mark.parametrize("failing", [".npz", ".json"])
+def test_failed_write_keeps_the_old_record(tmp_path, file_size_limit, make_run, failing):
+    old = _write(tmp_path, [make_run()])
+    content = [file.read_bytes() for file in (old, old.with_suffix(".npz"))]
+    with file_size_limit(20_000), pytest.raises(OSError, match="File too large"):
+        records.write(old, [_larger_than_the_limit(make_run, failing)])
+    assert [file.read_bytes() for file in (old, old.with_suffix(".npz"))] == content
+    assert sorted(_list(tmp_path)) == sorted([old.name, old.with_suffix(".npz").name])

@@ -179,7 +179,10 @@ def test_a_metric_that_is_undefined_before_the_first_update_did_not_diverge(work
 
 
 def test_values_before_the_first_update_can_be_left_out(workspace):
-    _, frame = workspace.conditions({"test_l1": {"a": [[8, 4, 2]] * 3, "b": [[9, 3, 1]] * 3}})
-    figure = figures.curves(frame, y="test_l1", hue="condition", initial=False)
-    lines = lines_of(figure.axes[0])
-    assert {label: list(line.get_ydata()) for label, line in lines.items()} == {"a": [4, 2], "b": [3, 1]}
+    def numbers(run):
+        return {"test_l1": records.Series(np.array([0, 5, 10]), np.array([8.0, 4.0, 2.0]))}
+
+    frame = workspace.frame(workspace.study(), numbers)
+    for initial, expected in ((True, [8, 4, 2]), (False, [4, 2])):
+        figure = figures.curves(frame, y="test_l1", hue="init", initial=initial)
+        assert [list(line.get_ydata()) for line in lines_of(figure.axes[0]).values()] == [expected] * len(INITS)

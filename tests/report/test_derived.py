@@ -8,7 +8,7 @@ from sample_results import ACCURACY, numbers
 
 from goodinit import records
 from goodinit.errors import InputError
-from goodinit.report import measures
+from goodinit.report import measures, predicates
 
 
 def test_drawn_hyper_parameters_are_metrics_at_step_0(workspace):
@@ -42,6 +42,23 @@ def test_convergence_and_epochs_are_metrics_at_the_last_step(workspace):
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
     epochs = measures.measure(frame, "epochs")
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
+
+
+@pytest.mark.parametrize("stops", [True, False])
+def test_what_is_observed_after_a_run_diverged_and_stopped_is_nan(workspace, stops):
+    study = workspace.study(compare=None, conditions={"A": {"init": "he_normal", "training.stop_when_diverged": stops}})
+
+    def observed(run):
+        accuracy = records.Series(np.array([0, 2, 4]), np.array([0.1, 0.3, 0.2]))
+        return {"loss": records.Series(np.arange(1, 5), np.array([1.0, 2.0, 1e9, 1e9])), "test_accuracy": accuracy}
+
+    frame = workspace.frame(study, observed, status="diverged", diverged_at=3)
+    last = measures.measure(frame, "test_accuracy")["value"]
+    assert last.isna().all() if stops else (last == 0.2).all()
+    assert (measures.measure(frame, "test_accuracy", 2)["value"] == 0.3).all()
+    assert (measures.measure(frame, "loss")["value"] == 1e9).all()
+    found = predicates.within(frame, metric="test_accuracy", above=0.15, below=0.5)
+    assert found.decision != "holds" if stops else found.estimate == pytest.approx(0.2)
 
 
 def test_the_spread_of_the_loss_is_that_of_the_last_fifth_of_updates(workspace):

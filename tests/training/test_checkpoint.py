@@ -168,6 +168,8 @@ def _other_id(runs):
         (lambda content: b"[]\n", None, "damaged"),
         (lambda content: content.replace(b'"format": 1', b'"format": 2'), None, "format differs"),
         (lambda content: content.replace(b'"device": "cpu"', b'"device": "cuda"'), None, "device differs"),
+        (lambda content: content.replace(b'"threads": 1', b'"threads": 2'), None, "threads differs"),
+        (lambda content: content.replace(b'"instructions": "', b'"instructions": "x'), None, "instructions differs"),
         (lambda content: content.replace(b'"data": ["', b'"data": ["0'), None, "data differs"),
         (None, _other_id, "runs differs"),
         (lambda content: content.replace(torch.__version__.encode(), b"0.1"), None, "torch differs"),

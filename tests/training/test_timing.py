@@ -38,6 +38,19 @@ def test_the_time_of_several_runs_is_the_sum():
     assert timing.measure_seconds(runs, CPU, threads=1) == 2 * timing.measure_seconds(runs[:1], CPU, threads=1)
 
 
+def test_a_model_that_diverges_is_timed_as_long_as_any_other():
+    training = {"steps": 1, "batch_size": 50}
+    seconds = [
+        timing.measure_seconds(
+            [studies.Run(PARTS | {"optimizer": {"name": "adam", "lr": rate}, "training": training}, 0, {})],
+            CPU,
+            threads=1,
+        )
+        for rate in (0.1, 1e30)
+    ]
+    assert seconds[1] > seconds[0] / 4
+
+
 @pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
 def test_models_of_every_kind_can_be_timed(study):
     runs = studies.find("configs", study).runs("demo")[:1]

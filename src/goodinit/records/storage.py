@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from goodinit.errors import InputError
-from goodinit.files import replace_file
+from goodinit.files import open_replacement, replace_file
 from goodinit.records.record import STATUSES, RunRecord, Series
 
 __all__ = ["checksum", "path", "read", "write"]
@@ -49,10 +49,10 @@ def path(results: str | Path, scale: str, study: NamedInWork, job: Named) -> Pat
 
 
 def write(file: str | Path, runs: Sequence[RunRecord]) -> None:
-    """Write a record: first the arrays, then the JSON with their checksum.
+    """Write a record, the arrays and the JSON with their checksum; an old one stays until both are written.
 
     Raises:
-        OSError: there is no space or no permission; neither file is left.
+        OSError: there is no space or no permission; nothing has changed.
     """
     file = Path(file)
     arrays, index = _pack(runs)
@@ -74,12 +74,10 @@ def write(file: str | Path, runs: Sequence[RunRecord]) -> None:
     head["sha256"] = checksum(head | {"runs": described})
     lines = ",\n".join(json.dumps(fields, allow_nan=False) for fields in described)
     text = json.dumps(head, indent=1)[:-2] + ',\n "runs": [\n' + lines + "\n ]\n}\n"  # one line for each run
-    replace_file(file.with_suffix(".npz"), buffer.getvalue())
-    try:
-        replace_file(file, text.encode())
-    except OSError:
-        file.with_suffix(".npz").unlink(missing_ok=True)
-        raise
+    with open_replacement(file) as document:
+        document.write(text.encode())
+        document.flush()  # a full disk is noticed before the arrays are replaced
+        replace_file(file.with_suffix(".npz"), buffer.getvalue())
 
 
 def read(file: str | Path) -> list[RunRecord]:

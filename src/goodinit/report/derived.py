@@ -17,7 +17,8 @@ FLAT_WINDOW = 40  # updates
 def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[str, records.Series]:
     """Return the series of a run, and the metrics that follow from them.
 
-    Series with axes other than those of `records.AXES`, such as those of an image, are left out.  The derived metrics:
+    Series with axes other than those of `records.AXES`, such as those of an image, are left out.  What was observed of
+    a run after the update at which it diverged and stopped is NaN.  The derived metrics:
 
     - `generalization_gap`: the accuracy on the training set minus that on the test set.
     - `oscillation`: the distance that a path has moved along each coordinate beyond the net displacement.
@@ -33,6 +34,8 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
         tuned: the dotted paths of the hyper-parameters that were drawn.
     """
     series = {name: values for name, values in record.series.items() if set(values.dimensions) <= set(records.AXES)}
+    if record.diverged_at is not None and record.filled["training"]["stop_when_diverged"]:
+        series = {name: _until(values, record.diverged_at, name) for name, values in series.items()}
     train, test = series.get("train_accuracy"), series.get("test_accuracy")
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
@@ -47,6 +50,14 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
         drawn: Any = functools.reduce(lambda part, key: part[key], path.split("."), record.parts)
         series[path] = records.Series(np.array([0]), np.array([drawn]))
     return series
+
+
+def _until(series: records.Series, diverged_at: int, name: str) -> records.Series:
+    """Return a series that is NaN from the step at which the run diverged; the loss and counts remain."""
+    if name == "loss" or not np.issubdtype(series.values.dtype, np.floating):
+        return series
+    before = (series.steps < diverged_at).reshape(-1, *[1] * (series.values.ndim - 1))
+    return series._replace(values=np.where(before, series.values, np.nan))
 
 
 def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, float]:

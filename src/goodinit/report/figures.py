@@ -1,7 +1,7 @@
 """The kinds of figures, `(frame, *, options) -> Figure`; they read no file and show nothing on a screen."""
 
 import itertools
-from typing import Any
+from typing import Any, Literal
 
 from goodinit.report import style  # first: it imports matplotlib without the user's settings
 
@@ -230,7 +230,7 @@ def path(frame: pd.DataFrame, *, col: str, curvatures: list[float]) -> Figure:
     return figure
 
 
-def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: str | int = "last") -> Figure:
+def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: int | Literal["last"] = "last") -> Figure:
     """Draw a metric over each of two hyper-parameters, and over both: a point for each run.
 
     Runs that diverged before, or have no finite value, are crosses on the edges.

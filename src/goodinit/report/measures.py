@@ -83,7 +83,9 @@ def measure(frame: pd.DataFrame, metric: str | Sequence[str], at: At = "last") -
         groups = chosen.groupby(keys, observed=True)["value"]
         means = groups.agg(lambda values: values.to_numpy().mean())  # numpy's mean: that of pandas leaves out NaN
         return means.reset_index()
-    if not isinstance(at, int):  # "last"
+    if isinstance(at, str) and at != "last":
+        raise InputError(f"at: {at!r} is not a step, last or lowest")
+    if not isinstance(at, int):
         ended = frame.groupby("run", observed=True)["step"].max()  # of any metric: where the run ended
         diverged_after = (rows["status"] == "diverged") & (last_step < rows["run"].map(ended).astype(int))
         return rows.assign(value=rows["value"].mask(diverged_after))[rows["step"] == last_step]

@@ -50,17 +50,18 @@ def differences(
         A text for each difference, such as `training.steps: 1170 instead of 90000`; empty if there is none, or if
         there are no runs at this scale.
     """
-    here, published = (_by_labels(runs, conditions) for runs in (study.runs(scale), study.published_runs()))
+    runs, published_runs = study.runs(scale), study.published_runs()
+    here, published = _by_labels(runs, conditions), _by_labels(published_runs, conditions)
     if not here:
         return []
     excluded = (*EXCLUDED, *study.tuned, *(LENGTH if at_fixed_step else ()))
     axes = [axis for axis in study.axes if axis != "trial"]
     texts = []
     for index, axis in enumerate(axes):
-        values, all_values = (list(dict.fromkeys(key[index] for key in runs)) for runs in (here, published))
+        values, all_values = (list(dict.fromkeys(key[index] for key in keys)) for keys in (here, published))
         if set(values) != set(all_values):
             texts.append(f"{axis}: {_listed(values)} instead of {_listed(all_values)}")
-    trials, all_trials = _trials(study.runs(scale)), _trials(study.published_runs())
+    trials, all_trials = _trials(runs), _trials(published_runs)
     if trials != all_trials:
         texts.append(f"trials: {trials} instead of {all_trials}")
     for labels, run in here.items():

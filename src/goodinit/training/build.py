@@ -124,7 +124,9 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
         InputError: an option is out of range, or the initializer cannot be used for the model.
     """
     with input_errors():
-        batch = probe(splits, device, studies.fill(run.parts)["init"].get("batch_size")).to("cpu")
+        options = studies.fill(run.parts)["init"]
+        examples = options["batch_size"] * options.get("batches", 1) if "batch_size" in options else None
+        batch = probe(splits, device, examples).to("cpu")
         start = time.perf_counter()
         report = call(run.parts, "init", model, batch, generator(run, "init"))
     return Initialization(None if report is None else report.rescalings, time.perf_counter() - start)

@@ -16,7 +16,7 @@ import torch
 
 from goodinit import records, studies
 from goodinit.files import replace_file
-from goodinit.training.devices import name_of
+from goodinit.training.devices import instructions, is_out_of_memory, name_of
 from goodinit.training.setup import Setup
 
 __all__ = ["Checkpoint", "Stopped", "fingerprint", "restore", "training_state"]
@@ -121,7 +121,7 @@ class Checkpoint:
         except _MismatchError as error:
             reason = str(error)
         except DAMAGE as error:
-            if "allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise
             reason = f"damaged ({type(error).__name__}: {error})"
         LOGGER.warning("%s: checkpoint not used, training starts over: %s", self._file, reason)
@@ -164,6 +164,8 @@ def fingerprint(setup: Setup) -> dict[str, Any]:
         "code": _code_checksum(),
         "torch": torch.__version__,
         "device": name_of(setup.device),
+        "instructions": instructions() if setup.device.type == "cpu" else None,
+        "threads": torch.get_num_threads(),
         "precision": setup.precision,
         "data": [member.splits.checksum for member in setup.members],
     }
@@ -203,6 +205,8 @@ def restore(setup: Setup, state: Mapping[str, Any]) -> dict[str, Any]:
 def _code_checksum() -> str:
     """Return the checksum of the source files that determine the numbers of a training."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
-    for file in sorted(file for room in ("datasets", "methods", "training") for file in (package / room).rglob("*.py")):
+    shared = [package / f"{name}.py" for name in ("seeds", "steps", "transfer")]
+    rooms = [file for room in ("datasets", "methods", "training") for file in (package / room).rglob("*.py")]
+    for file in sorted(shared + rooms):
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -64,6 +64,7 @@ def measure_seconds(runs: Sequence[studies.Run], device: torch.device, threads: 
             "batch_size": training.batch_size,
             "precision": training.precision,
             "loss_after_update": training.loss_after_update,
+            "stop_when_diverged": False,
         }
         if steps or size.classes:
             seconds = _measure(json.dumps(timed, sort_keys=True), size.shape, size.classes, device, threads)

@@ -43,7 +43,8 @@ def execute(
 ) -> Iterator[records.RunRecord]:
     """Train runs; neighbors that differ in seed and initializer alone are trained together.
 
-    On one CPU thread the results do not depend, in any bit, on how many runs are trained together.
+    On one CPU thread the results do not depend, in any bit, on how many runs are trained together, except that a run
+    that diverged is observed until all runs of its stack have ended.
 
     Args:
         runs: of one job.

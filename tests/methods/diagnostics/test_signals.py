@@ -1,5 +1,7 @@
 """Statistics of activations, gradients and outputs of layers, compared with results computed by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,16 @@ def test_every_output_is_in_the_histogram(activation):
     assert {name: value.shape[1:] for name, value in values.items()} == {
         name: (30,) * (len(diagnostics.DIMENSIONS[name]) - 1) for name in values
     }
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "relu"])
+def test_a_network_that_diverged_has_an_empty_histogram(activation):
+    model = _net(activation, 1.0)
+    nn.init.constant_(model[1].weight, math.nan)
+    values = _activations(model, torch.randn(10, 50, generator=_generator(1)))
+    assert not values["activation_count"].any()
+    assert np.isnan(values["activation_entropy"]).all()
+    assert np.isnan(values["activation_mean"]).all()
 
 
 def test_gradients_equal_back_propagation_by_hand():

@@ -63,8 +63,12 @@ def test_weight_variance_computed_by_hand():
         assert observe(0)["weight_variance_ratio"].tolist() == [4, 5]
 
 
-def test_weight_variance_ratio_is_1_after_he_initialization():
-    model = models.convnet3((3, 32, 32), 10)
+@pytest.mark.parametrize(
+    "model",
+    [models.convnet3((3, 32, 32), 10), nn.Sequential(nn.ConvTranspose2d(64, 8, 4, 2))],
+    ids=["convnet3", "transposed"],
+)
+def test_weight_variance_ratio_is_1_after_he_initialization(model):
     initializers.he_normal(model, None, _generator())
     sizes = [layer.weight.numel() for layer in model if hasattr(layer, "weight")]
     with diagnostics.weight_variance(model, None, _generator()) as observe:

@@ -34,9 +34,10 @@ def show(options: argparse.Namespace) -> None:
 
     matches: dict[str, tuple[Path, records.RunRecord]] = {}
     for file in sorted(Path(options.results).glob("*/runs/*/*/[!.]*.json")):
-        for record in records.read(file):
-            if record.id.startswith(options.run):
-                matches.setdefault(record.id, (file, record))
+        if f'"id": "{options.run}' in file.read_text(encoding="utf-8", errors="replace"):  # do not read all arrays
+            for record in records.read(file):
+                if record.id.startswith(options.run):
+                    matches.setdefault(record.id, (file, record))
     if not matches:
         raise InputError(f"run: no record in {options.results} has a run {options.run!r}: see goodinit list --runs")
     if len(matches) > 1:

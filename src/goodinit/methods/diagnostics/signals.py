@@ -72,7 +72,8 @@ def _describe(
     below, above = output < low + margin, output > high - margin
     high = high if high > low else low + 1
     undefined = torch.full((), math.nan, device=output.device)
-    counts = torch.histc(output.cpu(), bins, low, high)
+    is_finite = math.isfinite(low) and math.isfinite(high)  # unless the network diverged
+    counts = torch.histc(output.cpu(), bins, low, high) if is_finite else torch.zeros(bins)
     return {
         "activation_mean": output.mean(),
         "activation_sd": output.std(correction=0),
@@ -84,12 +85,14 @@ def _describe(
         "share_zero": _fraction(output == 0),
         "share_dead": _fraction((output == 0).transpose(0, 1).flatten(1).all(1)),
         "activation_count": counts.to(torch.int64).numpy(),
-        "activation_edge": np.linspace(low, high, bins, endpoint=False),
+        "activation_edge": np.linspace(low, high, bins, endpoint=False) if is_finite else np.full(bins, math.nan),
     }
 
 
 def _entropy(counts: Tensor) -> float:
-    """Return the entropy of a histogram, between 0, for a single bin, and 1, for equal bins."""
+    """Return the entropy of a histogram, between 0, for a single bin, and 1, for equal bins; NaN if it is empty."""
+    if not counts.any():
+        return math.nan
     shares = counts[counts > 0] / counts.sum()
     return float(-(shares * shares.log()).sum() / math.log(max(len(counts), 2)))
 

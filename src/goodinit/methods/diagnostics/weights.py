@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.methods.contracts import Examples, Observe
-from goodinit.methods.layers import Layer
+from goodinit.methods.layers import Layer, fans
 
 __all__ = ["path", "update_size", "weight_variance"]
 
@@ -65,7 +65,7 @@ def weight_variance(model: nn.Module, batch: Examples, generator: torch.Generato
     Reference: Sato & Kimura, Progressive Data Increasing (2019), figure 1.
     """
     weights = [weight.detach() for weight in _weights(model)]
-    fan_in = np.array([weight[0].numel() for weight in weights])
+    fan_in = np.array([fans(module)[0] for module in model.modules() if isinstance(module, Layer)])
 
     def observe(step: int) -> dict[str, Any]:
         variances = torch.stack([weight.var(correction=0) for weight in weights]).double().cpu().numpy()

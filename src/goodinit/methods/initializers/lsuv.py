@@ -73,8 +73,9 @@ def lsuv(
 
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1, and their program of November 2015.
     """
-    if min(batch_size, batches) < 1:
-        raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
+    for name, value in (("batch_size", batch_size), ("batches", batches)):
+        if value < 1:
+            raise InputError(f"lsuv: {name}: {value} is not at least 1")
     options = Options(start, tolerance, max_iterations, batch_size, dropout, measure, biases, decomposition)
     images = batch.images[: batches * batch_size]
     return unit_variance(model, generator, options, lambda: model(images), lambda: model(images[:2]))

@@ -54,8 +54,10 @@ class Options:
     include_frozen: bool = False
 
     def __post_init__(self) -> None:
-        if self.tolerance <= 0 or self.max_iterations < 1:
-            raise InputError("lsuv: tolerance must be more than 0; max_iterations, batch_size and batches at least 1")
+        if self.tolerance <= 0:
+            raise InputError(f"lsuv: tolerance: {self.tolerance} is not more than 0")
+        if self.max_iterations < 1:
+            raise InputError(f"lsuv: max_iterations: {self.max_iterations} is not at least 1")
 
 
 @dataclass(frozen=True)

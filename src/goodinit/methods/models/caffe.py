@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from goodinit.methods.contracts import PublishedInit
-from goodinit.methods.layers import Layer
+from goodinit.methods.layers import Layer, fans
 
 __all__ = ["LocalResponseNorm", "max_pool", "pooled_size", "with_published_init"]
 
@@ -25,7 +25,7 @@ def with_published_init(layer: AnyLayer, *, bias: float, std: float | None = Non
             with variance 1 / fan-in.
     """
     if std is None:
-        init = PublishedInit("uniform", math.sqrt(1 / layer.weight[0].numel()), bias)
+        init = PublishedInit("uniform", math.sqrt(1 / fans(layer)[0]), bias)
     else:
         init = PublishedInit("normal", std, bias)
     object.__setattr__(layer, "published", init)  # nn.Module declares only tensors and modules as attributes

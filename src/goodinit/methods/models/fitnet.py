@@ -94,7 +94,9 @@ def fitresnet4(
     Args:
         shape, classes, activation, dropout, width: as in `fitnet4`.
 
-    Reference: Mishkin & Matas (2016), Table 1 (from memory).
+    Deviation: the numbers of channels are from memory, and were not compared with Table 1 of the paper.
+
+    Reference: Mishkin & Matas (2016), Table 1.
     """
     blocks = [[32, 32, 48, 48, 48], [80] * 6, [128] * 6]
     return _cifar_network(shape, classes, blocks, activation, "none", dropout, width, residual=True)
