@@ -175,3 +175,9 @@ def test_a_trial_that_diverged_before_the_step_is_ranked_last(workspace):
 def test_ranking_at_a_step_that_was_not_reached_is_an_error(workspace):
     with pytest.raises(measures.NotRun, match="no value at step 99"):
         workspace.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 99})
+
+
+def test_an_unknown_place_is_rejected(workspace):
+    _, frame = workspace.conditions({"loss": {"a": [[2, 1]] * 3}})
+    with pytest.raises(InputError, match="at: 'lsat' is not a step, last or lowest"):
+        measures.measure(frame, "loss", "lsat")

@@ -10,7 +10,14 @@ from goodinit.methods import initializers
 from goodinit.training import build
 
 
-@pytest.mark.parametrize(("init", "seen"), [({"name": "lsuv", "batch_size": 24}, 24), ({"name": "he_normal"}, 16)])
+@pytest.mark.parametrize(
+    ("init", "seen"),
+    [
+        ({"name": "lsuv", "batch_size": 24, "batches": 1}, 24),
+        ({"name": "lsuv", "batch_size": 24, "batches": 3}, 72),
+        ({"name": "he_normal"}, 16),
+    ],
+)
 def test_initializers_get_the_number_of_large_images_that_they_request(init, seen, data_root, monkeypatch):
     found = []
     monkeypatch.setattr(initializers, init["name"], lambda model, batch, generator, **more: found.append(batch.images))
