@@ -26,7 +26,8 @@ def open_replacement(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file in the same folder, and rename it to `path` when the block ends without an error.
 
     Raises:
-        OSError: there is no space or no permission; the error names `path`, and the temporary file is removed.
+        OSError: there is no space or no permission; the error names `path`, or the file that the block failed to write,
+            and the temporary file is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -35,7 +36,7 @@ def open_replacement(path: Path) -> Iterator[BinaryIO]:
             yield file
         temporary.replace(path)
     except OSError as error:  # of a full disk: the system's has no file name, numpy's has no number
-        named = path if error.filename in (None, str(temporary)) else error.filename
+        named = path if str(error.filename or temporary) == str(temporary) else error.filename
         raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(named)) from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -35,7 +35,7 @@ def failing(monkeypatch):
 
 @pytest.fixture
 def little_memory(monkeypatch):
-    """Let this process have less memory than an error is checked with."""
+    """Let an error find less memory than counts as short."""
     monkeypatch.setattr(cli, "SHORT_MEMORY", 2**62)
 
 

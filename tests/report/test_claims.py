@@ -135,6 +135,15 @@ def test_each_label_that_a_claim_lists_must_have_records(workspace):
     assert claims.judge(study, "laptop", frame[frame["condition"] != "B"])["verdict"].tolist() == ["not run"]
 
 
+def test_each_condition_that_a_claim_selects_without_naming_it_must_have_records(workspace):
+    claim = CONDITION_CLAIMS[0] | {"test": {"within": {"metric": "loss", "below": 9}}}
+    study, frame = workspace.conditions({"loss": CONDITIONS}, claims=[claim])
+    assert claims.judge(study, "laptop", frame)["verdict"].tolist() == ["replicated"]
+    partial = frame[frame["condition"] != "B"]
+    partial.attrs["complete"] = False
+    assert claims.judge(study, "laptop", partial)["verdict"].tolist() == ["not run"]
+
+
 def test_an_order_with_a_condition_that_was_not_run(workspace):
     study, frame = workspace.conditions({"loss": CONDITIONS}, claims=[BEST_OF_ALL])
     assert claims.judge(study, "laptop", frame)["verdict"].tolist() != ["not run"]

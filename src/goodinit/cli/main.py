@@ -15,8 +15,7 @@ from goodinit.errors import InputError, one_line
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
-# If a process cannot have this much more memory, in bytes, a failure of a library counts as a lack of memory.
-SHORT_MEMORY = 64 * 2**20  # bytes
+SHORT_MEMORY = 64 * 2**20  # bytes; any failure of a process that cannot allocate as much counts as a lack of memory
 
 EXAMPLES = """\
 examples:
@@ -221,7 +220,7 @@ def _error_message(error: Exception) -> str | None:
 
 
 def _is_memory_short() -> bool:
-    """Return whether this process cannot have `SHORT_MEMORY` more; a library may then fail with any error."""
+    """Return whether this process cannot allocate `SHORT_MEMORY`; a library may then fail with any error."""
     try:
         bytearray(SHORT_MEMORY)
     except MemoryError:

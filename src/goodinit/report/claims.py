@@ -179,7 +179,7 @@ def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:
 def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -> JudgedClaim:
     """Return a claim with its verdict."""
     reported = study.reported_number(claim) if claim.predicate == "agrees" else None
-    evidence = _test(study, claim, frame, reported)
+    evidence = _test(study, claim, scale, frame, reported)
     differences: list[str] = []
     if evidence is not None:
         differences = protocol.differences(study, scale, claim.conditions, at_fixed_step=claim.at_fixed_step)
@@ -216,9 +216,11 @@ def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -
     )
 
 
-def _test(study: Study, claim: Claim, frame: pd.DataFrame | None, reported: Reported | None) -> Evidence | None:
+def _test(
+    study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None, reported: Reported | None
+) -> Evidence | None:
     """Return what the predicate of a claim concludes, or None where what it needs was not run."""
-    if frame is None or not _was_run(frame, claim):
+    if frame is None or not _was_run(study, claim, scale, frame):
         return None
     arguments = () if reported is None else (reported,)
     try:
@@ -230,8 +232,14 @@ def _test(study: Study, claim: Claim, frame: pd.DataFrame | None, reported: Repo
     return evidence
 
 
-def _was_run(frame: pd.DataFrame, claim: Claim) -> bool:
-    """Return whether each label that a test names, with each label of its other axes, has records."""
+def _was_run(study: Study, claim: Claim, scale: str, frame: pd.DataFrame) -> bool:
+    """Return whether each label that a test names, and each condition of the scale that it selects, has records."""
+    if not frame.attrs.get("complete", True):
+        recorded = set(frame["run"].unique())
+        selected = [run for run in study.runs(scale) if protocol.matches(run.labels, claim.conditions)]
+        with_records = {tuple(run.labels.values()) for run in selected if run.id in recorded}
+        if any(tuple(run.labels.values()) not in with_records for run in selected):
+            return False
     for condition in claim.conditions:
         rows = select(frame, condition)
         for axis, chosen in condition.items():

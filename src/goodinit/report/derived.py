@@ -35,7 +35,7 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     """
     series = {name: values for name, values in record.series.items() if set(values.dimensions) <= set(records.AXES)}
     if record.diverged_at is not None and record.filled["training"]["stop_when_diverged"]:
-        series = {name: _until(values, record.diverged_at, name) for name, values in series.items()}
+        series = {name: _before_divergence(values, record.diverged_at, name) for name, values in series.items()}
     train, test = series.get("train_accuracy"), series.get("test_accuracy")
     if train and test and np.array_equal(train.steps, test.steps):
         series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
@@ -52,8 +52,8 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     return series
 
 
-def _until(series: records.Series, diverged_at: int, name: str) -> records.Series:
-    """Return a series that is NaN from the step at which the run diverged; the loss and counts remain."""
+def _before_divergence(series: records.Series, diverged_at: int, name: str) -> records.Series:
+    """Return a series with NaN from the step at which the run diverged; the loss, and integers, are unchanged."""
     if name == "loss" or not np.issubdtype(series.values.dtype, np.floating):
         return series
     before = (series.steps < diverged_at).reshape(-1, *[1] * (series.values.ndim - 1))

@@ -124,9 +124,8 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
         InputError: an option is out of range, or the initializer cannot be used for the model.
     """
     with input_errors():
-        options = studies.fill(run.parts)["init"]
-        examples = options["batch_size"] * options.get("batches", 1) if "batch_size" in options else None
-        batch = probe(splits, device, examples).to("cpu")
+        filled = studies.fill(run.parts)["init"]
+        batch = probe(splits, device, filled.get("batch_size", 0) * filled.get("batches", 1)).to("cpu")
         start = time.perf_counter()
         report = call(run.parts, "init", model, batch, generator(run, "init"))
     return Initialization(None if report is None else report.rescalings, time.perf_counter() - start)
@@ -149,8 +148,14 @@ def objective(parts: studies.Parts) -> Objective:
     return functools.partial(components.resolve("objective", parts["objective"]["name"]), **options(parts["objective"]))
 
 
-def probe(splits: Splits, device: torch.device, minimum: int | None) -> Examples:
-    """Return the examples that data-dependent initializers and diagnostics use, at least the minimum number."""
+def probe(splits: Splits, device: torch.device, minimum: int) -> Examples:
+    """Return the examples that data-dependent initializers and diagnostics use.
+
+    Args:
+        splits: whose training examples are used.
+        device: of the result.
+        minimum: the number of examples at least; 0 for the default.
+    """
     shape = splits.preprocessing.shape(splits.train.images)
     count = max(_scale_count(PROBE_EXAMPLES, shape), minimum or MIN_PROBE_EXAMPLES)
     return splits.preprocessing.normalize(next(tensors.batches(splits.train, count)).to(device))

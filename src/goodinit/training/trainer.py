@@ -106,7 +106,7 @@ def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]
         for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
             diagnostic = components.resolve("diagnostics", part["name"])(
                 setup.model,
-                build.probe(splits, setup.device, filled.get("examples")),
+                build.probe(splits, setup.device, filled.get("examples") or 0),
                 build.generator(run, f"diagnostics/{part['name']}"),
                 **build.options(part),
             )

@@ -260,8 +260,7 @@ def _mini_batch(output: Tensor, batch_size: int | None, generator: torch.Generat
 
 def _variance(output: Tensor) -> float:
     """Return the variance over all elements, computed at least in single precision, because half may overflow."""
-    output = output.detach()
-    return float((output if output.dtype.itemsize > 2 else output.float()).var(correction=0))
+    return float((output if output.dtype.itemsize > 2 else output.float()).detach().var(correction=0))
 
 
 @torch.no_grad()
