@@ -38,6 +38,30 @@ def test_verdicts_are_indicative_where_the_protocol_differs(workspace):
     assert set(judged.loc[judged["n"] > 0, "differences"]) == {"training.batch_size: 3 instead of 128"}
 
 
+def test_verdicts_are_indicative_where_the_source_gives_no_protocol(workspace):
+    source = {"work": "work", "where": "here", "protocol": "ours"}
+    _, judged = judged_conditions(workspace, source=source)
+    assert judged["verdict"].tolist() == [FOR, AGAINST, "inconclusive", "indicative: yes", "not run", "unverified", FOR]
+    assert set(judged.loc[judged["n"] > 0, "differences"]) == {"the source gives no protocol; this one is ours"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "needs", "verdict", "needed"),
+    [
+        ({}, "against", "contradicted", ""),
+        ({"training.batch_size": 3}, "against", AGAINST, ""),
+        ({"training.steps": 3}, "for", AGAINST, ""),
+        ({"training.steps": 3}, "against", "inconclusive", "the published number of updates is needed"),
+    ],
+)
+def test_no_decision_that_needs_full_training_after_fewer_updates(workspace, changes, needs, verdict, needed):
+    a_is_high = CONDITION_CLAIMS[1] | {"needs_full_training": needs}
+    _, judged = judged_conditions(workspace, scales={"laptop": changes}, claims=[a_is_high], reported=[])
+    (row,) = claims.judged_claims(claims.mark_holm(judged))
+    assert (row.verdict, row.needed, row.holm) == (verdict, needed, "" if needed else "yes")
+    assert row.estimate == pytest.approx(1.1)
+
+
 def test_a_difference_in_other_conditions_does_not_matter(workspace):
     changed = {"B": 7.0, "C": 8.0}
     conditions = {f"conditions.{label}": {"init": "he_normal", "optimizer.lr": lr} for label, lr in changed.items()}

@@ -44,6 +44,35 @@ def test_convergence_and_epochs_are_metrics_at_the_last_step(workspace):
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
 
 
+def test_a_run_converges_if_the_mean_of_its_last_forty_losses_is_below_that_of_guessing(workspace):
+    guessing = np.log(10)
+    losses = {
+        0: np.append(np.full(60, guessing), np.full(40, 0.94 * guessing)),
+        1: np.append(np.full(99, guessing), 0.1),  # one mini-batch is below it
+        2: np.append(np.full(60, 0.1), np.full(40, guessing)),  # it learned, and forgot
+        3: np.append(np.full(99, 0.1), np.nan),
+    }
+    fields = {
+        "status": lambda run: "diverged" if run.seed == 3 else "finished",
+        "steps": 100,
+        "provenance": {"train_examples": 1280, "classes": 10},
+    }
+    frame = workspace.frame(
+        workspace.study(seeds=4), lambda run: {"loss": records.Series(np.arange(1, 101), losses[run.seed])}, **fields
+    )
+    converged = measures.measure(frame, "converged")
+    assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0, 3: 0}
+
+
+def test_the_spread_of_gradients_is_that_of_their_logarithms_over_the_layers(workspace):
+    variances = np.array([[1e-3, 1e-3, 1e-3], [1e-2, 1e-4, 1e-6], [1e-2, 0.0, 1e-6]])
+    series = {"gradient_variance": records.Series(np.arange(3), variances, ("layer",))}
+    rows = measures.metric_rows(workspace.frame(workspace.study(), lambda run: series), "gradient_variance_spread")
+    spread = rows.groupby("step", observed=True)["value"].mean()
+    assert spread.loc[[0, 1]].tolist() == pytest.approx([0, 2])
+    assert np.isnan(spread.loc[2])
+
+
 @pytest.mark.parametrize("stops", [True, False])
 def test_what_is_observed_after_a_run_diverged_and_stopped_is_nan(workspace, stops):
     study = workspace.study(compare=None, conditions={"A": {"init": "he_normal", "training.stop_when_diverged": stops}})

@@ -43,6 +43,15 @@ def test_intervals_are_those_of_students_t_in_groups_of_any_size():
         assert summary.loc[arm, ["low", "high"]].tolist() == pytest.approx(list(interval), nan_ok=True)
 
 
+def test_intervals_of_shares_are_those_of_clopper_and_pearson():
+    values = {"a": [1.0, 0.0, 1.0], "b": [0.0, 0.0], "c": [np.nan, 1.0, 1.0, 1.0]}
+    summary = statistics.summarize(_values(values), ["arm"], shares=True).set_index("arm")
+    for arm, (count, n) in {"a": (2, 3), "b": (0, 2), "c": (3, 3)}.items():
+        interval = stats.binomtest(count, n).proportion_ci(method="exact")
+        assert summary.loc[arm, ["low", "high"]].tolist() == pytest.approx(list(interval))
+    assert summary["mean"].tolist() == pytest.approx([2 / 3, 0, 1])
+
+
 def _book_smooth(x):
     """Return what `smooth_curve` of the book returns, one sum after the other."""
     window = np.kaiser(11, 2)

@@ -24,6 +24,8 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]
 TEXTBOOK = yaml.safe_load((CONFIGS / "textbook" / "dropout.yaml").read_text(encoding="utf-8"))
 SEARCH = yaml.safe_load((CONFIGS / "textbook" / "random_search.yaml").read_text(encoding="utf-8"))
+WITHIN = {"metric": "loss", "below": 3.0}
+CLAIM = {"id": "low", "says": "It is low.", "source": "here", "test": {"within": WITHIN}}
 LONG = "a" * 5000
 
 # Values that people write by mistake, or to do harm.
@@ -113,6 +115,7 @@ def _plan(path):
 @example(body=TEXTBOOK | {"conditions": {"large": {"init": "he_normal", 0: None}}})
 @example(body=TEXTBOOK | {"compare": {"model": {"large": {"name": "mlp", 0: None}}}})
 @example(body=TEXTBOOK | {"scales": {"demo": {"compare.model": {1: {2: 3}}, 4: 5}}})
+@example(body=TEXTBOOK | {"claims": [{**CLAIM, "test": {"within": {**WITHIN, "where": None}}}]})
 @example(body=TEXTBOOK | {LONG: 1})
 @example(body=TEXTBOOK | {"title": {LONG: [LONG]}})
 @example(body=TEXTBOOK | {"fixed": TEXTBOOK["fixed"] | {"model": {"name": "mlp", "hidden": LONG}}})

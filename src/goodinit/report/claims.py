@@ -59,6 +59,9 @@ DECIDED: Mapping[tuple[str, bool], Mapping[Decision, Verdict]] = {
     ("question", False): {"replicated": "indicative: yes", "contradicted": "indicative: no", "inconclusive": "open"},
 }
 
+# The decision that shorter training than published does not allow.
+NEEDS_FULL_TRAINING: Mapping[str | None, Decision] = {"for": "replicated", "against": "contradicted"}
+
 
 class JudgedClaim(NamedTuple):
     """A claim with its verdict at a scale: a row of `claims.csv`.
@@ -112,6 +115,8 @@ class JudgedClaim(NamedTuple):
         """What would decide a claim that was run and is undecided; empty for any other."""
         if self.verdict not in ("inconclusive", "open"):
             return ""
+        if self.p_value < SIGNIFICANCE:  # decided, if it did not need full training
+            return "the published number of updates is needed"
         if self.runs_needed:
             return f"{self.runs_needed} runs of each condition would decide"
         if self.n < PILOT_SEEDS:
@@ -172,7 +177,8 @@ def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:
         factors = np.arange(len(ordered), 0, -1)
         adjusted = np.maximum.accumulate(ordered.to_numpy() * factors)
         verdicts.loc[ordered.index, "holm"] = np.where(adjusted < SIGNIFICANCE, "yes", "no")
-    verdicts.loc[verdicts["p_value"].isna() | ~(verdicts["p_value"] < SIGNIFICANCE), "holm"] = ""
+    undecided = verdicts["verdict"].isin(("inconclusive", "open", "not run"))
+    verdicts.loc[undecided | ~(verdicts["p_value"] < SIGNIFICANCE), "holm"] = ""
     return verdicts
 
 
@@ -185,7 +191,10 @@ def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -
         differences = protocol.differences(study, scale, claim.conditions, at_fixed_step=claim.at_fixed_step)
     verdict: Verdict = "not run"
     if evidence is not None:
-        verdict = DECIDED[claim.kind, not differences][evidence.decision]
+        decision = evidence.decision
+        if decision == NEEDS_FULL_TRAINING.get(claim.needs_full_training) and protocol.is_shorter(differences):
+            decision = "inconclusive"
+        verdict = DECIDED[claim.kind, not differences][decision]
         if reported is not None and not reported.verified:
             verdict = "unverified"
     return JudgedClaim(

@@ -11,7 +11,7 @@ from goodinit.steps import steps_per_epoch
 
 __all__ = ["with_derived"]
 
-FLAT_WINDOW = 40  # updates
+LOSS_WINDOW = 40  # updates over which the loss is averaged, as the loss of one mini-batch varies
 
 
 def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[str, records.Series]:
@@ -23,11 +23,13 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     - `generalization_gap`: the accuracy on the training set minus that on the test set.
     - `oscillation`: the distance that a path has moved along each coordinate beyond the net displacement.
     - At step 0, each hyper-parameter that a random search drew, such as `optimizer.lr`.
-    - At the last step of a run that trains, `converged`, 1 unless it diverged or did not learn; `loss_spread`, the
-      standard deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`;
-      `epochs`, if the record holds the number of examples; and `flat_epochs`, if it also holds the number of
-      classes: the epochs until the mean loss of 40 updates first falls below `records.guessing_bound`, NaN if it never
-      does.
+    - `gradient_variance_spread` and `weight_gradient_variance_spread`: the standard deviation over the layers of the
+      decimal logarithm of the variance, 0 if all layers have the same; NaN where a variance is 0.
+    - At the last step of a run that trains, `converged`, 1 if it finished and the mean loss of its last 40 updates is
+      below `records.guessing_bound` where there is one, else 0; `loss_spread`, the standard deviation of the loss over
+      the last fifth of the updates; seconds, such as `training_seconds`; `epochs`, if the record holds the number of
+      examples; and `flat_epochs`, if it also holds the number of classes: the epochs until the mean loss of 40 updates
+      first falls below `records.guessing_bound`, NaN if it never does.
 
     Args:
         record: of the run.
@@ -41,6 +43,9 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
         series["generalization_gap"] = records.Series(train.steps, train.values - test.values)
     if position := series.get("position"):
         series["oscillation"] = position._replace(values=_oscillation(position.values))
+    for name in ("gradient_variance", "weight_gradient_variance"):
+        if variances := series.get(name):
+            series[f"{name}_spread"] = records.Series(variances.steps, _spread(variances.values))
     last = {f"{activity}_seconds": seconds for activity, seconds in record.seconds.items()}
     if record.steps:
         last |= _at_end(record, series["loss"].values if "loss" in series else None)
@@ -62,17 +67,34 @@ def _before_divergence(series: records.Series, diverged_at: int, name: str) -> r
 
 def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, float]:
     """Return the metrics of a run that trained as a whole."""
-    metrics = {"converged": float(record.status == "finished")}
+    bound = records.guessing_bound(record.parts, record.provenance.get("classes", 0))
+    converged = record.status == "finished"
+    if bound is not None and losses is not None:
+        with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged
+            converged &= bool(np.mean(losses[-LOSS_WINDOW:], dtype=np.float64) < bound)
+    metrics = {"converged": float(converged)}
     if losses is not None and record.steps >= 10:
         with np.errstate(invalid="ignore"):  # the losses of a run that diverged
             metrics["loss_spread"] = float(np.std(losses[-(record.steps // 5) :], dtype=np.float64))
     if examples := record.provenance.get("train_examples"):
         updates = steps_per_epoch(examples, record.filled["training"]["batch_size"])
         metrics["epochs"] = record.steps / updates
-        bound = records.guessing_bound(record.parts, record.provenance.get("classes", 0))
         if bound is not None and losses is not None:
             metrics["flat_epochs"] = _first_below(losses, bound) / updates
     return metrics
+
+
+def _spread(variances: np.ndarray) -> np.ndarray:
+    """Return the standard deviation of the decimal logarithms of variances over the layers.
+
+    Args:
+        variances: shape (T, L).
+
+    Returns:
+        Shape (T,).
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):  # a variance of 0
+        return np.asarray(np.std(np.log10(variances, dtype=np.float64), axis=1, ddof=1))
 
 
 def _oscillation(positions: np.ndarray) -> np.ndarray:
@@ -95,6 +117,6 @@ def _first_below(losses: np.ndarray, bound: float) -> float:
     count = np.arange(1, len(losses) + 1)
     with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged
         sums = np.concatenate([[0.0], np.cumsum(losses, dtype=np.float64)])
-        means = (sums[1:] - sums[np.maximum(count - FLAT_WINDOW, 0)]) / np.minimum(count, FLAT_WINDOW)
+        means = (sums[1:] - sums[np.maximum(count - LOSS_WINDOW, 0)]) / np.minimum(count, LOSS_WINDOW)
     below = np.flatnonzero(means < bound)
     return int(below[0]) + 1 if len(below) else np.nan

@@ -23,6 +23,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 # What each kind of figure shows of several seeds.
 SEEDS_SHOWN = {
     "curves": "mean, band: one standard deviation",
+    "curves, log_y": "geometric mean, band: one standard deviation of the logarithm",
     "heat_map": "mean",
     "histogram": "the first is shown",
     "images": "the first is shown",
@@ -89,7 +90,8 @@ def _title(study: Study, scale: str, spec: FigureSpec, fewest: int, most: int) -
     single = {axis: label for axis, label in spec.where.items() if not isinstance(label, list)}
     chosen = "".join(f", {column_title(axis)} {label}" for axis, label in single.items())
     seeds = f"{most}" if fewest == most else f"{fewest} to {most}"
-    note = f"{scale} scale, {seeds} seeds ({SEEDS_SHOWN[spec.kind]})" if most > 1 else f"{scale} scale, 1 seed"
+    shown = SEEDS_SHOWN["curves, log_y" if spec.options.get("log_y") else spec.kind]
+    note = f"{scale} scale, {seeds} seeds ({shown})" if most > 1 else f"{scale} scale, 1 seed"
     if study.deterministic:
         note = f"{scale} scale, nothing random"
     if scale == "demo":

@@ -38,6 +38,7 @@ def curves(
     initial: bool = True,
     y_limits: list[float] | None = None,
     log_y: bool = False,
+    share_y: bool = True,
 ) -> Figure:
     """Draw lines of the mean over seeds in bands of one standard deviation.
 
@@ -56,12 +57,13 @@ def curves(
         y_limits: of the vertical axis.
         log_y: whether the vertical axis is logarithmic; then means are geometric, and a triangle on the lower edge
             marks a value of 0.
+        share_y: whether all panels have the same vertical axis.
     """
     rows = _curve_rows(frame if initial else frame[frame["step"] > 0], x, y, hue)
     check_axes(rows, None if hue == "metric" else hue, col, x if x in records.AXES else None)
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
-    figure, axes = marks.wrapped_panels(len(panels), columns, *PANEL_SIZES.get(columns, SMALL_PANEL))
+    figure, axes = marks.wrapped_panels(len(panels), columns, *PANEL_SIZES.get(columns, SMALL_PANEL), share_y)
     looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, marks.line_styles(), strict=False))
     conditions = {_line_label(label, hue): rows[rows[hue] == label] for label in looks}
     crosses = []

@@ -111,7 +111,7 @@ class _Results:
         for verdict in (*UNANSWERED, "unverified"):
             counts = Counter(claim.study for claim in self._claims.values() if claim.verdict == verdict)
             if counts:
-                of_studies = ", ".join(f"{count} of `{study}`" for study, count in counts.items())
+                of_studies = ", ".join(f"`{study}` {count}" for study, count in counts.items())
                 sentences.append(f"{verdict.capitalize()}: {of_studies}.")
         return " ".join(sentences) or "Nothing."
 

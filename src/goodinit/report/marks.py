@@ -72,16 +72,23 @@ class Cross(NamedTuple):
 
 
 def panel_grid(
-    rows: int, columns: int, width: float, height: float, layout: Literal["constrained"] | None = "constrained"
+    rows: int,
+    columns: int,
+    width: float,
+    height: float,
+    share_y: bool = True,
+    layout: Literal["constrained"] | None = "constrained",
 ) -> tuple[Figure, np.ndarray]:
     """Return a figure, and its panels of a width and height in inches, an array (rows, columns) of Axes."""
     figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.9), layout=layout)
-    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=True))
+    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=share_y))
 
 
-def wrapped_panels(count: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+def wrapped_panels(
+    count: int, columns: int, width: float, height: float, share_y: bool = True
+) -> tuple[Figure, np.ndarray]:
     """Return a figure and its panels as `panel_grid` does, with at most `columns` in a row; those left are hidden."""
-    figure, axes = panel_grid(math.ceil(count / columns), min(columns, count), width, height)
+    figure, axes = panel_grid(math.ceil(count / columns), min(columns, count), width, height, share_y)
     for axis in axes.flat[count:]:
         axis.set_visible(False)
     return figure, axes

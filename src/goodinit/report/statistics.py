@@ -6,17 +6,20 @@ import numpy as np
 import pandas as pd
 
 from goodinit.errors import InputError
-from goodinit.report.inference import t_interval
+from goodinit.report.inference import Share, t_interval
 
 __all__ = ["smooth", "summarize"]
 
 
-def summarize(values: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return size, mean, standard deviation and interval of the finite values in each group.
+def summarize(values: pd.DataFrame, by: Sequence[str], *, shares: bool = False) -> pd.DataFrame:
+    """Return size, mean, standard deviation and 95 % interval of the finite values in each group.
+
+    The interval is that of Student's t, or for shares, that of Clopper and Pearson.
 
     Args:
         values: from `measures.measure`.
         by: the columns that identify a group.
+        shares: whether each value is 1 for a run that has a property and 0 for one that does not.
 
     Returns:
         A frame with `by`, `n`, `not_finite` (the number of values that are not finite), `mean`, `sd` (of the sample),
@@ -34,6 +37,10 @@ def summarize(values: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     summary["not_finite"] = not_finite
     summary["mean"] = [sample.mean() if len(sample) else np.nan for sample in samples]
     summary["sd"] = [sample.std(ddof=1) if len(sample) > 1 else np.nan for sample in samples]
+    if shares:
+        estimates = [Share.of(int(sample.sum()), len(sample)) for sample in samples]
+        summary["low"], summary["high"] = [item.low for item in estimates], [item.high for item in estimates]
+        return summary
     bounds = np.full((2, len(samples)), np.nan)
     for size in np.unique(sizes):
         indices = np.flatnonzero(sizes == size)

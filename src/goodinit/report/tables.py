@@ -10,6 +10,8 @@ from goodinit.studies import Measure, Study
 
 __all__ = ["table"]
 
+SHARES = ("converged",)  # metrics that are 1 for a run that has a property, else 0
+
 
 def table(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     """Return the table of a study.
@@ -38,7 +40,7 @@ def table(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"{study.path}: table: {error}") from None
         values = select(values, item.where)
         axes = condition_columns(values)
-        part = summarize(values, axes)
+        part = summarize(values, axes, shares=item.metric in SHARES)
         part.insert(len(axes), "metric", item.metric)
         part.insert(len(axes) + 1, "at", _describe_steps(frame, item))
         _add_reported(part, study, item)

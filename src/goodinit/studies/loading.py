@@ -107,6 +107,7 @@ def _parse(path: Path, body: Mapping[str, Any]) -> Study:
         name=path.stem,
         path=path,
         source=body["source"]["where"],
+        own_protocol=body["source"].get("protocol") == "ours",
         search=_search(body["tune"]) if "tune" in body else None,
         table=tuple(Measure(**measure) for measure in body["table"]),
         figure_specs={name: _figure(options) for name, options in body.get("figures", {}).items()},
@@ -131,6 +132,7 @@ def _figure(written: Mapping[str, Any]) -> tuple[FigureSpec, str | None]:
 
 
 def _claim(written: Mapping[str, Any]) -> Claim:
-    ((predicate, options),) = written["test"].items()
+    ((predicate, given),) = written["test"].items()
+    options = {name: value for name, value in given.items() if value is not None}  # null is no option: the default
     fields = {key: value for key, value in written.items() if key != "test"}
     return Claim(predicate=predicate, options=options, **fields)

@@ -66,6 +66,8 @@ class Claim:
         options: the options of that function.
         kind: `claim`, or `question` if the source asks it or the replication adds it.
         note: a remark on the verdict.
+        needs_full_training: the decision, `for` or `against` the claim, that shorter training than published does not
+            allow, because a network that has not learned yet may still do so; None if there is none.
     """
 
     id: str
@@ -75,11 +77,12 @@ class Claim:
     options: Mapping[str, Any]
     kind: Literal["claim", "question"] = "claim"
     note: str = ""
+    needs_full_training: Literal["for", "against"] | None = None
 
     @property
     def conditions(self) -> list[Where]:
         """The conditions that the test names: `where` together with each of its sides."""
-        where: Where = self.options.get("where") or {}
+        where: Where = self.options.get("where", {})
         sides = [self.options[key] for key in ("better", "worse", "start", "end") if key in self.options]
         for item in self.options.get("order", []):
             sides += item if isinstance(item, list) else [item]
@@ -89,4 +92,4 @@ class Claim:
     def at_fixed_step(self) -> bool:
         """Whether the test takes values at given steps only, not at the end of training or over all of it."""
         steps = [self.options.get("at", "last"), self.options.get("start_at", 0)]
-        return all(isinstance(step, int) for step in steps)
+        return all(isinstance(step, int) or (isinstance(step, Mapping) and "to" in step) for step in steps)

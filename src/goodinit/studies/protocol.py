@@ -8,12 +8,13 @@ from goodinit.studies.outputs import Where
 from goodinit.studies.runs import Label, Run, fill
 from goodinit.studies.study import Study
 
-__all__ = ["differences", "matches"]
+__all__ = ["differences", "is_shorter", "matches"]
 
 # What is evaluated and recorded, and how often, is no part of the protocol of training.
 EXCLUDED = ("diagnostics", "training.evaluate_", "training.diagnose_every", "data.test_examples")
 FULL_PRECISION = ("fp32", "tf32")  # TF32 changes losses by less than the seed does, which a test shows
 LENGTH = ("training.steps", "training.epochs")
+OWN_PROTOCOL = "the source gives no protocol; this one is ours"
 
 
 def matches(labels: Mapping[str, Label], conditions: Sequence[Where]) -> bool:
@@ -38,7 +39,8 @@ def differences(
 ) -> list[str]:
     """Return how the runs of some conditions at a scale differ from those of the published protocol.
 
-    Not counted are the number of seeds, evaluations and diagnostics.
+    Not counted are the number of seeds, evaluations and diagnostics.  Where the source gives no protocol, this is the
+    first difference.
 
     Args:
         study: which.
@@ -56,7 +58,7 @@ def differences(
         return []
     excluded = (*EXCLUDED, *study.tuned, *(LENGTH if at_fixed_step else ()))
     axes = [axis for axis in study.axes if axis != "trial"]
-    texts = []
+    texts = [OWN_PROTOCOL] if study.own_protocol else []
     for index, axis in enumerate(axes):
         values, all_values = (list(dict.fromkeys(key[index] for key in keys)) for keys in (here, published))
         if set(values) != set(all_values):
@@ -68,6 +70,11 @@ def differences(
         if labels in published:
             texts += _changes(run, published[labels], excluded)
     return list(dict.fromkeys(texts))
+
+
+def is_shorter(differences: Iterable[str]) -> bool:
+    """Return whether the number of updates is among some differences, from `differences`."""
+    return any(text.startswith(LENGTH) for text in differences)
 
 
 def _by_labels(runs: Iterable[Run], conditions: Sequence[Where]) -> dict[tuple[Label, ...], Run]:

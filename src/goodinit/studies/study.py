@@ -33,6 +33,7 @@ class Study:
         path: the file.
         title, question: shown in figures and pages.
         source: which part of the work is replicated.
+        own_protocol: whether the source gives no protocol, so that the body is ours.
         fixed: the parts that all runs share, as written.
         compare: for each axis, the values that are compared, or `{label: value}`.
         conditions: `{label: {dotted path: value}}`.
@@ -60,6 +61,7 @@ class Study:
     compare: Mapping[str, Sequence[Any] | Mapping[Label, Any]] = field(default_factory=dict)
     conditions: Mapping[Label, Mapping[str, Any]] = field(default_factory=dict)
     search: RandomSearch | None = None
+    own_protocol: bool = False
     seeds: int = 1
     deterministic: bool = False
     pack: int = 1
