@@ -95,6 +95,9 @@ def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(worksp
     assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", " 1 ", "  ", "  ", " 1 ", "  ", " 1 ", "  "]
     assert rows[3] == rows[2].replace("`work`", "all")
     assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", " 1 ", "  ", "  ", "  ", "  ", "  "]
+    remembered = laptop.assign(source=["Table 1, from memory", "Table 2", "here", "here (from memory)"])
+    counted = pages.verdict_table({"laptop": remembered}).splitlines()[5]
+    assert counted.startswith("2 of the 3 claims, and 1 of the 1 that are replicated, are quoted from memory")
     paper = paper.assign(verdict=["contradicted", "contradicted", "no", "unverified"])
     rows = pages.verdict_table({"laptop": laptop, "paper": paper}).splitlines()
     assert rows[2].split("|")[1:-1] == [" `work` ", " 3 ", "  ", "  ", "  ", " 2 ", "  ", " 1 ", "  "]
@@ -106,7 +109,7 @@ def readme(workspace, claimed_study, tmp_path):
     """Build what the README shows; return the file, without its sections, and the command that writes them."""
     build.write_all([claimed_study], ["laptop"], workspace.results, workspace.figures, processes=1)
     (workspace.configs / "works.yaml").write_text(
-        "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss}"
+        "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss, caption: It falls.}"
     )
     for scale in studies.SCALES[1:]:
         folders = ["--configs", str(workspace.configs), "--csv", str(workspace.results / scale / "costs.csv")]
@@ -130,6 +133,7 @@ def readme(workspace, claimed_study, tmp_path):
 def test_the_readme_shows_a_study_at_the_scale_at_which_most_of_its_claims_were_run(workspace):
     study, laptop = judged_conditions(workspace)
     entry = {"about": "a work", "author": "Somebody", "title": "On Works", "year": 2020, "figure": "study-loss"}
+    entry["caption"] = "It falls."
     partial = laptop.assign(scale="paper")
     partial.loc[partial.index[1:], "verdict"] = "not run"
     for verdicts, scale in (({"laptop": laptop, "paper": partial}, "laptop"), ({"paper": partial}, "paper")):
@@ -147,9 +151,9 @@ def test_readme_sections_are_written(readme, capsys):
     assert text.endswith("after\n")
     assert "| `work` | 3 |" in text
     assert "| laptop | `work` | 18 |" in text
-    assert "Somebody, *On Works* (2020)." in text
+    assert "Somebody, *On Works*, 2020." in text
     assert "![work/study: loss](figures/laptop/work/study-loss.png)" in text
-    assert "*Why?* Of its claims: 1 replicated, 1 contradicted, 1 unverified, 1 yes." in text
+    assert "*Why?* It falls. Of its claims: 1 replicated, 1 contradicted, 1 unverified, 1 yes." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
 

@@ -63,7 +63,8 @@ def curves(
     check_axes(rows, None if hue == "metric" else hue, col, x if x in records.AXES else None)
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
-    figure, axes = marks.wrapped_panels(len(panels), columns, *PANEL_SIZES.get(columns, SMALL_PANEL), share_y)
+    size = PANEL_SIZES.get(columns, SMALL_PANEL)
+    figure, axes = marks.wrapped_panels(len(panels), columns, *size, share_y)
     looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, marks.line_styles(), strict=False))
     conditions = {_line_label(label, hue): rows[rows[hue] == label] for label in looks}
     crosses = []
@@ -77,7 +78,8 @@ def curves(
         if col is not None:
             axis.set_title(f"{column_title(col)}: {panel}")
         if x in ("step", *records.AXES):
-            axis.xaxis.set_major_locator(MaxNLocator(12 if x != "step" else "auto", integer=True))
+            most_ticks = 12 if x != "step" else max(3, int(1.2 * size[0]))  # so that large numbers do not overlap
+            axis.xaxis.set_major_locator(MaxNLocator(most_ticks, integer=True))
         if y_limits:
             axis.set_ylim(*y_limits)
     y_title = column_title(y) if isinstance(y, str) else y[0].split("_")[-1]

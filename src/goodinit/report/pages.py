@@ -102,6 +102,8 @@ def verdict_table(verdicts: Mapping[str, pd.DataFrame]) -> str:
         named = {f"`{work}`": counts.loc[work] for work in works} | {"all": counts.sum()}
         cells = [(name, row.sum(), [count or "" for count in row]) for name, row in named.items() if row.sum()]
         tables.append(_render("verdict_counts", total_name=f"{kind}s", verdicts=columns, rows=cells))
+        if kind == "claim" and (memory := _from_memory(rows)):
+            tables.append(memory)
     return "\n\n".join(tables)
 
 
@@ -188,6 +190,16 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _from_memory(verdicts: pd.DataFrame) -> str:
+    """Return how many sentences were quoted from memory, in a sentence; empty if none was."""
+    quoted = verdicts["source"].str.contains("from memory", regex=False)
+    if not quoted.any():
+        return ""
+    replicated = verdicts["verdict"] == "replicated"
+    of_replicated = f"{(quoted & replicated).sum()} of the {replicated.sum()} that are replicated"
+    return f"{quoted.sum()} of the {len(verdicts)} claims, and {of_replicated}, are quoted from memory."
 
 
 def _claims_of(study: Study, verdicts: pd.DataFrame) -> list[JudgedClaim]:

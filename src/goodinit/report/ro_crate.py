@@ -27,6 +27,9 @@ FORMATS = {
     ".yaml": "application/yaml",
 }
 
+# Properties of schema.org that only some works have, and their keys in configs/works.yaml.
+OPTIONAL_OF_WORKS = {"alternateName": "original_title", "url": "url"}
+
 
 def export(scale: str, configs: Path, results: Path, figures: Path, file: Path) -> int:
     """Write everything that exists at a scale as a zipped RO-Crate, whole or not at all.
@@ -139,6 +142,7 @@ def _add_works(crate: ROCrate, cited: Mapping[str, Any]) -> dict[str, ContextEnt
             "datePublished": str(work["year"]),
             "description": f"{work['kind']}; {work['where']}",
         }
+        properties |= {name: work[key] for name, key in OPTIONAL_OF_WORKS.items() if key in work}
         works[name] = crate.add(ContextEntity(crate, f"#work-{name}", properties))
     crate.root_dataset["mentions"] = [{"@id": work.id} for work in works.values()]
     return works

@@ -112,7 +112,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
         steps = training.total_steps(len(splits.train.labels))
     shape = splits.preprocessing.shape(splits.train.images)
     model = build.build_model(run, shape, splits.classes)
-    stacked = _stackable(run, model)
+    stacked = _can_stack(run, model)
     runs = runs if stacked else runs[:1]
     copies: Copies = {}  # tensors that several data sets share are kept once
     all_splits = [splits, *(build.load_splits(run, data_root) for run in runs[1:])]
@@ -151,12 +151,12 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
     return setup
 
 
-def _stackable(run: studies.Run, model: nn.Module) -> bool:
+def _can_stack(run: studies.Run, model: nn.Module) -> bool:
     """Return whether runs like this one, with models like this one, can be trained as a stack.
 
     Their models must be small, and nothing may observe or update a model as a whole.
     """
-    if run.parts["diagnostics"] or not stacking.stackable(model):
+    if run.parts["diagnostics"] or not stacking.can_stack(model):
         return False
     if "optimizer" in run.parts:
         with build.input_errors():

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from goodinit.methods.contracts import DrawsRandomNumbers, Stackable
 
-__all__ = ["stack", "stackable"]
+__all__ = ["can_stack", "stack"]
 
 ELEMENTWISE = (nn.ReLU, nn.Sigmoid, nn.Tanh)
 
 
-def stackable(model: nn.Module) -> bool:
+def can_stack(model: nn.Module) -> bool:
     """Return whether models like this one can be stacked."""
     return isinstance(model, nn.Sequential) and all(
         isinstance(layer, (nn.Flatten, nn.Linear, *ELEMENTWISE)) or (isinstance(layer, Stackable) and layer.stackable)

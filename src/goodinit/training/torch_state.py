@@ -17,8 +17,8 @@ __all__ = ["torch_state"]
 def torch_state(device: torch.device, precision: Precision = "fp32", threads: int | None = None) -> Iterator[None]:
     """Make torch deterministic inside the block; afterwards, also after an exception, restore its global state.
 
-    The state comprises the deterministic mode, the precision of matrix products on a GPU, the number of CPU threads,
-    the generators of the CPU and of the device, and the environment variable that cuBLAS reads.
+    The state comprises the current GPU, the deterministic mode, the precision of matrix products on a GPU, the number
+    of CPU threads, the generators of the CPU and of the device, and the environment variable that cuBLAS reads.
 
     Args:
         device: the device of the training.
@@ -26,6 +26,8 @@ def torch_state(device: torch.device, precision: Precision = "fp32", threads: in
         threads: number of CPU threads, or None to leave it unchanged.
     """
     with contextlib.ExitStack() as stack:
+        if device.index is not None and torch.cuda.is_available():
+            stack.enter_context(torch.cuda.device(device))  # for which torch.cuda.synchronize waits
         stack.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
         stack.enter_context(_environment({"CUBLAS_WORKSPACE_CONFIG": ":4096:8"}))
         # The mode is set in this way because torch.use_deterministic_algorithms imports the compiler.

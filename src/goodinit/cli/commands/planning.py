@@ -37,6 +37,8 @@ def next_runs(options: argparse.Namespace) -> None:
         print(f"{duration} for {item.runs} runs of {item.study.full_name} at {item.scale} scale, which may answer")
         for claim, reason in item.claims.items():
             print(f"    {claim}: {reason}")
+        for folder in item.study.folders(item.scale):
+            print(f"  place the images in folders/{folder} of the data folder, then")
         if item.seeds is not None:
             print(f"  set seeds: {item.seeds} at scale {item.scale} in {item.study.path}, then")
         print(f"  goodinit train {item.study.full_name} --scale {item.scale}")
