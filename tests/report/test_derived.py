@@ -40,6 +40,8 @@ def test_convergence_and_epochs_are_metrics_at_the_last_step(workspace):
     frame = workspace.frame(workspace.study(), numbers, **fields)
     converged = measures.measure(frame, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0}
+    diverged = measures.measure(frame, "diverged")
+    assert dict(zip(diverged["seed"], diverged["value"], strict=True)) == {0: 0, 1: 1, 2: 0}
     epochs = measures.measure(frame, "epochs")
     assert (set(epochs["value"]), set(epochs["step"])) == ({4 * 128 / 1024}, {4})
 

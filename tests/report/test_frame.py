@@ -21,12 +21,12 @@ def _pick(frame, **where):
 
 def test_frame_holds_every_number_once(study, frame):
     assert list(frame.columns) == COLUMNS
-    assert len(frame) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 2)  # the last 2: seconds, and whether the run converged
+    assert len(frame) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 3)  # the last 3: seconds, converged, diverged
     assert not frame.isna().any().any()
     assert set(frame["run"]) == {run.id for run in study.runs("laptop")}
     for run in study.runs("laptop"):
         rows = frame[frame["run"] == run.id]
-        assert len(rows) == 39
+        assert len(rows) == 40
         assert set(rows["seed"]) == {run.seed}
         assert {axis: set(rows[axis]) for axis in run.labels} == {axis: {label} for axis, label in run.labels.items()}
         for metric, series in numbers(run).items():

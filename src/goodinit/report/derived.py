@@ -26,10 +26,10 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     - `gradient_variance_spread` and `weight_gradient_variance_spread`: the standard deviation over the layers of the
       decimal logarithm of the variance, 0 if all layers have the same; NaN where a variance is 0.
     - At the last step of a run that trains, `converged`, 1 if it finished and the mean loss of its last 40 updates is
-      below `records.guessing_bound` where there is one, else 0; `loss_spread`, the standard deviation of the loss over
-      the last fifth of the updates; seconds, such as `training_seconds`; `epochs`, if the record holds the number of
-      examples; and `flat_epochs`, if it also holds the number of classes: the epochs until the mean loss of 40 updates
-      first falls below `records.guessing_bound`, NaN if it never does.
+      below `records.guessing_bound` where there is one, else 0; `diverged`, 1 or 0; `loss_spread`, the standard
+      deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`; `epochs`, if the
+      record holds the number of examples; and `flat_epochs`, if it also holds the number of classes: the epochs until
+      the mean loss of 40 updates first falls below `records.guessing_bound`, NaN if it never does.
 
     Args:
         record: of the run.
@@ -72,7 +72,7 @@ def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, f
     if bound is not None and losses is not None:
         with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged
             converged &= bool(np.mean(losses[-LOSS_WINDOW:], dtype=np.float64) < bound)
-    metrics = {"converged": float(converged)}
+    metrics = {"converged": float(converged), "diverged": float(record.status == "diverged")}
     if losses is not None and record.steps >= 10:
         with np.errstate(invalid="ignore"):  # the losses of a run that diverged
             metrics["loss_spread"] = float(np.std(losses[-(record.steps // 5) :], dtype=np.float64))

@@ -10,7 +10,7 @@ from goodinit.studies import Measure, Study
 
 __all__ = ["table"]
 
-SHARES = ("converged",)  # metrics that are 1 for a run that has a property, else 0
+SHARES = ("converged", "diverged")  # metrics that are 1 for a run that has a property, else 0
 
 
 def table(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
