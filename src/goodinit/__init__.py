@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["__version__", "lsuv", "progressive", "semi_synchronous"]
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "lsuv": "goodinit.methods.initializers.public",
