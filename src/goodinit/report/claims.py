@@ -115,7 +115,7 @@ class JudgedClaim(NamedTuple):
         """What would decide a claim that was run and is undecided; empty for any other."""
         if self.verdict not in ("inconclusive", "open"):
             return ""
-        if self.p_value < SIGNIFICANCE:  # decided, if it did not need full training
+        if self.p_value < SIGNIFICANCE:  # the runs suffice, their number of updates does not
             return "the published number of updates is needed"
         if self.runs_needed:
             return f"{self.runs_needed} runs of each condition would decide"
@@ -192,7 +192,7 @@ def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -
     verdict: Verdict = "not run"
     if evidence is not None:
         decision = evidence.decision
-        if decision == NEEDS_FULL_TRAINING.get(claim.needs_full_training) and protocol.is_shorter(differences):
+        if decision == NEEDS_FULL_TRAINING.get(claim.needs_full_training) and protocol.has_other_length(differences):
             decision = "inconclusive"
         verdict = DECIDED[claim.kind, not differences][decision]
         if reported is not None and not reported.verified:

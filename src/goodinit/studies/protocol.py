@@ -8,7 +8,7 @@ from goodinit.studies.outputs import Where
 from goodinit.studies.runs import Label, Run, fill
 from goodinit.studies.study import Study
 
-__all__ = ["differences", "is_shorter", "matches"]
+__all__ = ["differences", "has_other_length", "matches"]
 
 # What is evaluated and recorded, and how often, is no part of the protocol of training.
 EXCLUDED = ("diagnostics", "training.evaluate_", "training.diagnose_every", "data.test_examples")
@@ -72,8 +72,8 @@ def differences(
     return list(dict.fromkeys(texts))
 
 
-def is_shorter(differences: Iterable[str]) -> bool:
-    """Return whether the number of updates is among some differences, from `differences`."""
+def has_other_length(differences: Iterable[str]) -> bool:
+    """Return whether some differences include the number of updates, from `differences`."""
     return any(text.startswith(LENGTH) for text in differences)
 
 
