@@ -12,6 +12,7 @@ def test_an_epoch_has_as_many_steps_as_complete_batches(examples, batch_size, ex
 
 def test_epochs_may_be_fractions():
     assert [steps_of_epochs(epochs, 100, 32) for epochs in (0, 0.5, 1, 2, 10)] == [0, 1, 3, 6, 30]
+    assert [steps_of_epochs(hundredths / 100, 100, 1) for hundredths in range(1000)] == list(range(1000))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 6, 7, 30])

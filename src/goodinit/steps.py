@@ -33,4 +33,4 @@ def steps_per_epoch(examples: int, batch_size: int) -> int:
 
 def steps_of_epochs(epochs: float, examples: int, batch_size: int) -> int:
     """Return the number of steps in `epochs` passes over the examples."""
-    return int(epochs * steps_per_epoch(examples, batch_size))
+    return int(round(epochs * steps_per_epoch(examples, batch_size), 6))  # 2.3 epochs of 100 steps are 230 steps

@@ -165,6 +165,12 @@ def test_damaged_record_is_rejected(written, damage, suffix, problem):
     assert "\n" not in message
 
 
+def test_runs_that_did_not_learn_have_finished(written):
+    """Earlier records distinguished these, although the metric `converged` says so."""
+    _edit('"finished"', '"did not learn"')(written)
+    assert {run.status for run in records.read(written)} == {"finished", "diverged"}
+
+
 def test_layout_of_the_json_does_not_matter(runs, written):
     written.write_text(json.dumps(json.loads(written.read_text()), indent=4))
     assert [run.parts for run in records.read(written)] == [run.parts for run in runs]

@@ -80,27 +80,6 @@ def test_a_diverged_run_has_a_record(study, data_root):
     assert 0 < found.diverged_at <= 40
 
 
-def test_a_run_whose_loss_stays_that_of_guessing_did_not_learn(study, data_root):
-    run = study.runs("paper")[-1]
-    still = studies.Run(run.parts | {"optimizer": {"name": "sgd", "lr": 1e-12}}, 0, {})
-    none = studies.Run(run.parts | {"training": run.parts["training"] | {"steps": 0}}, 0, {})
-    statuses = [execute([one], data_root)[0].status for one in (still, run, none)]
-    assert statuses == ["did not learn", "finished", "finished"]
-
-
-def test_learning_is_judged_by_the_losses_after_the_subset(study, data_root):
-    parts = study.runs("paper")[-1].parts | {
-        "curriculum": {"name": "progressive", "fractions": [0.01], "stage_steps": [100]},
-        "schedule": {"name": "step", "at": [100], "factor": 1e-9},
-        "optimizer": {"name": "sgd", "lr": 0.1},
-        "training": {"steps": 103, "batch_size": 50},
-    }
-    (found,) = execute([studies.Run(parts, 0, {})], data_root)
-    assert found.series["loss"].values[:100].min() < 0.1
-    assert found.series["loss"].values[100:].min() > 2.2
-    assert found.status == "did not learn"
-
-
 def test_a_record_has_the_precision_of_the_device(study, data_root, monkeypatch):
     parts = study.runs("laptop")[0].parts
     run = studies.Run(parts | {"training": parts["training"] | {"steps": 20, "precision": "bf16"}}, 0, {})

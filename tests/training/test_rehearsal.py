@@ -3,6 +3,7 @@
 `make test-rehearsal` writes the counts to docs/rehearsal.md.
 """
 
+import itertools
 import json
 import os
 from collections import Counter
@@ -138,7 +139,9 @@ def test_a_stack_on_a_gpu(data_root):
         np.testing.assert_array_equal(record.series["loss"].values, on_cpu.series["loss"].values)
 
 
-def test_a_run_that_is_stopped_on_a_gpu_continues(data_root, tmp_path):
+def test_a_run_that_is_stopped_on_a_gpu_continues(data_root, tmp_path, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(loop.time, "perf_counter", lambda: float(next(clock)))
     run = studies.Run(CONVOLUTIONS, 0, {})
     (whole,), _ = rehearse([run], data_root)
     for _ in range(CONVOLUTIONS["training"]["steps"]):  # the training stops after its next update

@@ -40,6 +40,20 @@ def test_initializers_get_the_number_of_large_images_that_they_request(init, see
             {"data": {"name": "shapes"}, "model": {"name": "resnet_vae", "blocks": 3, "width": 4}},
             "model resnet_vae with objective cross_entropy with data shapes: ",
         ),
+        ({"data": {"name": "gaussian"}, "model": {"name": "fitnet_mnist"}}, "model fitnet_mnist: "),
+        (
+            {"data": {"name": "shapes"}, "objective": {"name": "value"}},
+            r"model mlp with objective value with data shapes: the loss has the shape \(1, 2, 10\)",
+        ),
+        (
+            {
+                "data": {"name": "shapes"},
+                "model": {"name": "resnet_vae", "blocks": 3, "width": 4},
+                "objective": {"name": "elbo"},
+                "diagnostics": [{"name": "layer_outputs"}],
+            },
+            "diagnostic layer_outputs with model resnet_vae: ",
+        ),
         ({"data": {"name": "gaussian"}, "model": {"name": "convnet3"}}, "convnet3: images must be at least 8 x 8"),
         (
             {"model": {"name": "mlp", "hidden": [20]}, "update": {"name": "semi_synchronous"}},

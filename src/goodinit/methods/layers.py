@@ -15,6 +15,7 @@ from goodinit.errors import InputError
 
 __all__ = [
     "Layer",
+    "divide_weight",
     "fans",
     "has_frozen_weight",
     "layers_to_initialize",
@@ -64,12 +65,12 @@ def unsupported_model(model: nn.Module) -> str:
     if wrappers:
         wrapper = min(wrappers)
         return f"initialize the model before wrapping it in {wrapper}, so that all processes start with equal weights"
-    for name, parameter in model.named_parameters():
-        if nn.parameter.is_lazy(parameter):
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if nn.parameter.is_lazy(tensor):
             return f"the shape of {name} is not known yet: run the model on one batch first"
-        if parameter.is_meta:
+        if tensor.is_meta:
             return f"{name} is on the meta device and has no values: call model.to_empty(device=...) first"
-        if hasattr(parameter, "device_mesh"):
+        if hasattr(tensor, "device_mesh"):
             return f"{name} is a distributed tensor: initialize the model before sharding it"
     return ""
 
@@ -90,7 +91,9 @@ def unsupported_layer(layer: Layer) -> str:
 
 
 def _unsupported_computed_weight(layer: Layer) -> str:
-    if _weight_norm_hook(layer) is not None:
+    if (hook := _weight_norm_hook(layer)) is not None:
+        with torch.no_grad():
+            layer.weight = hook.compute_weight(layer)  # `model.to` has converted the parameters, but not this attribute
         return ""
     if parametrize.is_parametrized(layer, "weight"):
         if _accepts_any_weight(layer):
@@ -110,7 +113,9 @@ def _accepts_any_weight(layer: Layer) -> bool:
     parameters = list(_weight_parametrization(layer).parameters())
     originals = [(parameter.detach(), parameter.clone()) for parameter in parameters]
     with preserve_buffers(layer):
-        weight = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0)).to(layer.weight)
+        weight = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(
+            layer.weight
+        )
         try:
             layer.weight = weight.clone()
             return _is_close(layer.weight, weight)
@@ -128,7 +133,7 @@ def preserve_buffers(model: nn.Module) -> Iterator[None]:
         (module, name, buffer, buffer.clone())
         for module in model.modules()
         for name, buffer in module._buffers.items()
-        if buffer is not None
+        if buffer is not None and not nn.parameter.is_lazy(buffer)
     ]
     try:
         yield
@@ -168,6 +173,15 @@ def set_weight(layer: Layer, value: Tensor) -> None:
 
 
 @torch.no_grad()
+def divide_weight(layer: Layer, divisor: float) -> None:
+    """Divide the weight of a layer by a number; raises as `set_weight` does."""
+    if "weight" in layer._parameters:
+        layer.weight.div_(divisor)
+    else:
+        set_weight(layer, layer.weight / divisor)
+
+
+@torch.no_grad()
 def set_bias(layer: Layer, value: float) -> None:
     """Set all elements of the bias of a layer, if it has one; it may be computed from other parameters.
 
@@ -202,9 +216,10 @@ def has_frozen_weight(layer: Layer) -> bool:
 def fans(layer: Layer) -> tuple[float, float]:
     r"""Return the fan-in and the fan-out of a layer.
 
-    The fan-in is the number of inputs that contribute to an output, averaged over the outputs away from the borders;
-    the fan-out is the number of outputs to which an input contributes. With C channels, G groups, kernel sizes K and
-    strides S, a transposed convolution has
+    Those of linear layers and convolutions are those of `torch.nn.init`, in which the fan-out of a convolution ignores
+    its groups and strides. Of a transposed convolution, the fan-in is the number of inputs that contribute to an
+    output, averaged over the outputs away from the borders, and the fan-out the number of outputs to which an input
+    contributes. With C channels, G groups, kernel sizes K and strides S, they are
 
     .. math::
         n_\mathrm{in} = \frac{C_\mathrm{in}}{G} \prod_i \frac{K_i}{S_i}, \qquad
@@ -216,8 +231,7 @@ def fans(layer: Layer) -> tuple[float, float]:
     section 2.2.
 
     Deviation: `torch.nn.init` uses dimension 1 of every weight as the number of inputs, which in a transposed
-    convolution is the number of outputs, and does not divide by the stride. For all other layers, the fans equal those
-    of `torch.nn.init`.
+    convolution is the number of outputs, and does not divide by the stride.
 
     Args:
         layer: linear or convolutional.

@@ -58,9 +58,9 @@ def group_neurons(
         raise InputError(f"semi_synchronous: groups: {groups} does not divide the {neurons} neurons of layer {name}")
     if members not in ("contiguous", "shuffled"):
         raise InputError(f"semi_synchronous: members: {members!r}: allowed: contiguous, shuffled")
-    order = torch.arange(neurons)
+    order = torch.arange(neurons, device="cpu")
     if members == "shuffled":
-        order = torch.randperm(neurons, generator=generator)
+        order = torch.randperm(neurons, generator=generator, device="cpu")
     return order.view(groups or root, -1).sort().values
 
 

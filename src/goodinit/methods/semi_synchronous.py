@@ -45,10 +45,12 @@ def semi_synchronous(
             registers, which usually is the output layer; name the layers if it is not.
         groups: number of groups in each layer; None for the square root of its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
-        generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch.
+        generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch. In
+            distributed training, give a seed, so that all processes have the same groups.
         sparse: compute only the active rows of the gradient, as a sparse tensor, which makes a step of large layers
             about twice as fast. Gradient clipping by norm then uses these rows alone, otherwise all rows. A layer of a
-            subclass of nn.Linear keeps its dense gradient.
+            subclass of nn.Linear keeps its dense gradient. Not for DistributedDataParallel, clip_grad_value_ and
+            torch.func, which do not take sparse gradients.
 
     Returns:
         An object whose `step()` and `zero_grad()` replace those of the optimizer, also for a GradScaler.

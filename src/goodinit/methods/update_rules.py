@@ -77,7 +77,7 @@ class Optimizer(torch.optim.Optimizer, abc.ABC):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
-        """Update all parameters that have a gradient."""
+        """Update all parameters that have a gradient; weight decay is added to the gradients in place."""
         if self.clip_norm is not None:
             clipped = [parameter for group in self.param_groups for parameter in group["params"]]
             torch.nn.utils.clip_grad_norm_(clipped, self.clip_norm)
@@ -199,7 +199,8 @@ class Adam(Optimizer):
 def _add_decay(gradients: list[Tensor], parameters: list[Tensor], decay: float) -> list[Tensor]:
     """Return gradient + decay * parameter; of a sparse gradient, in its rows alone."""
     if not any(gradient.is_sparse for gradient in gradients):
-        return list(torch._foreach_add(gradients, parameters, alpha=decay))
+        torch._foreach_add_(gradients, parameters, alpha=decay)  # in place, which saves the memory of a model
+        return gradients
     return [
         _add_decay_to_rows(gradient.coalesce(), parameter, decay)
         if gradient.is_sparse

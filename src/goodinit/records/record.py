@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 __all__ = ["AXES", "STATUSES", "RunRecord", "Series", "Status", "guessing_bound"]
 
-Status = Literal["finished", "diverged", "did not learn"]
+Status = Literal["finished", "diverged"]
 STATUSES: tuple[Status, ...] = get_args(Status)
 
 # Axes that a series may have after its steps, and the number of the first position on each.
@@ -39,7 +39,7 @@ class RunRecord:
         seed: of all random streams.
         parts: the specification as the study gives it.
         filled: the specification with every default that was in force.
-        status: `finished`; `diverged`; or `did not learn`.
+        status: `finished` or `diverged`.
         diverged_at: the step at which the run diverged, or None.
         steps: number of updates done.
         seconds: {activity: wall time}.

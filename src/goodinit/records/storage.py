@@ -23,6 +23,7 @@ from goodinit.records.record import STATUSES, RunRecord, Series
 __all__ = ["checksum", "path", "read", "write"]
 
 FORMAT = 2
+FORMER_STATUSES = {"did not learn": "finished"}  # the metric `converged` says whether a run learned
 HINT = "delete the record, .json and .npz, and train again"
 DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, RecursionError, zipfile.BadZipFile)
 
@@ -146,6 +147,7 @@ def _unpack(run: dict[str, Any], provenances: list[dict[str, Any]], arrays: Arra
         if len(steps) != stop - start:
             raise ValueError(f"{name} has {len(steps)} rows")
         series[name] = Series(steps, values, tuple(location.get("dimensions", ())))
-    if run["status"] not in STATUSES:
-        raise ValueError(f"unknown status {run['status']!r}")
-    return RunRecord(**run | {"provenance": provenances[run["provenance"]], "series": series})
+    status = FORMER_STATUSES.get(run["status"], run["status"])
+    if status not in STATUSES:
+        raise ValueError(f"unknown status {status!r}")
+    return RunRecord(**run | {"status": status, "provenance": provenances[run["provenance"]], "series": series})

@@ -20,6 +20,7 @@ from goodinit.methods.contracts import Objective
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
+from goodinit.training.devices import is_out_of_memory
 
 __all__ = [
     "Initialization",
@@ -31,6 +32,7 @@ __all__ = [
     "initialize",
     "input_errors",
     "load_splits",
+    "mismatch_errors",
     "objective",
     "options",
     "prepare",
@@ -109,9 +111,14 @@ def build_model(run: studies.Run, shape: torch.Size, classes: int) -> nn.Module:
     """Return the model of a run with its default weights, which are drawn on the CPU and so equal on every device.
 
     Raises:
-        InputError: an option is out of range.
+        InputError: an option is out of range, or the model cannot process inputs of this shape.
     """
-    with input_errors(), torch.random.fork_rng([]):  # the generators of GPUs are not used
+    name = run.parts["model"]["name"]
+    with (
+        mismatch_errors(f"model {name}"),
+        input_errors(),
+        torch.random.fork_rng([]),
+    ):  # the generators of GPUs are not used
         torch.default_generator.manual_seed(stream_seed(run.seed, "model"))
         model: nn.Module = call(run.parts, "model", shape, classes)
         return model
@@ -172,6 +179,24 @@ def input_errors() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             raise  # an error of the system, which names the file
         raise InputError(str(error)) from None
+
+
+@contextlib.contextmanager
+def mismatch_errors(names: str) -> Iterator[None]:
+    """Turn the errors of parts of a run that do not fit each other into errors of the user.
+
+    Args:
+        names: of these parts, for the message.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{names}: {text}") from None
 
 
 def _scale_count(count: int, shape: torch.Size) -> int:

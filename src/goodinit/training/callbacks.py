@@ -1,6 +1,7 @@
 """Callbacks of the training loop: observations, optimizer changes, progress and checkpoints."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from goodinit.training.loop import Callback, Loop, Training
 __all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "evaluations"]
 
 NEVER = Interval()
+NO_CONTEXT = nullcontext()
 
 
 class Observation(Callback):
@@ -25,6 +27,7 @@ class Observation(Callback):
         activity: the name under which its seconds are counted.
         interval: the steps.
         at_end_only: observe only at the last step.
+        first: context of the first observation.
     """
 
     def __init__(
@@ -34,14 +37,16 @@ class Observation(Callback):
         interval: Interval = NEVER,
         *,
         at_end_only: bool = False,
+        first: AbstractContextManager[None] = NO_CONTEXT,
     ) -> None:
         self._observe, self._activity = observe, activity
-        self._interval, self._at_end_only = interval, at_end_only
+        self._interval, self._at_end_only, self._first = interval, at_end_only, first
         self._last: int | None = None
 
     def start(self, loop: Loop) -> None:
         if not self._at_end_only:
-            self._add(loop)
+            with self._first:
+                self._add(loop)
 
     def after_update(self, loop: Loop) -> None:
         if self._interval.includes(loop.step) and not self._at_end_only:

@@ -139,7 +139,8 @@ def _estimate_run(parts: Mapping[str, Any]) -> Cost:
 @functools.cache
 def _parameters(model: str, shape: torch.Size, classes: int) -> list[tuple[str, nn.Parameter]]:
     """Return the named parameters, without values, of a model that is given as JSON."""
-    with torch.device("meta"):
+    name = json.loads(model)["model"]["name"]
+    with build.mismatch_errors(f"model {name}"), build.input_errors(), torch.device("meta"):
         return list(build.call(json.loads(model), "model", shape, classes).named_parameters())
 
 
@@ -148,4 +149,6 @@ def _count(model: str, shape: torch.Size, classes: int, batch_size: int, *, back
     """Return the cost of a model and an objective, given as JSON, on a batch."""
     parts = json.loads(model)
     build_model = functools.partial(build.call, parts, "model", shape, classes)
-    return operations.count(build_model, build.objective(parts), shape, batch_size, backward=backward)
+    names = " with ".join(f"{part} {parts[part]['name']}" for part in ("model", "objective"))
+    with build.mismatch_errors(names), build.input_errors():
+        return operations.count(build_model, build.objective(parts), shape, batch_size, backward=backward)

@@ -74,6 +74,9 @@ class Training:
         """
         if self.batch_size < 1 or (self.steps or 0) < 0 or (self.epochs or 0) < 0:
             raise ValueError("training: batch_size must be at least 1, steps and epochs at least 0")
+        for name in ("evaluate_every", "diagnose_every"):
+            if (every := getattr(self, name)) is not None and every < 1:
+                raise ValueError(f"training: {name} must be at least 1, not {every}")
         if self.epochs is None and self.steps is not None:
             return self.steps
         if self.steps is None and self.epochs is not None:

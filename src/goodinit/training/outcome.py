@@ -37,7 +37,7 @@ def _record(setup: Setup, history: History, index: int) -> records.RunRecord:
         seed=run.seed,
         parts=dict(run.parts),
         filled=studies.fill(run.parts),
-        status="diverged" if diverged_at else _status(member, history.steps, series.get("loss")),
+        status="diverged" if diverged_at else "finished",
         diverged_at=diverged_at or None,
         steps=history.steps,
         seconds={"initializing": round(member.initialization.seconds, 3)}
@@ -59,12 +59,3 @@ def _series(member: Member, history: History, index: int | None) -> dict[str, re
         array = np.array(values) if index is None else np.array(values)[:, index]
         series[name] = records.Series(np.array(steps), array, diagnostics.DIMENSIONS.get(name, ()))
     return series
-
-
-def _status(member: Member, steps: int, loss: records.Series | None) -> records.Status:
-    """Return `did not learn` if the loss on all examples never fell below that of guessing, else `finished`."""
-    start = max(member.schedule.reset_steps, default=0)
-    bound = records.guessing_bound(member.run.parts, member.splits.classes)
-    if bound is None or steps <= start or loss is None:
-        return "finished"
-    return "did not learn" if loss.values[start:].min() >= bound else "finished"

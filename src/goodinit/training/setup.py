@@ -17,7 +17,6 @@ from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.studies import components
 from goodinit.training import build, stacking
-from goodinit.training.devices import is_out_of_memory
 from goodinit.training.loop import Training, evaluating
 from goodinit.training.precision import Precision, effective_precision
 
@@ -174,11 +173,8 @@ def _check_compatibility(setup: Setup) -> None:
         InputError: the model, the objective and the data do not fit each other.
     """
     batch = next(setup.split_batches("train", 2))
-    try:
-        with evaluating(setup.model):
-            setup.objective(setup.model, batch)
-    except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error):
-            raise
-        names = " with ".join(f"{part} {setup.parts[part]['name']}" for part in ("model", "objective", "data"))
-        raise InputError(f"{names}: {str(error).splitlines()[0]}") from None
+    names = " with ".join(f"{part} {setup.parts[part]['name']}" for part in ("model", "objective", "data"))
+    with build.mismatch_errors(names), evaluating(setup.model):
+        loss, _ = setup.objective(setup.model, batch)
+    if loss.shape != ((len(setup.members),) if setup.stacked else ()):
+        raise InputError(f"{names}: the loss has the shape {tuple(loss.shape)} instead of being one number")

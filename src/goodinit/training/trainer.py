@@ -102,15 +102,17 @@ def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]
     run, splits = setup.runs[0], setup.members[0].splits
     interval = Interval(setup.training.diagnose_every)
     callbacks: list[Callback] = []
-    with build.input_errors():
-        for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
+    for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
+        names = f"diagnostic {part['name']} with model {run.parts['model']['name']}"
+        with build.mismatch_errors(names), build.input_errors():
             diagnostic = components.resolve("diagnostics", part["name"])(
                 setup.model,
                 build.probe(splits, setup.device, filled.get("examples") or 0),
                 build.generator(run, f"diagnostics/{part['name']}"),
                 **build.options(part),
             )
-            callbacks.append(Observation(context.enter_context(diagnostic), "diagnosing", interval))
+            observe = context.enter_context(diagnostic)
+        callbacks.append(Observation(observe, "diagnosing", interval, first=build.mismatch_errors(names)))
     if splits.classes:
         callbacks += evaluations(setup.training, lambda names: _evaluate(setup, names))
     return callbacks

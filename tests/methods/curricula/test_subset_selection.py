@@ -27,6 +27,43 @@ def test_balanced_subsets_have_equally_many_of_each_class_while_there_are_any():
     assert labels[subset].bincount().tolist() == [50, 40, 10]
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64, torch.bool])
+def test_labels_may_be_of_any_integer_type(dtype):
+    labels = (torch.arange(2000) >= 1800).to(dtype)
+    subset = select("class_balanced", 2000, 300, _generator(), labels=labels)
+    assert labels[subset].long().bincount().tolist() == [150, 150]
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_k_center_does_not_depend_on_the_mean_of_the_features(offset):
+    features = torch.randn(500, 20, generator=_generator(1), dtype=torch.float64).float()
+    exact = (features + offset).double().numpy()
+    subset = select("k_center", 500, 100, _generator(), features=features + offset).tolist()
+    for count in range(1, 100):
+        distances = np.linalg.norm(exact[:, None] - exact[subset[:count]], axis=2).min(1)
+        assert distances[subset[count]] == pytest.approx(distances.max(), rel=1e-5)
+
+
+@pytest.mark.parametrize("selection", ["k_center", "herding"])
+def test_features_that_are_not_finite_are_rejected(selection):
+    features = torch.zeros(20, 3)
+    features[7, 1] = float("nan")
+    with pytest.raises(ValueError, match="some are NaN or infinite"):
+        select(selection, 20, 5, _generator(), features=features)
+
+
+@pytest.mark.parametrize("selection", SELECTIONS)
+def test_the_default_type_of_torch_does_not_matter(selection):
+    labels = torch.arange(60) % 3
+    expected = select(selection, 60, 20, _generator(), labels=labels, features=_images(60))
+    torch.set_default_dtype(torch.float64)
+    try:
+        subset = select(selection, 60, 20, _generator(), labels=labels, features=_images(60))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(subset, expected)
+
+
 def _vectors(images):
     return (images.double() / 255).flatten(1).numpy()
 

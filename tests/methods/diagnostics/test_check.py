@@ -29,6 +29,14 @@ def _check(model, batch, **options):
         return observe(0)
 
 
+def test_convolutions_may_be_in_any_memory_format():
+    model = models.convnet3((3, 8, 8), 3, channels=[2, 3, 4])
+    batch = Examples(torch.randn(6, 3, 8, 8, generator=_generator(2)), torch.arange(6) % 3)
+    expected = _check(model, batch)
+    values = _check(model.to(memory_format=torch.channels_last), batch)
+    np.testing.assert_allclose(values["gradient_size"], expected["gradient_size"], rtol=1e-9, atol=1e-15)
+
+
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
 def test_back_propagated_gradients_equal_differences(activation):
     model, batch = _classifier(activation=activation), _labeled(20)

@@ -53,6 +53,18 @@ def test_statistics_equal_a_slow_transcription():
     assert np.allclose(values["activation_edge"], np.linspace(-1, 1, 11)[:-1])
 
 
+def test_statistics_of_bfloat16_outputs_are_computed_in_single_precision():
+    """In bfloat16, a count does not exceed 256, and a mean has eight bits."""
+    inputs = torch.randn(200, 50, generator=_generator(1))
+    model = _net("relu", 0.3)
+    expected = _activations(model, inputs, bins=4)
+    with torch.autocast("cpu", torch.bfloat16):
+        values = _activations(model, inputs, bins=4)
+    assert values["activation_count"].sum(1).tolist() == [10_000] * 3
+    for name in ("activation_mean", "activation_sd", "share_zero"):
+        np.testing.assert_allclose(values[name], expected[name], rtol=2e-3)
+
+
 def test_the_standard_deviation_over_inputs_excludes_that_between_units():
     """Each unit has a constant output, and the constants differ."""
     model = nn.Sequential(nn.Linear(1, 2), nn.Sigmoid())

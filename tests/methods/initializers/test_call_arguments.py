@@ -82,6 +82,55 @@ def test_several_arguments_are_a_tuple_with_or_without_labels_or_a_dict():
     assert all(torch.equal(weights[0], other) for other in weights)
 
 
+def test_optional_arguments_in_a_tuple_may_be_followed_by_labels():
+    left, right = torch.randn(64, 4), torch.randn(64, 6)
+    weights = []
+    for data in ({"right": right, "left": left, "scale": 3.0}, (left, right, 3.0, torch.zeros(64))):
+        model = _TwoInputs()
+        lsuv(model, data, seed=0)
+        weights.append(_weights(model))
+    assert torch.equal(*weights)
+
+
+class _Bags(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.last = nn.EmbeddingBag(50, 16), nn.Linear(16, 4)
+
+    def forward(self, tokens, offsets):
+        return self.last(self.embed(tokens, offsets))
+
+
+def _sequences():
+    return nn.utils.rnn.pack_sequence([torch.randn(length, 4) for length in (9, 5, 2)])
+
+
+class _Packed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.recurrent, self.last = nn.GRU(4, 8), nn.Linear(8, 4)
+
+    def forward(self, sequences):
+        return self.last(self.recurrent(sequences)[1])
+
+
+@pytest.mark.parametrize(
+    ("build", "batches"),
+    [
+        (_Bags, [(torch.arange(30) + index, torch.tensor([0, 10, 13, 21])) for index in range(3)]),
+        (_Packed, [_sequences() for _ in range(3)]),
+    ],
+)
+def test_batches_that_are_not_examples_along_the_first_dimension_are_not_concatenated(build, batches):
+    """The offsets of each batch start at 0, and packed sequences interleave the examples."""
+    model = build()
+    lsuv(model, DataLoader(batches, batch_size=None), seed=0)
+    first = batches[0] if isinstance(batches[0], nn.utils.rnn.PackedSequence) else None
+    with torch.no_grad():
+        output = model(*batches[0]) if first is None else model(first)
+    assert float(output.var(correction=0)) == pytest.approx(1, abs=0.06)
+
+
 def test_a_dict_may_be_the_only_argument():
     loader = DataLoader([{"image": torch.randn(4), "label": 3, "name": "a"} for _ in range(64)], batch_size=32)
     report = lsuv(_DictInput(), loader, seed=0)

@@ -45,6 +45,12 @@ NON_LINEARITIES = {
     "keyword": lambda x: functional.leaky_relu(input=x, negative_slope=0.2),
     "square": lambda x: x**2,
     "glu": functional.glu,
+    "after a product": lambda x: torch.relu(x * 0.125),
+    "after a product in place": lambda x: torch.relu(x.mul_(3)),
+    "after the sum with a number": lambda x: torch.relu(x + 0.5),
+    "after conversions": lambda x: torch.relu(x.double()).float(),
+    "after a module that changes nothing": nn.Sequential(nn.Flatten(), nn.Identity(), nn.ReLU()),
+    "after a comparison": lambda x: torch.relu(x) if (x > 0).any() else x,
 }
 
 
@@ -77,9 +83,10 @@ def test_the_output_of_any_module_or_function_has_unit_variance(name):
         functional.dropout,
         lambda x: x.flatten(0),
         lambda x: torch.cat([x, x]),
+        lambda x: x.clone().contiguous() * 0.1 @ torch.ones(20, 1),
     ],
 )
-def test_normalization_dropout_reshaping_sums_and_layers_are_not_measured(function):
+def test_normalization_dropout_reshaping_sums_products_and_layers_are_not_measured(function):
     data = torch.randn(512, 12, generator=torch.Generator().manual_seed(0))
     model = nn.Sequential(nn.Linear(12, 20))
     model.function = function

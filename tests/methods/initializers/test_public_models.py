@@ -120,6 +120,52 @@ def test_evaluation_mode_is_supported(name):
     assert torch.backends.mha.get_fastpath_enabled()
 
 
+class Experts(nn.Module):
+    """A mixture of experts, of which the last has no examples."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(8, 8) for _ in range(3))
+
+    def forward(self, x):
+        return torch.cat([expert(part) for expert, part in zip(self.experts, (x[:5], x[5:], x[:0]), strict=True)])
+
+
+def test_an_expert_without_examples_is_not_scaled():
+    report = lsuv(Experts(), torch.randn(64, 8, generator=torch.Generator().manual_seed(4)), seed=0)
+    assert [row.name for row in report.scaled] == ["experts.0", "experts.1"]
+    assert report.rows[2].note.startswith("initialized but not scaled: not called with examples")
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
+def test_a_model_with_weight_norm_may_have_been_converted():
+    """`weight_norm` computes the weight only when the layer is called."""
+    model = nn.Sequential(nn.utils.weight_norm(nn.Conv1d(3, 8, 3)), nn.Conv1d(8, 2, 3)).double()
+    report = lsuv(model, torch.randn(64, 3, 12, generator=torch.Generator().manual_seed(4)), seed=0)
+    assert [row.std_after for row in report.scaled] == pytest.approx([1, 1], abs=0.03)
+
+
+def test_without_dropout_no_module_is_in_training_mode():
+    """Batch normalization of one example raises an error in training mode."""
+    model = nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Linear(8, 4), nn.ReLU())
+    report = lsuv(model, torch.randn(1, 8), seed=0, dropout=False, measure="after")
+    assert report.rows[1].note == "measured after ReLU"
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (nn.Sequential(nn.Linear(8, 8), nn.LazyBatchNorm1d()), "the shape of 1.weight is not known yet"),
+        (nn.Sequential(nn.Linear(8, 8), nn.LazyBatchNorm1d(affine=False)), "the shape of 1.running_mean is not known"),
+        (nn.TransformerEncoderLayer(16, 2), "was expecting embedding dimension of 16"),
+    ],
+)
+def test_models_that_cannot_process_the_data_are_rejected_in_one_line(model, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        lsuv(model, torch.randn(4, 8), seed=0)
+    assert "\n" not in str(raised.value)
+
+
 def test_notes_give_the_reasons():
     model, data, *_ = _build("transformer encoder")
     notes = {row.name: row.note for row in lsuv(model, data, seed=0).rows}

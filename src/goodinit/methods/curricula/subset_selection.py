@@ -41,13 +41,13 @@ def select(
         features: images (count, C, H, W) or feature vectors (count, F), for `k_center` and `herding`.
 
     Raises:
-        ValueError: the labels or features that the strategy compares are missing or have another shape.
+        ValueError: the labels or features that the strategy compares are missing or not finite, or have another shape.
 
     Reference: for `k_center` Gonzalez, Clustering to minimize the maximum intercluster distance (1985); for `herding`
         Welling, Herding dynamical weights to learn (2009).
     """
     if selection == "random":
-        return torch.randperm(count, generator=generator)[:size]
+        return torch.randperm(count, generator=generator, device="cpu")[:size]
     if selection == "class_balanced":
         if labels is None or labels.shape != (count,):
             shape = "they are missing" if labels is None else f"not {tuple(labels.shape)}"
@@ -60,34 +60,35 @@ def select(
             f"vectors ({count}, F); {shape}"
         )
     vectors = _feature_vectors(features)
+    if not vectors.isfinite().all():
+        raise ValueError(f"progressive: selection: {selection} compares features, but some are NaN or infinite")
     return _k_center(vectors, size, generator) if selection == "k_center" else _herding(vectors, size)
 
 
 def _class_balanced(labels: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    shuffled = torch.randperm(len(labels), generator=generator)
+    shuffled = torch.randperm(len(labels), generator=generator, device="cpu")
     labels = labels.cpu()[shuffled]
-    rank = torch.empty_like(labels)  # of each example within its class
+    rank = torch.empty(len(labels), dtype=torch.int64, device="cpu")  # of each example within its class
     for label in torch.unique(labels):
         of_class = labels == label
-        rank[of_class] = torch.arange(int(of_class.sum()), dtype=rank.dtype)
+        rank[of_class] = torch.arange(int(of_class.sum()), device="cpu")
     return shuffled[rank.argsort(stable=True)][:size]
 
 
 def _k_center(vectors: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    squares = vectors.square().sum(1)
-    selected = [int(torch.randint(len(vectors), (), generator=generator))]
-    distances = torch.full_like(squares, float("inf"))  # squared, to the nearest selected example
+    selected = [int(torch.randint(len(vectors), (), generator=generator, device="cpu"))]
+    distances = torch.full_like(vectors[:, 0], float("inf"))  # squared, to the nearest selected example
     while len(selected) < size:
         last = selected[-1]
-        distances = torch.minimum(distances, squares + squares[last] - 2 * (vectors @ vectors[last]))
+        distances = torch.minimum(distances, (vectors - vectors[last]).square().sum(1))
         distances[last] = -float("inf")  # no example twice, even if two are equal
         selected.append(int(distances.argmax()))
-    return torch.tensor(selected)
+    return torch.tensor(selected, device="cpu")
 
 
 def _herding(vectors: Tensor, size: int) -> Tensor:
     vectors = vectors - vectors.mean(0)
-    squares, total = vectors.square().sum(1), torch.zeros(vectors.shape[1], device=vectors.device)
+    squares, total = vectors.square().sum(1), torch.zeros_like(vectors[0])
     selected: list[int] = []
     is_selected = torch.zeros(len(vectors), dtype=torch.bool, device=vectors.device)
     for _ in range(size):
@@ -95,7 +96,7 @@ def _herding(vectors: Tensor, size: int) -> Tensor:
         selected.append(int(distances.masked_fill_(is_selected, float("inf")).argmin()))
         total += vectors[selected[-1]]
         is_selected[selected[-1]] = True
-    return torch.tensor(selected)
+    return torch.tensor(selected, device="cpu")
 
 
 def _feature_vectors(features: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ def gradient_check(
 
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.enable_grad():
-            model_copy.double().train()
+            model_copy.double().train().to(memory_format=torch.contiguous_format)  # flat views of the parameters
             images = batch.images.double()
 
             def loss() -> Tensor:

@@ -52,7 +52,7 @@ def activations(model: nn.Module, batch: Examples, generator: torch.Generator, *
 
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.no_grad():
-            outputs, _ = layer_outputs_of(model_copy, Activation, batch.images, _whole)
+            outputs, _ = layer_outputs_of(model_copy, Activation, batch.images, _in_single_precision)
         lowest, highest = (torch.stack([extreme(output) for output in outputs]) for extreme in (torch.min, torch.max))
         range_ = (float(lowest.min()), float(highest.max()))
         return stack_layers(
@@ -73,7 +73,7 @@ def _describe(
     high = high if high > low else low + 1
     undefined = torch.full((), math.nan, device=output.device)
     is_finite = math.isfinite(low) and math.isfinite(high)  # unless the network diverged
-    counts = torch.histc(output.cpu(), bins, low, high) if is_finite else torch.zeros(bins)
+    counts = _histogram(output, bins, low, high) if is_finite else torch.zeros(bins, dtype=torch.int64)
     return {
         "activation_mean": output.mean(),
         "activation_sd": output.std(correction=0),
@@ -84,9 +84,15 @@ def _describe(
         "share_saturated": _fraction(below | above) if bounds else undefined,
         "share_zero": _fraction(output == 0),
         "share_dead": _fraction((output == 0).transpose(0, 1).flatten(1).all(1)),
-        "activation_count": counts.to(torch.int64).numpy(),
+        "activation_count": counts.numpy(),
         "activation_edge": np.linspace(low, high, bins, endpoint=False) if is_finite else np.full(bins, math.nan),
     }
+
+
+def _histogram(output: Tensor, bins: int, low: float, high: float) -> Tensor:
+    """Return the number of elements in each bin, int64 (bins,)."""
+    parts = output.cpu().flatten().split(2**24)  # torch.histc counts in single precision, exactly up to 2**24
+    return sum((torch.histc(part, bins, low, high).long() for part in parts), torch.zeros(bins, dtype=torch.int64))
 
 
 def _entropy(counts: Tensor) -> float:
@@ -210,16 +216,20 @@ def _whole(layer: nn.Module, output: Tensor) -> Tensor:
     return output
 
 
+def _in_single_precision(layer: nn.Module, output: Tensor) -> Tensor:
+    return output.float() if output.dtype.itemsize < 4 else output
+
+
 def _scale(layer: nn.Module, output: Tensor) -> dict[str, Tensor]:
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return {
-        "output_variance": output.var(correction=0),
+        "output_variance": _in_single_precision(layer, output).var(correction=0),
         "weight_sd": weight.std(correction=0),
     }
 
 
 def _gradient(tensor: Tensor) -> Tensor:
-    """Return the gradient of a tensor that took part in the backward pass."""
+    """Return the gradient of a tensor that took part in the backward pass, at least in single precision."""
     assert tensor.grad is not None
-    return tensor.grad
+    return tensor.grad if tensor.grad.dtype.itemsize >= 4 else tensor.grad.float()

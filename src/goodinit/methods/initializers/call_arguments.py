@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.data import DataLoader
 
@@ -45,7 +46,7 @@ def call_arguments(model: nn.Module, data: Any, examples: int) -> Arguments:
 
 def _bind(model: nn.Module, data: Any) -> Arguments:
     """Return the data as positional and keyword arguments of the model's `forward`."""
-    if isinstance(data, Tensor):
+    if isinstance(data, Tensor | PackedSequence):
         return (data,), {}
     parameters = list(inspect.signature(model.forward).parameters.values())
     positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
@@ -63,7 +64,7 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
     if not isinstance(data, tuple | list):
         raise InputError(f"lsuv: data must be {ACCEPTED}, not {type(data).__name__}")
     data = tuple(data)
-    if len(data) == len(required) + 1 and required:
+    if required and len(data) in (len(required) + 1, len(positional) + 1):
         return data[:-1], {}  # the last element is the labels
     most = len(data) if any(item.kind is item.VAR_POSITIONAL for item in parameters) else len(positional)
     if not len(required) <= len(data) <= most:
@@ -75,12 +76,16 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
 
 
 def _first_batches(loader: DataLoader[Any], examples: int) -> Any:
-    """Return the first batches, concatenated; only the first one if their shapes differ."""
+    """Return the first batches, concatenated; only the first one if they are not examples along the first dimension."""
     batches: list[Any] = []
     count = 0
     for batch in loader:
         batches.append(batch)
-        count += len(next((leaf for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) and leaf.dim()), ()))
+        leaves = tree_leaves(batch, is_leaf=lambda item: isinstance(item, PackedSequence))
+        lengths = {len(leaf) if leaf.dim() else 0 for leaf in leaves if isinstance(leaf, Tensor)}
+        if len(lengths) != 1 or any(isinstance(leaf, PackedSequence) for leaf in leaves):
+            return batches[0]  # such as tokens and offsets
+        count += min(lengths)
         if count >= examples or not count:
             break
     if not batches:

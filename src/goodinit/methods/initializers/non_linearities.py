@@ -25,28 +25,53 @@ class NonLinearity:
         call: the function or the module's `forward`.
         arguments: positional and keyword arguments, with a placeholder for the output of the layer; None if other
             arguments are tensors that are not parameters.
+        after: the linear functions through which the output of the layer passes first, such as a product with a number.
         suitable: whether it is a non-linear function of the layer's output alone; determined from its result.
     """
 
     name: str
     call: Callable[..., Any]
     arguments: tuple[tuple[Any, ...], dict[str, Any]] | None
+    after: tuple["NonLinearity", ...] = ()
     suitable: bool = False
 
     def __call__(self, output: Tensor) -> Tensor:
         """Return the result for an output of the layer, which is not modified."""
+        for function in self.after:
+            output = function.apply(output)
+        return self.apply(output)
+
+    def apply(self, output: Tensor) -> Tensor:
+        """Return the result for a tensor that has passed through the functions before this one."""
         output = output.clone()  # the function may work in place
         args, kwargs = tree_map(lambda leaf: output if leaf is _OUTPUT else leaf, self.arguments)
         result: Tensor = self.call(*args, **kwargs)
         return result
 
+    def is_linear(self, result: Tensor) -> bool:
+        """Return whether f(x) - f(0) is odd and proportional to the scale of x, for random x like a given result."""
+        inputs = torch.randn_like(result)
+        offset, positive, negative, doubled = (self.apply(factor * inputs) for factor in (0, 1, -1, 2))
+        tolerance = 0.02 * (positive - offset).abs().max()  # more than the rounding errors of bfloat16
+        differences = positive + negative - 2 * offset, doubled - 2 * positive + offset
+        return all(bool((difference.abs() <= tolerance).all()) for difference in differences)
+
 
 @dataclass
 class _TrackedOutput:
-    """The output of a layer and its consumers so far, in the order in which their calls began."""
+    """The output of a layer and its consumers so far, in the order in which their calls began.
 
-    output: Tensor | None  # None after a function has taken it: later consumers do not follow the layer directly
+    Args:
+        output: that of the layer, or of linear functions that follow it; None after another function has taken it:
+            later consumers do not follow the layer directly.
+        shape: of the output of the layer.
+        after: these linear functions.
+        consumers: of the output.
+    """
+
+    output: Tensor | None
     shape: torch.Size
+    after: tuple[NonLinearity, ...] = ()
     consumers: list[NonLinearity] = field(default_factory=list)
 
     def add_consumer(
@@ -59,14 +84,17 @@ class _TrackedOutput:
         arguments = None
         if all(leaf is self.output or isinstance(leaf, nn.Parameter) for leaf in leaves):
             arguments = tree_map(lambda leaf: _OUTPUT if leaf is self.output else leaf, (args, kwargs))
-        self.consumers.append(NonLinearity(name, call, arguments))
+        self.consumers.append(NonLinearity(name, call, arguments, self.after))
         return self.consumers[-1]
 
-    def set_suitable(self, consumer: NonLinearity, result: Any) -> None:
-        """Set whether a consumer is suitable, given its result."""
+    def end_consumer(self, consumer: NonLinearity, result: Any) -> None:
+        """Set whether a consumer is suitable, given its result; if it is linear, track the result instead."""
         is_glu = consumer.name.lower() == "glu"  # torch's only non-linearity that changes the shape
         same_shape = isinstance(result, Tensor) and (is_glu or result.shape == self.shape)
-        consumer.suitable = consumer.arguments is not None and same_shape and not _is_linear(consumer.name)
+        consumer.suitable = consumer.arguments is not None and same_shape and not _ends_tracking_by_name(consumer.name)
+        if consumer.suitable and not is_glu and consumer.is_linear(result):
+            consumer.suitable = False
+            self.output, self.after = result, (*consumer.after, consumer)
 
 
 class _FunctionMode(TorchFunctionMode):
@@ -87,11 +115,11 @@ class _FunctionMode(TorchFunctionMode):
         for tracked, consumer in consumers:
             if consumer is None:
                 continue
-            if isinstance(result, Tensor):
-                tracked.set_suitable(consumer, result)
+            if isinstance(result, Tensor) and result.is_floating_point():
                 tracked.output = None
+                tracked.end_consumer(consumer, result)
             else:
-                tracked.consumers.remove(consumer)  # for example, a query of the shape
+                tracked.consumers.remove(consumer)  # for example, a query of the shape, or a comparison
         return result
 
 
@@ -101,8 +129,9 @@ def find_non_linearities(
     """Return {layer: non-linearity that directly takes its output}.
 
     The non-linearity is the first module, or otherwise the first function, that takes the output, takes no other
-    tensors except parameters, and returns a tensor of the same shape. Normalization, dropout, pooling and sums are not
-    non-linearities; a layer followed by one of these is not in the result.
+    tensors except parameters, and returns a tensor of the same shape. Linear functions before it that fulfill the same
+    conditions, such as a product with a number or a conversion of the type, belong to it. Normalization, dropout,
+    pooling and sums are not non-linearities; a layer followed by one of these is not in the result.
 
     A custom module that contains no layers, normalization or dropout counts as one function.
 
@@ -132,7 +161,7 @@ def find_non_linearities(
 
     def end_module(module: nn.Module, args: Any, output: Any) -> None:
         for tracked, consumer in active.pop():
-            tracked.set_suitable(consumer, output)
+            tracked.end_consumer(consumer, output)
 
     handles = [layer.register_forward_hook(track) for layer in layers]
     for module in model.modules():
@@ -154,16 +183,13 @@ def find_non_linearities(
     return {layer: consumer for layer, consumer in first.items() if consumer is not None}
 
 
-def _is_linear(name: str) -> bool:
-    """Return whether the name is that of a function or module that is not a non-linearity, although it may keep shapes.
-
-    Such are products, normalization, dropout, convolutions and the identity.
-    """
+def _ends_tracking_by_name(name: str) -> bool:
+    """Return whether the name is that of a product, normalization, dropout or a convolution, which may keep shapes."""
     name = name.lower()
-    products = ("linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum", "identity")
+    products = ("linear", "bilinear", "matmul", "mm", "bmm", "addmm", "einsum")
     return name in products or any(word in name for word in ("norm", "dropout", "conv"))
 
 
 def _ends_tracking(module: nn.Module) -> bool:
     """Return whether a module is a layer, a normalization or dropout; custom modules are identified by their names."""
-    return isinstance(module, Layer) or (not isinstance(module, nn.Identity) and _is_linear(type(module).__name__))
+    return isinstance(module, Layer) or _ends_tracking_by_name(type(module).__name__)

@@ -48,9 +48,8 @@ def preserve_data_state(data: Any, seed: int | None) -> Iterator[None]:
         seed: seed of torch's global generator within the block; it determines the order of a shuffling DataLoader
             without a generator.
     """
-    samplers = [data, getattr(data, "sampler", None), getattr(data, "batch_sampler", None)]
-    generators = {getattr(sampler, "generator", None) for sampler in samplers} - {None}
-    states = [(generator, generator.get_state()) for generator in generators if generator is not None]
+    generators = {getattr(source, "generator", None) for source in _with_samplers(data)}
+    states = [(item, item.get_state()) for item in generators if isinstance(item, torch.Generator)]
     try:
         with preserve_random_state(set(), seed):
             yield
@@ -96,6 +95,14 @@ def set_mode(model: nn.Module, training: bool) -> None:
     model.train(training)
     for module in frozen:
         module.training = False
+
+
+def _with_samplers(source: Any) -> Iterator[Any]:
+    """Yield a DataLoader or sampler and the samplers that it uses."""
+    if source is not None:
+        yield source
+        for name in ("sampler", "batch_sampler"):
+            yield from _with_samplers(getattr(source, name, None))
 
 
 def _generators(module: nn.Module) -> list[torch.Generator]:

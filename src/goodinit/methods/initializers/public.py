@@ -62,12 +62,13 @@ def lsuv(
     Args:
         model: any module that contains linear or convolutional layers.
         data: inputs as in training, normalized to a variance of about 1. One of: a tensor; a tuple with the positional
-            arguments of the model's `forward`, where one additional element is ignored as labels; a dict with its
-            keyword arguments; a `DataLoader` with such batches. If `forward` requires one argument, a dict without its
-            name is passed as this argument. The memory must suffice for one forward pass of all examples.
-        seed: determines the weights, dropout and the order of a DataLoader. If neither `seed` nor `generator` is given,
-            they depend on the state of torch's default generator, which does not advance.
-        generator: alternative to `seed`; it advances.
+            arguments of the model's `forward`, where one element after those that it requires, or after all of them,
+            is ignored as labels; a dict with its arguments, also optional ones; a `DataLoader` with such batches. If
+            `forward` requires one argument, a dict without its name is passed as this argument. The memory must
+            suffice for one forward pass of all examples.
+        seed: determines the weights, dropout and the order of a DataLoader that has no generator. If neither `seed` nor
+            `generator` is given, they depend on the state of torch's default generator, which does not advance.
+        generator: alternative to `seed`; it advances. It does not determine the order of a DataLoader.
         start: weights before scaling; `lecun_normal` is the Gaussian initialization of the paper.
         tolerance: largest deviation of the variance from 1, more than 0.
         max_iterations: maximum number of rescalings of a layer, at least 1.
@@ -77,7 +78,8 @@ def lsuv(
             it directly (`after`); if there is none, the output of the layer.
         decomposition: algorithm for orthonormal weights, see `initializers.orthonormal`.
         include_frozen: also initialize parameters that do not require a gradient.
-        examples: minimum number of examples to take from a `DataLoader`; whole batches are taken.
+        examples: minimum number of examples to take from a `DataLoader`; whole batches are taken. If the tensors
+            of a batch differ in length, such as tokens and offsets, only the first batch is taken.
 
     Returns:
         A report with a row for each layer: name, shape of the weight, standard deviation of the output before and after
@@ -127,7 +129,7 @@ def lsuv(
             model(*copied_args, **copied_kwargs)
         except InputError:
             raise
-        except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"lsuv: {type(model).__name__} cannot process this data: {type(error).__name__}: {error}; "
                 f"data must be {ACCEPTED}"

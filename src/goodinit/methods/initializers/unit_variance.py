@@ -18,7 +18,7 @@ from goodinit.methods.initializers.published import set_biases
 from goodinit.methods.initializers.report import LayerRow, LSUVReport
 from goodinit.methods.initializers.selection import select_layers
 from goodinit.methods.initializers.variance_scaling import set_lecun_normal
-from goodinit.methods.layers import Layer, set_weight, weight_key
+from goodinit.methods.layers import Layer, divide_weight, weight_key
 
 __all__ = ["Options", "unit_variance"]
 
@@ -99,15 +99,16 @@ def unit_variance(
     non_linearities: dict[nn.Module, NonLinearity] = {}
     if options.measure == "after":
         with preserve_random_state(devices), preserve_model_state(model):
-            set_mode(model, True)
+            set_mode(model, options.dropout)
             non_linearities = find_non_linearities(model, rows, run_few)
     calls: Counter[Layer] = Counter()
     scaled: dict[int, Layer] = {}  # by weight_key, in the order of the forward pass
     constant: list[Layer] = []  # with constant outputs so far, such as a recurrent layer in a state of zeros
 
     def scale(layer: Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-        calls[layer] += 1
-        if keys[layer] in scaled:
+        is_empty = isinstance(output, Tensor) and not output.numel()  # such as that of an expert without tokens
+        calls[layer] += not is_empty
+        if is_empty or keys[layer] in scaled:
             return None
         non_linearity, row = non_linearities.get(layer), rows[layer]
         late = f"scaled at call {calls[layer]}, because earlier outputs are constant" if layer in constant else ""
@@ -195,7 +196,7 @@ def _scale(
         InputError: the output is not finite, or becomes constant.
     """
     output = call.output
-    if not isinstance(output, Tensor) or not output.is_floating_point():
+    if not (isinstance(output, Tensor) and output.is_floating_point()):
         row.note = "initialized but not scaled: its output is not a floating-point tensor"
         return output
     rescalings, previous, divisor, power = 0, None, 1.0, 1.0
@@ -213,7 +214,7 @@ def _scale(
             return output
         if options.batch_size is None or len(output) <= options.batch_size:  # all measurements use the same examples
             if previous is not None and MIN_DISTANCE < abs(previous - 1) > abs(variance - previous) / MIN_PROGRESS:
-                _divide_weight(layer, 1 / divisor)
+                divide_weight(layer, 1 / divisor)
                 row.rescalings, row.std_after = None, row.std_before
                 row.note = _join("initialized but not scaled: no scale of its weight gives a variance of 1", row.note)
                 return layer.forward(*call.args, **call.kwargs)
@@ -223,7 +224,7 @@ def _scale(
             row.note = _join(row.note, f"not within the tolerance after {rescalings} rescalings")
             return output
         step = row.std_after**power
-        _divide_weight(layer, step)
+        divide_weight(layer, step)
         previous, divisor, rescalings = variance, divisor * step, rescalings + 1
         output = _rescaled_output(layer, call, output, step, options)
 
@@ -263,14 +264,6 @@ def _variance(output: Tensor) -> float:
     return float((output if output.dtype.itemsize > 2 else output.float()).detach().var(correction=0))
 
 
-@torch.no_grad()
-def _divide_weight(layer: Layer, divisor: float) -> None:
-    if "weight" in layer._parameters:
-        layer.weight.div_(divisor)
-    else:
-        set_weight(layer, layer.weight / divisor)
-
-
 def _join(*notes: str) -> str:
     return "; ".join(filter(None, notes))
 
@@ -286,7 +279,9 @@ def _report(
     for layer, row in rows.items():
         owner = scaled.get(keys[layer])
         if owner is None:
-            row.note = "initialized but not scaled: not called (unused, or its parent uses the weight directly)"
+            row.note = (
+                "initialized but not scaled: not called with examples (unused, or its parent uses the weight directly)"
+            )
         elif owner is not layer:
             row.note = f"shares its weight with {rows[owner].name}"
         elif calls[layer] > 1:
