@@ -63,12 +63,12 @@ def numbers_of_figures(run):
 
 def lines_of(axis):
     """Return {label: line} of the curves of a panel, without the marks of zeros and ends."""
-    return {line.get_label(): line for line in axis.get_lines() if line.get_label() not in ("exactly 0", "diverged")}
+    return {line.get_label(): line for line in axis.get_lines() if line.get_marker() not in ("v", "x")}
 
 
 def crosses_of(axis):
-    """Return the crosses in a panel."""
-    return [line for line in axis.get_lines() if line.get_marker() == "x"]
+    """Return the crosses in a panel, without that of the legend."""
+    return [line for line in axis.get_lines() if line.get_marker() == "x" and len(line.get_xdata())]
 
 
 # Claims about three conditions, with one loss for each seed, and their verdicts at laptop scale.

@@ -35,7 +35,7 @@ for name, study in active_studies():
         message:
             "Write the table and figures of {params.study}"
         shell:
-            "python -m goodinit report {params.study} {params.options} --no-verdicts --processes {threads} > {log} 2>&1"
+            "python -m goodinit report {params.study} {params.options} --processes {threads} > {log} 2>&1"
 
 
 rule claims:
@@ -69,7 +69,7 @@ rule claims:
         [
             report(
                 f"{FIGURES}/{work}/verdicts.svg",
-                caption="report/claims.rst",
+                caption="report/evidence.rst",
                 category="All verdicts",
                 labels={"content": work},
             )

@@ -51,6 +51,16 @@ def test_report_writes_what_the_single_commands_write_in_any_number_of_processes
     assert _files(workspace) == expected
 
 
+def test_a_report_of_some_studies_leaves_the_verdicts_on_all(workspace, claimed_study, capsys):
+    """Holm's correction, and the page of a scale, are of all studies."""
+    workspace.study("other", claims=CLAIMS[:1])
+    _run(workspace, "report", "--figures", str(workspace.figures), "--processes", "1")
+    expected = _files(workspace)
+    for arguments in (["report", "work/study", "--processes", "1"], ["claims"]):
+        _run(workspace, *arguments, "--figures", str(workspace.figures))
+        assert _files(workspace) == expected
+
+
 def test_report_returns_the_files_that_it_writes(workspace, claimed_study):
     written = _build(workspace, "laptop")
     assert sorted(written["laptop"]) == sorted(_files(workspace))

@@ -12,8 +12,8 @@ from goodinit.report.measures import select
 
 
 def _triangles(axis):
-    """Return the triangles in a panel."""
-    return [line for line in axis.get_lines() if line.get_marker() == "v"]
+    """Return the triangles in a panel, without that of the legend."""
+    return [line for line in axis.get_lines() if line.get_marker() == "v" and len(line.get_xdata())]
 
 
 def test_curves_are_means_of_smoothed_runs_in_bands_of_one_standard_deviation(drawn_study, drawn_frame):
@@ -80,7 +80,7 @@ def test_fourteen_lines_have_different_styles(workspace):
 
 def test_a_logarithmic_axis_has_geometric_means_and_triangles_at_zeros(drawn_study, drawn_frame):
     figure = drawing.draw(drawn_study, "laptop", "spread", drawn_frame)
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*INITS, "exactly 0"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [*INITS, "0 in a run"]
     for position, axis in enumerate(figure.axes):
         assert axis.get_yscale() == "log"
         layers, values = lines_of(axis)["alpha"].get_data()
@@ -126,7 +126,7 @@ def test_lines_of_diverged_runs_end_at_crosses(workspace, log_y):
     assert set(lines_of(axis)) == {"a", "b", "c (diverged)"}
     assert lines_of(axis)["b"].get_ydata() == pytest.approx([1, 2, 3])
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c (diverged)", "diverged"]
-    assert [text.get_text() for text in axis.texts] == ["diverged: c"]
+    assert [text.get_text() for text in axis.texts] == ["diverged: a (2 of 3), c"]
     (cross,) = crosses_of(axis)
     assert cross.get_color() == lines_of(axis)["a"].get_color()
     assert cross.get_xdata().tolist() == [2]
@@ -167,7 +167,7 @@ def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(workspac
     (axis,) = figure.axes
     (cross,) = crosses_of(axis)
     assert [list(data) for data in cross.get_data()] == [[3], [9]]
-    assert cross.get_label() == "diverged"
+    assert [text.get_text() for text in axis.texts] == ["diverged: he_normal (1 of 3)"]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["he_normal", "glorot_normal", "diverged"]
 
 

@@ -37,7 +37,8 @@ def test_seconds_are_metrics_at_the_last_step_of_each_run(workspace):
 def test_convergence_and_epochs_are_metrics_at_the_last_step(workspace):
     statuses = ("finished", "diverged", "finished")
     fields = {"status": lambda run: statuses[run.seed], "provenance": {"train_examples": 1024}}
-    frame = workspace.frame(workspace.study(), numbers, **fields)
+    low = {"loss": records.Series(np.arange(1, 5), np.full(4, 0.1))}
+    frame = workspace.frame(workspace.study(), lambda run: low, **fields)
     converged = measures.measure(frame, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 1}
     diverged = measures.measure(frame, "diverged")
@@ -64,6 +65,12 @@ def test_a_run_converges_if_the_mean_of_its_last_forty_losses_is_below_that_of_g
     )
     converged = measures.measure(frame, "converged")
     assert dict(zip(converged["seed"], converged["value"], strict=True)) == {0: 1, 1: 0, 2: 0, 3: 0}
+
+
+def test_the_number_of_classes_of_a_published_data_set_is_known(workspace):
+    """Earlier records do not tell it."""
+    frame = workspace.frame(workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 101), np.full(100, 2.29))})
+    assert set(measures.measure(frame, "converged")["value"]) == {0}
 
 
 def test_the_spread_of_gradients_is_that_of_their_logarithms_over_the_layers(workspace):

@@ -176,4 +176,26 @@ def test_runs_that_cannot_decide_are_not_asked_for():
     ours = Mean.of(ONE_TO_FIVE)
     assert Difference.of(ours, 2.9, 0.5, 4, 0.0).runs_needed(0.0) is None  # the source has too few runs
     assert Difference.of(ours, 1.0, 0.1, 9, 0.0).runs_needed(0.0) > 5
+
+
+@pytest.mark.parametrize(("reported_runs", "distance"), [(None, 2.2), (10, 2.32), (100, 2.2), (5, 2.8)])
+def test_nine_of_ten_differences_are_decided_with_the_runs_asked_for(reported_runs, distance):
+    """The quantile of Student's t decreases with our runs, so that more of them may decide where a few do not.
+
+    Args:
+        reported_runs: None if the error of the reported number is computed from our standard deviation.
+        distance: between the two means, in standard errors of the reported number.
+    """
+    generator, freedom = np.random.default_rng(6), None if reported_runs is None else reported_runs - 1
+    pilot = generator.normal(size=10)
+    pilot = (pilot - pilot.mean()) / pilot.std(ddof=1)
+    undecided = Difference.of(Mean.of(pilot), -distance, 1.0, freedom, 0.0)
+    assert undecided.p_value(0.0) >= 0.05
+    needed = undecided.runs_needed(0.0)
+    decided = []
+    for _ in range(400):
+        sample = generator.normal(size=needed)
+        error = float(sample.std(ddof=1)) if freedom is None else 1.0
+        decided.append(Difference.of(Mean.of(sample), -distance, error, freedom, 0.0).p_value(0.0) < 0.05)
+    assert 0.86 < np.mean(decided) < 0.96
     assert Median.of(np.array([1.0, 2.0, 3.0])).runs_needed(0.0) > 6

@@ -131,7 +131,7 @@ def readme(workspace, claimed_study, tmp_path):
 
 
 def test_the_readme_shows_a_study_at_the_scale_at_which_most_of_its_claims_were_run(workspace):
-    study, laptop = judged_conditions(workspace)
+    study, laptop = judged_conditions(workspace, figures={"loss": {"kind": "curves", "y": "loss", "hue": "condition"}})
     entry = {"about": "a work", "author": "Somebody", "title": "On Works", "year": 2020, "figure": "study-loss"}
     entry["caption"] = "It falls."
     partial = laptop.assign(scale="paper")
@@ -153,7 +153,7 @@ def test_readme_sections_are_written(readme, capsys):
     assert "| laptop | `work` | 18 |" in text
     assert "Somebody, *On Works*, 2020." in text
     assert "![work/study: loss](figures/laptop/work/study-loss.png)" in text
-    assert "*Why?* It falls. Of its claims: 1 replicated, 1 contradicted, 1 unverified, 1 yes." in text
+    assert "*Why?* It falls. Claims: 1 replicated, 1 contradicted, 1 unverified. Questions: 1 yes." in text
     assert f"18 of 18 runs, {18 * 0.5 / 3600:.2f} |" in text
     assert re.search(r"\| paper \| `work` \| 18 \| .* GiB \|  \|", text)
 
@@ -181,6 +181,11 @@ def test_the_review_of_claims_is_written_beside_its_folder(readme, capsys):
             lambda entries: entries.update({"study/x": {"outcome": "right"}}),
             "study/x: no such claim: its outcome is not",
         ),
+        (
+            lambda entries: entries["study/low"].update(outcome="rihgt"),
+            "work.yaml: study/low.outcome: 'rihgt' is not known",
+        ),
+        (lambda entries: entries.update({"study/low": {"outcom": "right"}}), "work.yaml: study/low"),
     ],
 )
 def test_a_claim_without_a_review_or_a_review_without_a_claim_is_an_error(readme, capsys, change, message):
@@ -228,6 +233,28 @@ def test_a_page_of_findings_quotes_the_results(readme, workspace):
 
 
 @pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("configs/works.yaml", "figure: study-loss, ", "", "works.yaml: work: 'figure' is a required property"),
+        ("configs/works.yaml", "study-loss", "study-los", "works.yaml: work: no figure 'study-los'; did you mean"),
+        ("configs/works.yaml", "2020", "MMXX", "works.yaml: work.year: "),
+        ("results/laptop/claims.csv", "estimate", "value", "claims.csv: its columns are not those of claims"),
+        ("results/laptop/claims.csv", None, "", "claims.csv: "),
+    ],
+)
+def test_an_edited_file_of_the_readme_is_reported_in_one_line(readme, workspace, capsys, name, old, new, message):
+    file = workspace.configs.parent / name
+    text = file.read_text()
+    assert old is None or old in text
+    file.write_text(new if old is None else text.replace(old, new))
+    with pytest.raises(SystemExit):
+        main(readme[1])
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         (
@@ -241,6 +268,7 @@ def test_a_page_of_findings_quotes_the_results(readme, workspace):
         ("{{ mean() }}", "work.md.j2: "),
         ("{{ nothing }}", "work.md.j2: 'nothing' is undefined"),
         ("{{ estimate(", "work.md.j2: "),
+        ("{{ 1 / 0 }}", "work.md.j2: division by zero"),
     ],
 )
 def test_a_text_that_does_not_fit_the_results_is_one_line(readme, capsys, text, message):

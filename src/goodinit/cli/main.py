@@ -111,14 +111,13 @@ COMMANDS = {
     ),
     "table": Command(report.table),
     "figure": Command(report.figure, [*STUDIES, "--figures"], {"--figure": {"help": "only the figure of this name"}}),
-    "claims": Command(report.claims, [*STUDIES, "--figures"]),
+    "claims": Command(report.claims, ["--scale", "--configs", "--results", "--figures"]),
     "report": Command(
         report.report,
         ["studies", "--configs", "--results", "--figures"],
         {
             "--scale": SHARED["--scale"]
             | {"help": "demo, laptop, overnight, paper, or all recorded ones except demo (default: demo)"},
-            "--no-verdicts": FLAG | {"help": "only the tables and figures of the studies"},
             "--processes": {"type": int, "help": "number of processes (default: all processors)"},
         },
     ),

@@ -69,7 +69,7 @@ def write_all(
     tasks = [_Task(scale, study.path) for scale in scales for study in studies]
     tasks.sort(key=lambda task: -_size_of_records(results, task))  # the longest first, which ends the earliest
     build_study = functools.partial(_build_study, results=results, drawings=drawings, verdicts=verdicts)
-    build_pages = functools.partial(_build_pages, studies=studies, results=results, drawings=drawings)
+    build_pages = functools.partial(write_verdicts, studies, results=results, drawings=drawings)
     with contextlib.ExitStack() as context:
         run: Callable[..., Iterable[Any]] = map
         if processes != 1 and len(tasks) > 1:
@@ -80,7 +80,7 @@ def write_all(
         written = {scale: [file for files, _ in by_scale[scale] for file in files] for scale in scales}
         if verdicts:
             judged = [[judgement for _, judgement in by_scale[scale]] for scale in scales]
-            for scale, files in zip(scales, run(build_pages, scales, judged), strict=True):
+            for scale, files in zip(scales, run(build_pages, judged, scales), strict=True):
                 written[scale] += files
     return written
 
@@ -197,13 +197,6 @@ def _build_study(task: _Task, results: Path, drawings: Path, verdicts: bool) -> 
     if frame is not None:
         written = [write_table(study, scale, results, frame), *write_figures(study, scale, results, drawings, frame)]
     return written, JudgedStudy(frame is not None, claims.judge(study, scale, frame)) if verdicts else None
-
-
-def _build_pages(
-    scale: str, judged: Sequence[JudgedStudy], studies: Sequence[Study], results: Path, drawings: Path
-) -> list[Path]:
-    """Write the verdicts of one scale; return the files."""
-    return write_verdicts(studies, judged, scale, results, drawings)
 
 
 def _frame_or_none(study: Study, scale: str, results: Path) -> pd.DataFrame | None:

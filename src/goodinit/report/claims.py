@@ -79,7 +79,7 @@ class JudgedClaim(NamedTuple):
         p_value: of the verdict, or of the one that the estimate is closer to; NaN if it was not run.
         supports: whether the estimate is as claimed: `yes`, `no`, or empty if it was not run.
         holm: whether the verdict survives Holm's correction within its work: `yes`, `no`, or empty if undecided.
-        runs_needed: of each condition, the number that would decide, 0 if it is decided or if none would.
+        runs_needed: the number of runs, as `n` counts them, that would decide; 0 if it is decided or if none would.
         differences: how the protocol at this scale differs from the published one, separated by semicolons.
         verdict: one of `VERDICTS`, or for a question one of `ANSWERS`.
         note: a remark on the verdict.
@@ -118,7 +118,8 @@ class JudgedClaim(NamedTuple):
         if self.p_value < SIGNIFICANCE:  # the runs suffice, their number of updates does not
             return "the published number of updates is needed"
         if self.runs_needed:
-            return f"{self.runs_needed} runs of each condition would decide"
+            which = "in all" if self.test == "share" else "of each condition"  # a share is that of all runs together
+            return f"{self.runs_needed} runs {which} would decide"
         if self.n < PILOT_SEEDS:
             return f"at least {PILOT_SEEDS} seeds are needed"
         if self.test == "agrees":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from goodinit import records
+from goodinit import records, studies
 from goodinit.steps import steps_per_epoch
 
 __all__ = ["with_derived"]
@@ -28,8 +28,8 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     - At the last step of a run that trains, `converged`, 1 if it finished and the mean loss of its last 40 updates is
       below `records.guessing_bound` where there is one, else 0; `diverged`, 1 or 0; `loss_spread`, the standard
       deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`; `epochs`, if the
-      record holds the number of examples; and `flat_epochs`, if it also holds the number of classes: the epochs until
-      the mean loss of 40 updates first falls below `records.guessing_bound`, NaN if it never does.
+      record holds the number of examples; and `flat_epochs`, if there is a bound: the epochs until the mean loss of 40
+      updates first falls below `records.guessing_bound`, NaN if it never does.
 
     Args:
         record: of the run.
@@ -67,7 +67,8 @@ def _before_divergence(series: records.Series, diverged_at: int, name: str) -> r
 
 def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, float]:
     """Return the metrics of a run that trained as a whole."""
-    bound = records.guessing_bound(record.parts, record.provenance.get("classes", 0))
+    classes = record.provenance.get("classes") or studies.number_of_classes(record.parts)  # earlier records lack it
+    bound = records.guessing_bound(record.parts, classes)
     converged = record.status == "finished"
     if bound is not None and losses is not None:
         with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged

@@ -12,6 +12,7 @@ __all__ = [
     "MAX_RUNS",
     "SIGNIFICANCE",
     "fewest_runs",
+    "power_of_difference",
     "power_of_share",
     "power_of_t",
     "share_p_values",
@@ -72,6 +73,30 @@ def power_of_t(difference: float, deviation: float, pilot: int, significance: fl
     deviations = deviation * np.sqrt((pilot - 1) / stats.chi2.ppf(quantiles, pilot - 1))
     power = stats.nct.sf(t_quantile(n - 1, significance), n - 1, difference / deviations * math.sqrt(n))
     return float(np.nan_to_num(power, nan=1.0).mean())  # NaN: a difference of very many deviations
+
+
+def power_of_difference(
+    difference: float, deviation: float, reported_error: float, freedom: float | None, significance: float, n: int
+) -> float:
+    """Return the probability that n runs tell the distance of their mean to a reported number from a bound.
+
+    Args:
+        difference: between the mean and the bound.
+        deviation: the standard deviation of the runs.
+        reported_error: the standard error of the reported number, which more runs do not decrease.
+        freedom: its degrees of freedom, or None if it is computed from the standard deviation of the runs.
+        significance: of the test.
+        n: the number of runs.
+    """
+    from scipy import special, stats
+
+    error = deviation / math.sqrt(n)
+    least = t_quantile(n - 1 if freedom is None else min(n - 1, freedom), significance) * math.hypot(
+        error, reported_error
+    )
+    if freedom is None:  # both errors vary with the standard deviation of the runs
+        return float(stats.nct.sf(least / error, n - 1, difference / error))
+    return float(special.ndtr((difference - least) / error))
 
 
 def power_of_share(share: float, bound: float, significance: float, n: int) -> float:

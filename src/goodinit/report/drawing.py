@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from goodinit.errors import InputError
 from goodinit.report import DEMONSTRATION
-from goodinit.report.marks import column_title
+from goodinit.report.layout import column_title
 from goodinit.report.measures import NotRun, select
 from goodinit.studies import FigureSpec, Study, components
 

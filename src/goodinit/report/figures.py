@@ -13,8 +13,8 @@ from matplotlib.ticker import MaxNLocator
 
 from goodinit import records
 from goodinit.errors import InputError
-from goodinit.report import marks
-from goodinit.report.marks import column_title, labels_of
+from goodinit.report import layout, marks
+from goodinit.report.layout import column_title, labels_of
 from goodinit.report.measures import check_axes, condition_columns, measure, metric_against, metric_rows, select
 
 __all__ = ["curves", "heat_map", "histogram", "images", "path", "scatter"]
@@ -64,7 +64,7 @@ def curves(
     panels = [None] if col is None else labels_of(rows[col])
     columns = min(wrap, len(panels))
     size = PANEL_SIZES.get(columns, SMALL_PANEL)
-    figure, axes = marks.wrapped_panels(len(panels), columns, *size, share_y)
+    figure, axes = layout.wrapped_panels(len(panels), columns, *size, share_y)
     looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, marks.line_styles(), strict=False))
     conditions = {_line_label(label, hue): rows[rows[hue] == label] for label in looks}
     crosses = []
@@ -83,11 +83,11 @@ def curves(
         if y_limits:
             axis.set_ylim(*y_limits)
     y_title = column_title(y) if isinstance(y, str) else y[0].split("_")[-1]
-    marks.label_outer(axes, "update" if x == "step" else column_title(x), y_title)
+    layout.label_outer(axes, "update" if x == "step" else column_title(x), y_title)
     if log_y:
         marks.mark_zeros(axes.flat)
     marks.mark_ends(axes.flat, [cross for cross in crosses if cross], conditions)
-    marks.shared_legend(figure, axes.flat, column_title(hue))
+    layout.shared_legend(figure, axes.flat, column_title(hue))
     return figure
 
 
@@ -125,7 +125,7 @@ def heat_map(frame: pd.DataFrame, *, metric: str, row: str, col: str) -> Figure:
         cbar_kws={"label": column_title(metric)},
     )
     for line, column in np.argwhere(~finite) + 0.5:
-        marks.Cross(axis, column, line, style.COLORS[6], None).draw()
+        marks.Cross(axis, column, line, style.COLORS[6]).draw()
     axis.grid(False)
     axis.tick_params(rotation=0, length=0)
     axis.set(xlabel=column_title(col), ylabel=column_title(row))
@@ -150,7 +150,7 @@ def histogram(frame: pd.DataFrame, *, counts: str, edges: str, row: str, col: st
     check_axes(all_edges, row, col, "bin")
     rows, columns = labels_of(all_counts[row]), sorted(all_counts[col].unique())
     # Margins are set by hand: computing them for fifty panels takes longer than drawing the panels.
-    figure, axes = marks.panel_grid(len(rows), len(columns), width=1.75, height=1.0, layout=None)
+    figure, axes = layout.panel_grid(len(rows), len(columns), width=1.75, height=1.0, layout=None)
     width, height = figure.get_size_inches()
     figure.subplots_adjust(0.8 / width, 0.3 / height, 1 - 0.35 / width, 1 - 0.85 / height, wspace=0.2, hspace=0.45)
     for (i, row_label), (j, column_label) in itertools.product(enumerate(rows), enumerate(columns)):
@@ -166,7 +166,7 @@ def histogram(frame: pd.DataFrame, *, counts: str, edges: str, row: str, col: st
         if np.isfinite([*heights, *lefts]).all() and heights.sum() > 0:
             marks.share_bars(axis, heights, lefts)
         else:
-            marks.empty_panel(axis, marks.non_finite_reason(select(frame, where)) if len(heights) else "")
+            layout.empty_panel(axis, marks.non_finite_reason(select(frame, where)) if len(heights) else "")
     return figure
 
 
@@ -184,11 +184,11 @@ def images(frame: pd.DataFrame, *, metric: str, row: str, kinds: list[str]) -> F
     count = next((len(arrays) for arrays in frame["images"] if arrays is not None), len(kinds))
     if len(kinds) != count:
         raise InputError(f"kinds: {len(kinds)} names for {count} kinds of images")
-    figure, axes = marks.panel_grid(len(frame), len(kinds), width=3.6, height=0.75)
+    figure, axes = layout.panel_grid(len(frame), len(kinds), width=3.6, height=0.75)
     for panels, (label, status, arrays) in zip(axes, frame[[row, "status", "images"]].to_numpy(), strict=True):
         for axis, array in zip(panels, [None] * count if arrays is None else arrays, strict=True):
             if array is None:
-                marks.empty_panel(axis, status)
+                layout.empty_panel(axis, status)
             else:
                 marks.side_by_side(axis, array)
             axis.set(xticks=[], yticks=[])
@@ -213,7 +213,7 @@ def path(frame: pd.DataFrame, *, col: str, curvatures: list[float]) -> Figure:
     rows = metric_rows(_first_seed(frame), "position")
     check_axes(rows, col, "coordinate")
     panels = labels_of(rows[col])
-    figure, axes = marks.wrapped_panels(len(panels), 2, 3.4, 2.4)
+    figure, axes = layout.wrapped_panels(len(panels), 2, 3.4, 2.4)
     x, y = np.meshgrid(np.linspace(-10, 10, 401), np.linspace(-5, 5, 401))
     heights = (curvatures[0] * x**2 + curvatures[1] * y**2) / 2
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -229,8 +229,8 @@ def path(frame: pd.DataFrame, *, col: str, curvatures: list[float]) -> Figure:
         axis.set_xlim(-10, 10)
         axis.set_ylim(-5, 5)
         if ended and len(points):
-            marks.Cross(axis, points[-1, 0], points[-1, 1], style.COLORS[6], None).draw()
-    marks.label_outer(axes, "x", "y")
+            marks.Cross(axis, points[-1, 0], points[-1, 1], style.COLORS[6]).draw()
+    layout.label_outer(axes, "x", "y")
     return figure
 
 
@@ -267,7 +267,7 @@ def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: int | Literal["las
     if len(lost):
         crosses = [setting.loc[labels_of(lost["run"])] for setting in settings]
         marks.edge_crosses((first, second, plane), crosses, f"{len(crosses[0])} {marks.non_finite_reason(lost)}")
-    marks.label_scatter((first, second, plane), x, y)
+    layout.label_scatter((first, second, plane), x, y)
     return figure
 
 

@@ -26,8 +26,9 @@ def findings_page(
 
     The template can call these functions, whose results are of the largest scale at which a claim or study was run:
 
-    - `estimate(claim, verdict)`, with a claim `<study>/<id>`: the estimate and its interval. Another verdict on the
-      claim is an error, because the sentence explains this one.
+    - `estimate(claim, verdict)`, with a claim `<study>/<id>`: the estimate and its interval, with a dagger if the
+      verdict does not survive Holm's correction. Another verdict on the claim is an error, because the sentence
+      explains this one.
     - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study; `at` is not needed if the
       table has one measure of the metric.
     - `counts()`: how many claims have each verdict, and how many questions each answer.
@@ -46,7 +47,7 @@ def findings_page(
     functions = {name: getattr(results, name) for name in ("estimate", "mean", "counts", "unanswered")}
     try:
         return _wrap(environment().from_string(text).render(functions))
-    except (InputError, jinja2.TemplateError, TypeError) as error:
+    except (InputError, jinja2.TemplateError, TypeError, ArithmeticError) as error:
         raise InputError(f"docs/findings/{work}.md.j2: {error}") from None
 
 
@@ -69,7 +70,7 @@ class _Results:
         }
 
     def estimate(self, name: str, verdict: str) -> str:
-        """Return the estimate and interval of a claim, which must have this verdict."""
+        """Return the estimate and interval of a claim, which must have this verdict, and Holm's mark."""
         if name not in self._claims:
             raise InputError(f"no claim {name!r}{nearest(name, self._claims)}")
         claim = self._claims[name]
@@ -77,7 +78,8 @@ class _Results:
             raise InputError(
                 f"{name} is {claim.verdict} at {claim.scale} scale, but the text says {verdict}: rewrite the sentence"
             )
-        return f"{claim.estimate:.3g} [{claim.low:.3g}, {claim.high:.3g}]"
+        mark = "†" if claim.holm == "no" else ""
+        return f"{claim.estimate:.3g} [{claim.low:.3g}, {claim.high:.3g}]{mark}"
 
     def mean(self, study: str, metric: str, at: object = None, /, **labels: object) -> str:
         """Return the mean of a metric for the condition with these labels."""

@@ -14,6 +14,7 @@ from goodinit.report.distributions import (
     CONFIDENCE,
     SIGNIFICANCE,
     fewest_runs,
+    power_of_difference,
     power_of_share,
     power_of_t,
     share_p_values,
@@ -54,7 +55,8 @@ class Estimate(abc.ABC):
     def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:
         """Return the total number of runs with which the p-value is below the significance in nine of ten repetitions.
 
-        It assumes that the estimate stays as it is; None if the runs do not tell, or if it is more than 10,000.
+        It assumes that the estimate stays as it is, except that a share of 0 or 1 is not taken as certain; None if the
+        runs do not tell, or if it is more than 10,000.
         """
 
 
@@ -173,6 +175,7 @@ class Difference(Estimate):
     Args:
         ours: the mean of our runs.
         reported_error: the standard error of the reported number.
+        reported_freedom: its degrees of freedom; None if it is computed from the standard deviation of our runs.
         error: that of the difference.
         freedom: its degrees of freedom.
         rounding: half of the unit to which the reported number is rounded.
@@ -180,13 +183,19 @@ class Difference(Estimate):
 
     ours: Mean | Exact
     reported_error: float
+    reported_freedom: float | None
     error: float
     freedom: float
     rounding: float
 
     @classmethod
     def of(
-        cls, ours: Mean | Exact, reported: float, reported_error: float, reported_freedom: float, rounded_to: float
+        cls,
+        ours: Mean | Exact,
+        reported: float,
+        reported_error: float,
+        reported_freedom: float | None,
+        rounded_to: float,
     ) -> "Difference":
         """Return the estimate of the difference.
 
@@ -197,17 +206,31 @@ class Difference(Estimate):
             ours: the mean of our runs.
             reported: the reported number.
             reported_error: its standard error.
-            reported_freedom: the degrees of freedom of this standard error.
+            reported_freedom: its degrees of freedom; None if it is computed from the standard deviation of our runs.
             rounded_to: the unit of its last digit, 0 if it is not rounded.
         """
         own_error = ours.error if isinstance(ours, Mean) else 0.0
         error = math.hypot(own_error, reported_error)
-        freedom = min(ours.n - 1 if own_error else math.inf, reported_freedom if reported_error else math.inf)
+        freedom = ours.n - 1.0 if own_error or reported_freedom is None else math.inf
+        if reported_error and reported_freedom is not None:
+            freedom = min(freedom, reported_freedom)
         half = (0.0 if error == 0 else math.inf if math.isinf(error) else t_quantile(freedom) * error) + rounded_to / 2
         value = ours.value - reported
         method = "Student's t, with the uncertainty of the reported number"
         rounding = rounded_to / 2
-        return cls(value, value - half, value + half, ours.n, method, ours, reported_error, error, freedom, rounding)
+        return cls(
+            value,
+            value - half,
+            value + half,
+            ours.n,
+            method,
+            ours,
+            reported_error,
+            reported_freedom,
+            error,
+            freedom,
+            rounding,
+        )
 
     def p_value(self, bound: float) -> float:  # noqa: D102
         return t_p_value(max(abs(self.value - bound) - self.rounding, 0.0), self.error, self.freedom)
@@ -215,11 +238,15 @@ class Difference(Estimate):
     def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:
         """Return the number of our runs; None where more of them do not suffice, since the source has too few."""
         distance = abs(self.value - bound) - self.rounding
-        if isinstance(self.ours, Exact) or distance <= 0:
+        if isinstance(self.ours, Exact) or self.ours.n < 2 or distance <= 0:
             return None
-        if self.reported_error and distance / self.reported_error <= t_quantile(self.freedom, significance):
-            return None
-        return self.ours.runs_needed(self.ours.value - distance, significance)
+        if not self.reported_error:
+            return self.ours.runs_needed(self.ours.value - distance, significance)
+        deviation = self.ours.error * math.sqrt(self.n)
+        power = functools.partial(
+            power_of_difference, distance, deviation, self.reported_error, self.reported_freedom, significance
+        )
+        return fewest_runs(power, self.n)
 
 
 def location(sample: npt.ArrayLike, *, deterministic: bool = False) -> Exact | Mean | Median:

@@ -1,10 +1,9 @@
-"""What the kinds of figures draw with: panels, lines with bands, and marks for what an axis cannot show."""
+"""What the kinds of figures draw in their panels: lines with bands, and marks for what an axis cannot show."""
 
 import itertools
-import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from goodinit.report import style  # first: it imports matplotlib without the user's settings
 
@@ -12,8 +11,6 @@ from goodinit.report import style  # first: it imports matplotlib without the us
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from goodinit import records
 from goodinit.report.statistics import smooth
@@ -21,23 +18,17 @@ from goodinit.report.statistics import smooth
 __all__ = [
     "Cross",
     "LineStyle",
-    "column_title",
     "condition_line",
     "edge_crosses",
-    "empty_panel",
-    "label_outer",
-    "label_scatter",
-    "labels_of",
     "line_styles",
     "mark_ends",
     "mark_zeros",
     "non_finite_reason",
-    "panel_grid",
     "share_bars",
-    "shared_legend",
     "side_by_side",
-    "wrapped_panels",
 ]
+
+MOST_NAMES = 4  # of conditions whose lines end at a cross, in the note of a panel
 
 # The names of conditions inside a panel: small, and legible where a line crosses them.
 NAME_STYLE: Mapping[str, Any] = {
@@ -55,55 +46,26 @@ class LineStyle(NamedTuple):
 
 
 class Cross(NamedTuple):
-    """A cross at the last finite point of something that diverged."""
+    """A cross at the last finite point of something that diverged.
+
+    `reason` is why it ends there, for the legend, and `name` what ended, for a note in the panel.
+    """
 
     axis: Axes
     x: float
     y: float
     color: str
-    label: str | None
+    reason: str | None = None
+    name: str = ""
 
     def draw(self) -> None:
         """Draw the cross, at the edge of the panel if the point is outside."""
         x = np.clip(self.x, min(self.axis.get_xlim()), max(self.axis.get_xlim()))
         y = np.clip(self.y, min(self.axis.get_ylim()), max(self.axis.get_ylim()))
         look: dict[str, Any] = {"markersize": 6, "markeredgewidth": 1.5, "zorder": 4, "clip_on": False}
-        self.axis.plot([x], [y], "x", color=self.color, label=self.label, **look)
-
-
-def panel_grid(
-    rows: int,
-    columns: int,
-    width: float,
-    height: float,
-    share_y: bool = True,
-    layout: Literal["constrained"] | None = "constrained",
-) -> tuple[Figure, np.ndarray]:
-    """Return a figure, and its panels of a width and height in inches, an array (rows, columns) of Axes."""
-    figure = Figure(figsize=(width * columns + 1.6, height * rows + 0.9), layout=layout)
-    return figure, np.asarray(figure.subplots(rows, columns, squeeze=False, sharey=share_y))
-
-
-def wrapped_panels(
-    count: int, columns: int, width: float, height: float, share_y: bool = True
-) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its panels as `panel_grid` does, with at most `columns` in a row; those left are hidden."""
-    figure, axes = panel_grid(math.ceil(count / columns), min(columns, count), width, height, share_y)
-    for axis in axes.flat[count:]:
-        axis.set_visible(False)
-    return figure, axes
-
-
-def column_title(name: str) -> str:
-    """Return the name of a column as text: `model.activation` is `activation`."""
-    return str(name).split(".")[-1].replace("_", " ")
-
-
-def labels_of(column: pd.Series) -> list[Any]:
-    """Return the labels of a column that have rows, in the order of the study."""
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return sorted(column.unique())
-    return [label for label in column.dtype.categories if (column == label).any()]
+        self.axis.plot([x], [y], "x", color=self.color, **look)
+        if self.reason is not None:
+            _add_to_legend(self.axis, "x", self.reason)
 
 
 def line_styles() -> Iterator[LineStyle]:
@@ -135,19 +97,15 @@ def condition_line(
     stopped = x not in records.AXES and (rows["status"] == "diverged").any()
     if not len(finite) or not (stopped or lost > places[finite[-1]]):
         return None
-    return Cross(axis, places[finite[-1]], means[finite[-1]], look.color, non_finite_reason(rows))
+    reason, name = non_finite_reason(rows), _with_count(label, rows)
+    return Cross(axis, places[finite[-1]], means[finite[-1]], look.color, reason, name)
 
 
 def edge_crosses(axes: tuple[Axes, Axes, Axes], points: Sequence[pd.Series], label: str) -> None:
     """Draw crosses on the lower edges of two panels, and in the plane, at points without a finite value."""
     first, second, plane = axes
-    look: dict[str, Any] = {
-        "color": style.COLORS[6],
-        "markersize": 5,
-        "markeredgewidth": 1.2,
-        "zorder": 4,
-        "label": label,
-    }
+    look: dict[str, Any] = {"color": style.COLORS[6], "markersize": 5, "markeredgewidth": 1.2, "zorder": 4}
+    look["label"] = label
     for axis, positions in zip((first, second), points, strict=True):
         edge = np.zeros(len(positions))
         axis.plot(positions, edge, "x", transform=axis.get_xaxis_transform(), clip_on=False, **look)
@@ -164,56 +122,22 @@ def non_finite_reason(rows: pd.DataFrame) -> str:
     return "diverged" if losses or (rows["status"] == "diverged").any() else "not finite"
 
 
-def shared_legend(figure: Figure, axes: Iterable[Axes], title: str) -> None:
-    """Draw one legend for all panels beside them."""
-    handles: dict[str, Any] = {}
-    for axis in axes:
-        handles |= dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
-    figure.legend(list(handles.values()), list(handles), title=title, loc="outside right center", handlelength=3)
-
-
-def label_outer(axes: np.ndarray, x: str, y: str) -> None:
-    """Label the horizontal axes of the last row of panels, and the vertical axes of the first column."""
-    for axis in axes[-1]:
-        axis.set_xlabel(x)
-    for axis in axes[:, 0]:
-        axis.set_ylabel(y)
-
-
-def label_scatter(axes: tuple[Axes, Axes, Axes], x: list[str], y: str) -> None:
-    """Label the axes of a scatter figure, and make those of hyper-parameters logarithmic."""
-    first, second, plane = axes
-    for axis, name in ((first, x[0]), (second, x[1]), (plane, x[0])):
-        axis.set_xscale("log")
-        axis.set_xlabel(column_title(name))
-    first.set_ylabel(column_title(y))
-    plane.set_yscale("log")
-    plane.set_ylabel(column_title(x[1]))
-    for scale in (first.xaxis, second.xaxis, plane.xaxis, plane.yaxis):
-        low, high = scale.get_view_interval()
-        scale.set_major_locator(LogLocator(subs=(1,) if high > 100 * low else (1, 3)))  # so that labels do not overlap
-        scale.set_major_formatter("{x:.0e}")
-        scale.set_minor_formatter("")
-
-
-def empty_panel(axis: Axes, text: str) -> None:
-    """Write a text in the middle of a panel that has nothing to show."""
-    axis.text(0.5, 0.5, text, transform=axis.transAxes, ha="center", va="center", fontsize=8, color="#666666")
-    axis.set(xticks=[], yticks=[])
-
-
 def mark_ends(axes: Iterable[Axes], crosses: Iterable[Cross], conditions: Mapping[str, pd.DataFrame]) -> None:
-    """Mark where lines end before the others, and name the conditions without any finite value.
+    """Mark where lines end before the others, and name these conditions and those without any finite value.
 
     Args:
         axes: the panels.
         crosses: at the ends of lines.
         conditions: the rows of each condition, by the label of its lines.
     """
+    axes, crosses = list(axes), list(crosses)
     for cross in crosses:
         cross.draw()
-    axes = list(axes)
     unseen: dict[Axes, dict[str, list[str]]] = {}
+    ended = {axis: [cross for cross in crosses if cross.axis is axis and cross.reason == "diverged"] for axis in axes}
+    for axis, of_panel in ended.items():
+        if 0 < len(of_panel) <= MOST_NAMES:
+            unseen[axis] = {"diverged": [cross.name for cross in of_panel]}
     for name, rows in conditions.items():
         lines = [(axis, line) for axis in axes for line in axis.get_lines() if line.get_label() == name]
         without = [(axis, line) for axis, line in lines if not np.isfinite(line.get_ydata()).any()]
@@ -223,18 +147,26 @@ def mark_ends(axes: Iterable[Axes], crosses: Iterable[Cross], conditions: Mappin
                 line.set_label(f"{name} ({non_finite_reason(rows)})")
     for axis, reasons in unseen.items():
         text = "\n".join(textwrap.fill(f"{reason}: {', '.join(names)}", 40) for reason, names in reasons.items())
-        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", **NAME_STYLE)
+        at_top = any(
+            _height(axis, cross) > 0.8 for cross in crosses if cross.axis is axis
+        )  # such crosses are on the left
+        x, side = (0.97, "right") if at_top else (0.03, "left")
+        axis.text(x, 0.97, text, transform=axis.transAxes, ha=side, va="top", in_layout=False, **NAME_STYLE)
 
 
 def mark_zeros(axes: Iterable[Axes]) -> None:
-    """Draw a triangle on the lower edge wherever a line is 0, which a logarithmic axis cannot show."""
+    """Draw a triangle on the lower edge wherever a line is 0, which a logarithmic axis cannot show.
+
+    The geometric mean is 0 if one of the runs is.
+    """
     for axis in axes:
         for line in axis.get_lines():
             x, y = line.get_data()
             zeros = np.asarray(x)[np.asarray(y) == 0]
             if len(zeros):
                 axis.plot(zeros, np.zeros(len(zeros)), "v", color=line.get_color(), markersize=6, clip_on=False,
-                          transform=axis.get_xaxis_transform(), label="exactly 0")  # fmt: skip
+                          transform=axis.get_xaxis_transform())  # fmt: skip
+                _add_to_legend(axis, "v", "0 in a run")
 
 
 def share_bars(axis: Axes, counts: np.ndarray, edges: np.ndarray) -> None:
@@ -252,7 +184,7 @@ def share_bars(axis: Axes, counts: np.ndarray, edges: np.ndarray) -> None:
 
 
 def side_by_side(axis: Axes, images: np.ndarray) -> None:
-    """Show images, uint8 (images, channels, height, width), beside each other with a white frame of one pixel."""
+    """Show images, uint8 (N, channels, height, width), beside each other with a white frame of one pixel."""
     framed = np.pad(images, [(0, 0), (0, 0), (1, 1), (1, 1)], constant_values=255)
     axis.imshow(np.concatenate(list(framed), 2).transpose(1, 2, 0), interpolation="nearest")
 
@@ -271,6 +203,22 @@ def _mean_line(axis: Axes, x: np.ndarray, values: np.ndarray, log_y: bool, label
         rasterized = len(x) > style.MOST_VECTOR_POINTS
         axis.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0, rasterized=rasterized)
     return np.asarray(mean)
+
+
+def _add_to_legend(axis: Axes, marker: str, label: str) -> None:
+    """Add a mark to the legend in one color, as the marks in the panel have the colors of their lines."""
+    axis.plot([], [], marker, color="#444444", markersize=6, markeredgewidth=1.5, label=label, in_layout=False)
+
+
+def _height(axis: Axes, cross: Cross) -> float:
+    """Return the height of a cross as a fraction of its panel."""
+    return float(axis.transAxes.inverted().transform(axis.transData.transform((cross.x, cross.y)))[1])
+
+
+def _with_count(name: str, rows: pd.DataFrame) -> str:
+    """Return the name of a condition and how many of its runs have values that are not finite, or diverged."""
+    ended = (~np.isfinite(rows["value"]) | (rows["status"] == "diverged")).groupby(rows["seed"]).any()
+    return f"{name} ({ended.sum()} of {len(ended)})"
 
 
 def _write_highest_share(axis: Axes, shares: np.ndarray, edges: np.ndarray, width: float) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jinja2
 import pandas as pd
 
-from goodinit.errors import InputError
+from goodinit.errors import InputError, nearest
 from goodinit.report import DEMONSTRATION
 from goodinit.report.claims import (
     ANSWERS,
@@ -27,7 +27,7 @@ __all__ = ["claims_page", "cost_table", "environment", "review_page", "scale_pag
 class _Work(NamedTuple):
     """What the README says of a work: its entry in configs/works.yaml, its studies, and a figure of one of them.
 
-    `findings` is whether the work has a page of findings.
+    `verdicts` tells how often each occurs, by the kind of the claims; `findings` is whether the work has such a page.
     """
 
     name: str
@@ -36,7 +36,7 @@ class _Work(NamedTuple):
     shown: Study
     figure: str
     scale: str | None
-    verdicts: str
+    verdicts: Mapping[str, str]
     findings: bool
 
 
@@ -123,18 +123,29 @@ def work_sections(
         studies: of all works.
         verdicts: as in `verdict_table`.
         findings: the works that have a page of findings.
+
+    Raises:
+        InputError: an entry names a figure that its work does not have.
     """
     latest = at_largest_scale(verdicts)
     sections = []
     for name, entry in works.items():
         own = [study for study in studies if study.work == name]
         study_name, _, figure = entry["figure"].partition("-")
-        shown = next(study for study in own if study.name == study_name)
+        by_name = {study.name: study for study in own}
+        if study_name not in by_name or figure not in by_name[study_name].figures:
+            choices = [f"{study.name}-{figure}" for study in own for figure in study.figures]
+            raise InputError(f"works.yaml: {name}: no figure {entry['figure']!r}{nearest(entry['figure'], choices)}")
+        shown = by_name[study_name]
         rows = {scale: _claims_of(shown, frame) for scale, frame in reversed([*verdicts.items()])}
         judged = {scale: sum(claim.verdict != "not run" for claim in claims) for scale, claims in rows.items()}
         scale = max(judged, key=judged.__getitem__) if any(judged.values()) else None
-        decided = [claim.verdict for claim in _claims_of(shown, latest)] if scale else []
-        sections.append(_Work(name, entry, own, shown, figure, scale, count_verdicts(decided), name in findings))
+        latest_claims = _claims_of(shown, latest) if scale else []
+        decided = {
+            kind: count_verdicts([claim.verdict for claim in latest_claims if claim.kind == kind])
+            for kind in ("claim", "question")
+        }
+        sections.append(_Work(name, entry, own, shown, figure, scale, decided, name in findings))
     return _render("works", works=sections)
 
 

@@ -14,8 +14,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from goodinit.errors import InputError
+from goodinit.report.distributions import t_quantile
 from goodinit.report.evidence import Evidence, compare, worst
-from goodinit.report.inference import Difference, Mean, Median, Share, location
+from goodinit.report.inference import Difference, Exact, Median, Share, location
 from goodinit.report.measures import NotRun, condition_columns, measure, select
 from goodinit.studies import At, Reported, Where
 
@@ -192,17 +193,20 @@ def agrees(
     values = np.stack([sample.to_numpy() for sample in samples])
     deterministic = _is_deterministic(frame)
     ours = location(np.where(np.isnan(values), math.inf, values).mean(axis=0), deterministic=deterministic)
-    if isinstance(ours, Median):
-        margin = within + reported.rounded_to / 2
-        evidence = compare(ours, above=reported.value - margin, below=reported.value + margin)
-        return replace(evidence, p_for=1.0)  # a mean that is not finite agrees with no number
+    finite = values[np.isfinite(values)]
+    freedom: float | None = None
     if reported.sd is not None:
         deviation, freedom = reported.sd, float(reported.runs - 1)
-    elif isinstance(ours, Mean):
-        deviation, freedom = (float(values.std(ddof=1)), ours.n - 1.0) if ours.n > 1 else (math.inf, 0.0)
+    elif isinstance(ours, Exact):
+        deviation = 0.0
     else:
-        deviation, freedom = 0.0, math.inf
+        deviation = float(finite.std(ddof=1)) if ours.n > 1 and finite.size > 1 else math.inf
     error = deviation / math.sqrt(reported.runs)
+    if isinstance(ours, Median):
+        quantile = t_quantile(max(finite.size - 1, 1) if freedom is None else freedom)
+        margin = within + reported.rounded_to / 2 + (quantile * error if finite.size else 0.0)
+        evidence = compare(ours, above=reported.value - margin, below=reported.value + margin)
+        return replace(evidence, p_for=1.0)  # a mean that is not finite agrees with no number
     evidence = compare(
         Difference.of(ours, reported.value, error, freedom, reported.rounded_to), above=-within, below=within
     )

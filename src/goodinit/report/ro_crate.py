@@ -140,7 +140,7 @@ def _add_works(crate: ROCrate, cited: Mapping[str, Any]) -> dict[str, ContextEnt
             "name": work["title"],
             "author": [{"@id": author.id} for author in authors],
             "datePublished": str(work["year"]),
-            "description": f"{work['kind']}; {work['where']}",
+            "description": "; ".join(work[key] for key in ("kind", "where") if key in work),
         }
         properties |= {name: work[key] for name, key in OPTIONAL_OF_WORKS.items() if key in work}
         works[name] = crate.add(ContextEntity(crate, f"#work-{name}", properties))

@@ -135,8 +135,7 @@ def _label_strength(axis: Axes) -> None:
     """Set limits, ticks and labels of the axis of p-values."""
     axis.axvspan(-DECIDES, DECIDES, color="#EEEEEE", zorder=0)
     axis.axvline(0, color="#000000", linewidth=0.8)
-    powers = [1e-4]
-    ticks = [LEAST_P_VALUE, *powers, SIGNIFICANCE, 1.0]
+    ticks = [LEAST_P_VALUE, 1e-4, SIGNIFICANCE, 1.0]
     strengths = [-math.log10(tick) for tick in ticks]
     labels = [f"≤{LEAST_P_VALUE:g}", *(f"{tick:g}" for tick in ticks[1:])]
     axis.set(xlim=(-EDGE * 1.03, EDGE * 1.03), yticks=[])

@@ -2,7 +2,7 @@
 
 from goodinit.studies.loading import find, load, load_all, works
 from goodinit.studies.outputs import At, Claim, FigureSpec, Measure, Reported, Where
-from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Parts, Run, fill
+from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Parts, Run, fill, number_of_classes
 from goodinit.studies.study import SCALES, Study
 
 __all__ = [
@@ -24,5 +24,6 @@ __all__ = [
     "find",
     "load",
     "load_all",
+    "number_of_classes",
     "works",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "expand_names",
     "fill",
     "label_of",
+    "number_of_classes",
     "set_option",
     "slug",
 ]
@@ -104,6 +105,12 @@ class Job:
         """The names of the data sets that must be prepared before the job is trained."""
         names = (catalog.prepared_name(components.fill("data", run.parts["data"])) for run in self.runs)
         return sorted({name for name in names if name is not None})
+
+
+def number_of_classes(parts: Parts) -> int:
+    """Return the number of classes of the published data set that a run uses, 0 for any other."""
+    name = catalog.prepared_name(components.fill("data", parts["data"]))
+    return catalog.SIZES[name].classes if name in catalog.SIZES else 0
 
 
 def fill(parts: Parts) -> dict[str, Any]:

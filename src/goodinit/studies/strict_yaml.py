@@ -62,7 +62,7 @@ def validate(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     if error is not None:
         raise InputError(_message(error))
     schema: Any = validator.schema
-    defaults = {key: item["default"] for key, item in schema["properties"].items() if "default" in item}
+    defaults = {key: item["default"] for key, item in schema.get("properties", {}).items() if "default" in item}
     return {**defaults, **content}
 
 

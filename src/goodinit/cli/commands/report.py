@@ -5,12 +5,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from goodinit import studies
 from goodinit.cli.selection import check_scale, selected_studies
 from goodinit.errors import InputError, nearest
 from goodinit.files import replace_file
+from goodinit.studies import strict_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,12 +43,13 @@ def figure(options: argparse.Namespace) -> None:
 
 
 def claims(options: argparse.Namespace) -> None:
-    """Write the verdicts as CSV, as a page and as one figure for each work, and the page of the scale."""
+    """Write the verdicts on all claims as CSV, as a page and as one figure for each work, and the page of the scale."""
     import pandas as pd
 
     from goodinit.report import build
 
-    selected = selected_studies(options)
+    check_scale(options.scale)
+    selected = studies.load_all(options.configs)
     judged = [build.judge(study, options.scale, options.results) for study in selected]
     for file in build.write_verdicts(selected, judged, options.scale, options.results, options.figures):
         print(file)
@@ -56,7 +58,7 @@ def claims(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace) -> None:
-    """Write everything that follows from the records of a scale: tables, figures, verdicts and pages."""
+    """Write what follows from the records of a scale: tables and figures, and without a study verdicts and pages."""
     from goodinit.report import build
 
     if options.processes is not None and options.processes < 1:
@@ -70,39 +72,39 @@ def report(options: argparse.Namespace) -> None:
         scales,
         options.results,
         options.figures,
-        verdicts=not options.no_verdicts,
+        verdicts=not options.studies,
         processes=options.processes,
     )
     for scale, written in files.items():
         print(f"{scale} scale: {len(written)} files in {options.results} and {options.figures}")
-    if options.scale == "all" and scales and not options.no_verdicts:
+    if options.studies:
+        print("verdicts and pages are of all studies: without a study, this command writes them, too")
+    elif options.scale == "all" and scales:
         build.write_overview(scales, options.results, options.figures)
 
 
 def readme(options: argparse.Namespace) -> None:
     """Write the generated sections of the README, the review of the claims and the findings, or check them."""
-    import pandas as pd
-
     from goodinit.report import costs, findings, pages
-    from goodinit.studies import strict_yaml
 
     results, configs, file = Path(options.results), Path(options.configs), Path(options.file)
     scales = [scale for scale in studies.SCALES[1:] if (results / scale / "claims.csv").exists()]
-    verdicts = {scale: pd.read_csv(results / scale / "claims.csv") for scale in scales}
+    verdicts = {scale: _read_claims(results / scale / "claims.csv") for scale in scales}
     all_studies = studies.load_all(options.configs)
     rows = [row for scale in studies.SCALES[1:] for row in costs.of_works(all_studies, scale, options.results)]
     templates = sorted(Path(options.findings).glob("*.md.j2"))
     texts = {path.name.removesuffix(".md.j2"): path.read_text(encoding="utf-8") for path in templates}
     sections = {
         "verdicts": pages.verdict_table(verdicts),
-        "works": pages.work_sections(strict_yaml.read(configs / "works.yaml"), all_studies, verdicts, texts),
+        "works": pages.work_sections(_read_yaml(configs / "works.yaml", "works"), all_studies, verdicts, texts),
         "costs": pages.cost_table(rows, GPU_RATE),
     }
     current = file.read_text(encoding="utf-8")
     for name, section in sections.items():
         current = _with_section(file, current, name, section)
     contents = {file: current}
-    reviews = {path.stem: strict_yaml.read(path) for path in sorted(Path(options.reviews).glob("*.yaml"))}
+    files = sorted(Path(options.reviews).glob("*.yaml"))
+    reviews = {path.stem: _read_yaml(path, "claims_review") for path in files}
     if reviews:
         contents[Path(f"{options.reviews}.md")] = pages.review_page(all_studies, reviews)
     for work, text in texts.items():
@@ -173,6 +175,29 @@ def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.Da
             named = study.full_name in options.studies
             if named or (study.work in options.studies and study.runs(options.scale)):
                 raise
+
+
+def _read_yaml(path: Path, schema: str) -> dict[str, Any]:
+    """Return the content of a YAML file that follows a schema of `studies/schemas`."""
+    try:
+        return strict_yaml.validate(strict_yaml.read(path), schema)
+    except InputError as error:
+        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+
+
+def _read_claims(path: Path) -> "pd.DataFrame":
+    """Return the verdicts that `claims` wrote."""
+    import pandas as pd
+
+    from goodinit.report.claims import JudgedClaim
+
+    try:
+        verdicts = pd.read_csv(path)
+    except ValueError as error:
+        raise InputError(f"{path}: {error}: write it with goodinit report") from None
+    if [*verdicts] != [*JudgedClaim._fields]:
+        raise InputError(f"{path}: its columns are not those of claims: write it with goodinit report")
+    return verdicts
 
 
 def _with_section(file: Path, text: str, name: str, section: str) -> str:
