@@ -124,7 +124,7 @@ ELSEWHERE = [
      f"CIFAR-100: {PICKLED} is missing and cannot be downloaded: put the official file there", "GOODINIT_DATA"),
     ("cifar10-missing", "prepare cifar10 --data-root .", patched("urllib.request.urlopen", no_network),
      "CIFAR-10: cifar-10-batches-py/data_batch_1 is missing and cannot be downloaded", "GOODINIT_DATA"),
-    ("data-not-a-folder", "prepare digits --data-root .", put("prepared"), "prepared/digits",
+    ("data-not-a-folder", "prepare digits --data-root .", put("prepared"), "prepared: File exists",
      "check space and permissions"),
     ("data-no-space", "prepare digits --data-root .", patched("numpy.save", no_space),
      f"{DIGITS}/train_images.npy: 9 requested and 4 written: check space"),
@@ -243,6 +243,6 @@ def test_a_mistake_in_the_settings(config, words):
 
 
 def _files(*folders):
-    """Return {file: what tells whether it was changed}."""
-    found = (file for folder in folders for file in folder.rglob("*") if not file.is_dir())
+    """Return {file: what tells whether it was changed}, without locks, which are not removed."""
+    found = (file for folder in folders for file in folder.rglob("*") if not file.is_dir() and file.suffix != ".lock")
     return {file: (file.stat().st_size, file.stat().st_mtime_ns) for file in found}

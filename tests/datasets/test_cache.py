@@ -1,7 +1,10 @@
 """Prepared arrays: they are written once, checked when they are loaded, and compared with their image folder."""
 
+import concurrent.futures
+import json
 import os
 import re
+import time
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import torch
 from image_files import encode, write_cats, write_pets
 
 from goodinit.cli.main import main
-from goodinit.datasets import cache, catalog, image_folder, sets
+from goodinit.datasets import builtin, cache, catalog, image_folder, sets
 
 
 @pytest.fixture
@@ -23,6 +26,34 @@ def test_preparing_again_changes_nothing(data_root):
     stamps = {path: path.stat().st_mtime_ns for path in manifest.parent.iterdir()}
     assert cache.prepare("digits", data_root) == manifest
     assert {path: path.stat().st_mtime_ns for path in manifest.parent.iterdir()} == stamps
+
+
+def test_a_data_set_is_prepared_by_one_process_at_a_time(tmp_path, monkeypatch):
+    """A second process must not read files that the first one is still downloading."""
+    running, most = [], []
+
+    def read(root):
+        running.append(root)
+        most.append(len(running))
+        time.sleep(0.2)
+        running.pop()
+        return builtin.digits(root)
+
+    monkeypatch.setitem(cache._SMALL_IMAGES, "digits", read)
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        manifests = list(pool.map(lambda _: cache.prepare("digits", tmp_path), range(3)))
+    assert len(set(manifests)) == 1
+    assert most == [1]
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": [9, 9, 9]}, {"mean": None}, {"sd": ["x"]}, {"classes": "x"}, {"shape": []}]
+)
+def test_an_edited_manifest_is_reported(tmp_path, change):
+    manifest = cache.prepare("digits", tmp_path)
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | change))
+    with pytest.raises(ValueError, match=r"damaged or incomplete|do not match"):
+        cache.load("digits", str(tmp_path))
 
 
 def test_large_arrays_are_checked_by_their_lengths(tmp_path, monkeypatch):

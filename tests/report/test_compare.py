@@ -55,6 +55,17 @@ def test_small_differences_are_within_the_spread_of_seeds(workspace, study, caps
     assert "6 within spread" in output
 
 
+def test_a_condition_that_one_folder_lacks_is_missing(workspace, study, capsys):
+    """Each folder has runs of a condition that the other does not have."""
+    other = _write_other(workspace, study, decreasing_loss)
+    first, *_, last = workspace.files(study)
+    first.unlink()
+    (other / last.relative_to(workspace.results)).unlink()
+    code, output = _compare(workspace, other, capsys)
+    assert code == 1
+    assert "  missing: loss at" in output
+
+
 def test_a_number_changed_by_five_percent_is_different(workspace, study, capsys):
     changed = next(run for run in study.runs("laptop") if run.labels["init"] == "Mu")
 

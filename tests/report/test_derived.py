@@ -69,7 +69,9 @@ def test_a_run_converges_if_the_mean_of_its_last_forty_losses_is_below_that_of_g
 
 def test_the_number_of_classes_of_a_published_data_set_is_known(workspace):
     """Earlier records do not tell it."""
-    frame = workspace.frame(workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 101), np.full(100, 2.29))})
+    frame = workspace.frame(
+        workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 101), np.full(100, 2.29))}
+    )
     assert set(measures.measure(frame, "converged")["value"]) == {0}
 
 

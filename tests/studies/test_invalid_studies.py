@@ -153,6 +153,26 @@ CASES = [
      "table.0.where: unknown axis 'rank'"),
     ("table-at", "- {metric: loss}", "- {metric: loss, at: lats}",
      "table.0.at: 'lats' is not last, lowest, a step, {last: how many steps}, or {from: step, to: step}"),
+    ("diagnostics-nothing", "training.steps: 1", "diagnostics: ",
+     "diagnostics: None is not a list of diagnostics: [] for none"),
+    ("diagnostics-number", "training.steps: 1", "diagnostics: 5", "diagnostics: 5 is not a list"),
+    ("diagnostics-name", "training.steps: 1", "diagnostics: gradients",
+     "diagnostics: {'name': 'gradients'} is not a list"),
+    ("order-empty", "        better: {init: He}\n        worse: {init: small}", "        better: {}\n        worse: {}",
+     "claims.first: beats: give at least two conditions to compare, none of them empty"),
+    ("order-of-one", "within: {where: {init: He}, metric: loss, below: 3}",
+     "ranks: {order: [{init: He}], metric: loss, best: lowest}", "claims.low: ranks: give at least two conditions"),
+    ("order-empty-list", "within: {where: {init: He}, metric: loss, below: 3}",
+     "ranks: {order: [{init: He}, []], metric: loss, best: lowest}", "claims.low: ranks: give at least two conditions"),
+    ("no-bound", "metric: loss, below: 3", "metric: loss", "claims.low: within: no bound: give above, below or both"),
+    ("between-descending", "within: {where: {init: He}, metric: loss, below: 3}",
+     "share: {between: [3, 1], metric: loss, below: 0.5}", "claims.low: share: between: [3, 1] is not [low, high]"),
+    ("axis-replaced", "  init: {small", "  init.std: [1, 2]\n  init: {small",
+     "compare.init: it would replace init.std of compare: set it in one place"),
+    ("condition-replaced", "seeds: 1", "conditions: {a: {model.activation: tanh}}",
+     "compare.model.activation: it would replace model.activation of conditions.a"),
+    ("axis-drawn", "seeds: 1", "tune: {trials: 2, draw: {model.activation: {uniform: [1, 2]}}}",
+     "tune.draw.model.activation: it would replace model.activation of compare"),
 ]  # fmt: skip
 
 
@@ -162,13 +182,34 @@ CASES = [
 )
 def test_a_mistake_in_a_study_is_one_clear_line(tmp_path, text, replacement, messages):
     assert text in STUDY
-    file = tmp_path / "work" / "study.yaml"
-    file.parent.mkdir()
-    file.write_text(STUDY.replace(text, replacement, 1), encoding="utf-8")
-    with pytest.raises(InputError) as raised:
-        studies.load(file)
-    message = str(raised.value)
-    assert message.startswith(f"{file}: ")
+    message = _error(tmp_path, STUDY.replace(text, replacement, 1))
     assert not [part for part in messages if part not in message], message
     assert len(message) <= MAX_LENGTH
     assert message.isprintable()
+
+
+def test_figures_whose_labels_give_the_same_name_are_rejected(tmp_path):
+    text = STUDY.replace(
+        "small: {name: gaussian, std: 0.01}", "ガウス: gaussian, 正規: glorot_normal, small: lecun_normal"
+    )
+    text = text.replace("hue: init}", "hue: model.activation, each: init}")
+    assert "figures.1: the same as figures.0 ('loss_')" in _error(tmp_path, text)
+
+
+def test_the_published_protocol_is_checked_if_all_scales_replace_it(tmp_path):
+    scales = "".join(f"  {scale}: {{data: digits}}\n" for scale in studies.SCALES)
+    text = STUDY.replace("name: digits, train_examples: 64", "name: digts").replace(
+        "  demo: {training.steps: 1}\n", scales
+    )
+    assert "data: unknown name 'digts'; did you mean digits?" in _error(tmp_path, text)
+
+
+def _error(folder, text):
+    """Return the message about a study with this text, without the path of the file."""
+    file = folder / "work" / "study.yaml"
+    file.parent.mkdir()
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        studies.load(file)
+    assert str(raised.value).startswith(f"{file}: ")
+    return str(raised.value)

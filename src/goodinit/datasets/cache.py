@@ -65,19 +65,21 @@ def prepare(
         if not os.environ.get("GOODINIT_PREPARED"):
             reason = f"{root} cannot be written; GOODINIT_PREPARED can name another folder"
         LOGGER.warning("%s: the prepared arrays are written to %s: %s", name, folder, reason)
-    if parsed is None:
-        _prepare_arrays(name, root, manifest)
-        return manifest
-    if getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that imports the main script
+    is_inheriting = getattr(multiprocessing.current_process(), "_inheriting", False)  # a worker imports the main script
+    if parsed and is_inheriting:
         raise ValueError(f"put your script's code under if __name__ == '__main__', or call goodinit prepare {name}")
-    tree = _FOLDERS[parsed.source](root, parsed.folder, parsed.size)
     with locked(folder):
-        if not manifest.exists():  # otherwise, another process has prepared it
-            labels, facts = image_arrays.write(tree, folder, parsed.size, processes=processes, allowed_bad=allowed_bad)
-            for split, numbers in labels.items():
-                _save(folder / f"{split}_labels.npy", numbers)
-            _write_manifest(manifest, {"name": name, "sha256": checksum(map_arrays(folder))} | facts)
-            image_arrays.remove_progress(folder)
+        if manifest.exists():
+            return manifest  # another process has prepared it
+        if parsed is None:
+            _prepare_arrays(name, root, manifest)
+            return manifest
+        tree = _FOLDERS[parsed.source](root, parsed.folder, parsed.size)
+        labels, facts = image_arrays.write(tree, folder, parsed.size, processes=processes, allowed_bad=allowed_bad)
+        for split, numbers in labels.items():
+            _save(folder / f"{split}_labels.npy", numbers)
+        _write_manifest(manifest, {"name": name, "sha256": checksum(map_arrays(folder))} | facts)
+        image_arrays.remove_progress(folder)
     return manifest
 
 
@@ -107,8 +109,9 @@ def load(name: str, root: str) -> Prepared:
         matches = [len(arrays.train_images), len(arrays.test_images)] == examples
         if sum(array.nbytes for array in arrays) <= MAX_CHECKED_BYTES:
             matches = matches and checksum(arrays) == manifest["sha256"]
-        matches = matches and bool(manifest["classes"])
-    except (ValueError, KeyError, TypeError, EOFError, FileNotFoundError) as error:
+        statistics = [float(value) for key in ("mean", "sd") for value in manifest[key]]
+        matches = matches and int(manifest["classes"]) > 0 and len(statistics) == 2 * manifest["shape"][0]
+    except (ValueError, LookupError, TypeError, EOFError, FileNotFoundError) as error:
         raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {hint}") from None
     if not matches:
         raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {hint}")

@@ -52,6 +52,9 @@ def path(results: str | Path, scale: str, study: NamedInWork, job: Named) -> Pat
 def write(file: str | Path, runs: Sequence[RunRecord]) -> None:
     """Write a record, the arrays and the JSON with their checksum; an old one stays until both are written.
 
+    The two files are replaced one after the other: a process that is killed between them leaves a record that is
+    reported as damaged.
+
     Raises:
         OSError: there is no space or no permission; nothing has changed.
     """

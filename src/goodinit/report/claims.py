@@ -16,6 +16,7 @@ from goodinit.studies import Claim, Reported, Study, components, protocol
 __all__ = [
     "ALL_VERDICTS",
     "ANSWERS",
+    "COLUMNS",
     "PILOT_SEEDS",
     "VERDICTS",
     "JudgedClaim",
@@ -127,6 +128,9 @@ class JudgedClaim(NamedTuple):
         return f"how many runs would decide is unknown, or more than {MAX_RUNS:,}"
 
 
+COLUMNS = [*JudgedClaim._fields]  # of a frame of verdicts and of claims.csv
+
+
 def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
     """Return the verdicts on the claims of a study, a row for each, with the fields of `JudgedClaim` as columns.
 
@@ -139,7 +143,7 @@ def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
         InputError: the records do not hold what a claim tests, or the study does not have the reported number.
     """
     rows = [_judge(study, claim, scale, frame) for claim in study.claims]
-    return pd.DataFrame(rows, columns=list(JudgedClaim._fields))
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def judged_claims(verdicts: pd.DataFrame) -> list[JudgedClaim]:

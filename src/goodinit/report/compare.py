@@ -14,6 +14,9 @@ __all__ = ["COLUMNS", "compare"]
 
 COLUMNS = ("study", "metric", "at", "first", "second", "n", "spread", "difference")  # the others are axes
 ROUNDING = 1e-5  # relative: the difference between processors in the same sums, before training has amplified it
+MISSING: dict[str, float | str] = {
+    "first": np.nan, "second": np.nan, "n": 0, "spread": np.nan, "difference": "missing"
+}  # fmt: skip
 STANDARD_ERRORS = 3  # of the difference between two means: hundreds of them are compared
 
 
@@ -29,7 +32,7 @@ def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame
         A frame with the labels, `metric`, `at`, `first` and `second` (means over the seeds that both folders have),
         `n`, `spread` (the larger standard deviation over seeds) and `difference`: `same`, all numbers are bit-equal;
         `within spread`, the means differ by at most :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by
-        rounding; or `different`.  Seconds are left out.
+        rounding; `different`; or `missing`, one of the folders has no run of the condition.  Seconds are left out.
 
     Raises:
         NotRun: one of the folders has no records of the study.
@@ -56,11 +59,13 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
     """Return the rows of one measure, given its values in both folders."""
     axes = condition_columns(first)
     keys = [*axes, "seed"]
-    pairs = first[[*keys, "value"]].merge(second[[*keys, "value"]], on=keys, suffixes=("_first", "_second"))
-    rows = [
-        {**dict(zip(axes, key, strict=True)), **_compare_samples(*group[["value_first", "value_second"]].to_numpy().T)}
-        for key, group in pairs.groupby(axes, observed=True)
-    ]
+    both = first[[*keys, "value"]].merge(
+        second[[*keys, "value"]], on=keys, how="outer", suffixes=("_first", "_second"), indicator="found"
+    )
+    rows = []
+    for key, group in both.groupby(axes, observed=True):
+        pairs = group.loc[group["found"] == "both", ["value_first", "value_second"]].to_numpy()
+        rows.append({**dict(zip(axes, key, strict=True)), **(_compare_samples(*pairs.T) if len(pairs) else MISSING)})
     part = pd.DataFrame(rows)
     part.insert(len(axes), "metric", item.metric)
     part.insert(len(axes) + 1, "at", str(item.at))

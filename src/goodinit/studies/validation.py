@@ -9,7 +9,7 @@ from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
 from goodinit.studies import components
 from goodinit.studies.outputs import Claim, Where
-from goodinit.studies.runs import Parts, Run
+from goodinit.studies.runs import Parts, Run, slug
 from goodinit.studies.study import Study
 
 __all__ = ["check_study"]
@@ -27,15 +27,31 @@ def check_study(study: Study, scales: Iterable[str]) -> None:
     axes = study.axes
     if not axes:
         raise InputError("compare: nothing is compared: give compare, conditions or tune")
+    _check_overwriting(study)
+    names = []
     for name, (_, axis) in study.figure_specs.items():
         if axis is not None and axis not in axes:
             raise InputError(f"figures.{name}.each: unknown axis {axis!r}{nearest(axis, axes)}")
+        names += [name] if axis is None else [f"{name}_{slug(label)}" for label in axes[axis]]
+    _check_repetitions("figures", names)
     for scale in scales:
         try:
             _check_runs(study.runs(scale))
         except InputError as error:
             raise InputError(f"scale {scale}: {error}") from None
+    _check_runs(study.published_runs())
     _check_outputs(study)
+
+
+def _check_overwriting(study: Study) -> None:
+    """Check that no axis replaces what an earlier one sets, because its labels would then be wrong."""
+    earlier = {path: f"conditions.{label}" for label, changes in study.conditions.items() for path in changes}
+    for location, paths in (("compare", study.compare), ("tune.draw", study.tuned)):
+        for path in paths:
+            for other, place in earlier.items():
+                if f"{other}.".startswith(f"{path}."):
+                    raise InputError(f"{location}.{path}: it would replace {other} of {place}: set it in one place")
+            earlier[path] = location
 
 
 def _check_runs(runs: Iterable[Run]) -> None:
@@ -43,6 +59,8 @@ def _check_runs(runs: Iterable[Run]) -> None:
     checked = set()
     for run in runs:
         for part, options in run.parts.items():
+            if part == "diagnostics" and not isinstance(options, list):
+                raise InputError(f"diagnostics: {options!r} is not a list of diagnostics: [] for none")
             for item in options if part == "diagnostics" else [options]:
                 if (key := (part, json.dumps(item, default=str))) not in checked:
                     checked.add(key)
@@ -77,8 +95,26 @@ def _check_claim(study: Study, claim: Claim) -> None:
     for conditions in claim.options.get("order", []):
         for condition in conditions if isinstance(conditions, list) else [conditions]:
             _check_where(study, f"{location}.order", condition)
+    _check_bounds(location, claim)
     if claim.predicate == "agrees":
         study.reported_number(claim)
+
+
+def _check_bounds(location: str, claim: Claim) -> None:
+    """Check what a test compares, and its bounds, which the predicates would reject after the training."""
+    options = claim.options
+    order = options.get("order", [options.get("better", {}), options.get("worse", {})])
+    if claim.predicate in ("ranks", "beats") and (len(order) < 2 or not all(order)):
+        raise InputError(f"{location}: {claim.predicate}: give at least two conditions to compare, none of them empty")
+    if (
+        claim.predicate in ("within", "share", "trend")
+        and options.get("above") is None
+        and options.get("below") is None
+    ):
+        raise InputError(f"{location}: {claim.predicate}: no bound: give above, below or both")
+    ends = [end for end in options.get("between") or [] if end is not None]
+    if ends != sorted(ends):
+        raise InputError(f"{location}: share: between: {options['between']} is not [low, high]")
 
 
 def _check_component(location: str, part: str, name: str, options: Mapping[str, Any]) -> None:

@@ -118,7 +118,7 @@ def readme(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """Compare two folders of records number by number; exit with 1 if they differ by more than seeds do."""
+    """Compare two folders of records number by number; exit with 1 if runs are missing or differ more than seeds do."""
     import pandas as pd
 
     from goodinit.report import compare
@@ -139,13 +139,13 @@ def compare(options: argparse.Namespace) -> None:
         raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
     for rows in compared:
         print(f"{rows['study'].iloc[0]}: {_counts(rows)}")
-        for row in rows[rows["difference"] == "different"].to_dict("records"):
+        for row in rows[rows["difference"].isin(["different", "missing"])].to_dict("records"):
             labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
-            print(f"  different: {row['metric']} at {row['at']}, {labels}: {row['first']:.6g} and {row['second']:.6g}, "
-                  f"spread {row['spread']:.3g}, n {row['n']}")  # fmt: skip
+            numbers = f": {row['first']:.6g} and {row['second']:.6g}, spread {row['spread']:.3g}, n {row['n']}"
+            print(f"  {row['difference']}: {row['metric']} at {row['at']}, {labels}{numbers if row['n'] else ''}")
     together = pd.concat(compared)
     print(f"all: {_counts(together)}")
-    sys.exit(int("different" in together["difference"].values))
+    sys.exit(int(together["difference"].isin(["different", "missing"]).any()))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -189,13 +189,13 @@ def _read_claims(path: Path) -> "pd.DataFrame":
     """Return the verdicts that `claims` wrote."""
     import pandas as pd
 
-    from goodinit.report.claims import JudgedClaim
+    from goodinit.report.claims import COLUMNS
 
     try:
         verdicts = pd.read_csv(path)
     except ValueError as error:
         raise InputError(f"{path}: {error}: write it with goodinit report") from None
-    if [*verdicts] != [*JudgedClaim._fields]:
+    if [*verdicts] != COLUMNS:
         raise InputError(f"{path}: its columns are not those of claims: write it with goodinit report")
     return verdicts
 
