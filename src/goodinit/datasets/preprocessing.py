@@ -60,11 +60,6 @@ class Preprocessing:
             return Examples(pixels.expand(len(images), *pixels.shape), examples.labels)
         return Examples(self._enlarge(self._scale(images)), examples.labels)
 
-    def augment(self, examples: Examples, generator: torch.Generator) -> Examples:
-        """Return normalized training examples, (N, C, H, W), randomly cropped and mirrored."""
-        windows = self.draw_windows(examples.images.shape, generator)
-        return self.cut(examples, *(drawn.to(examples.images.device) for drawn in windows))
-
     def draw_windows(self, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
         """Return random arguments of `cut` for training images of the shape (N, C, H, W).
 
@@ -117,10 +112,10 @@ class Preprocessing:
 
 
 class Augmentation:
-    """Augments consecutive batches as `Preprocessing.augment` does, with random numbers that are drawn ahead.
+    """Crops and mirrors consecutive batches randomly, see `Preprocessing.draw_windows` and `cut`.
 
-    The numbers of `BATCHES_AHEAD` batches are copied to the device at once, because each copy from the host's memory
-    synchronizes a GPU.
+    The random numbers of `BATCHES_AHEAD` batches are drawn ahead and copied to the device at once, because each copy
+    from the host's memory synchronizes a GPU.
 
     Args:
         preprocessing: with `pad`.

@@ -121,13 +121,13 @@ class Study:
         axes, seeds = self._axes(changes), changes.get("seeds", self.seeds)
         if (count := math.prod(map(len, axes.values())) * seeds) > MAX_RUNS:
             raise InputError(f"{count} runs, of {seeds} seeds: at most {MAX_RUNS} are allowed: compare less")
-        draws = [self.draws(scale, seed) if self.search else None for seed in range(seeds)]
+        draws = [self.draws(scale, seed) for seed in range(seeds)]
         runs = []
         for labels in itertools.product(*axes.values()):
             parts = self._compared(base, axes, labels)
             for seed, trials in enumerate(draws):
                 tuned = parts
-                if trials is not None:
+                if trials:
                     tuned = copy.deepcopy(parts)
                     _set_options(tuned, trials[int(labels[-1])], "tune.draw")
                 expanded = {part: expand_names(tuned[part]) for part in PARTS if part in tuned}
@@ -144,17 +144,14 @@ class Study:
         return [Job(tuple(runs[start : start + pack])) for start in range(0, len(runs), pack)]
 
     def draws(self, scale: str, seed: int) -> dict[int, dict[str, float]]:
-        """Return `{trial: {hyper-parameter: value}}` of the random search with one seed.
+        """Return `{trial: {hyper-parameter: value}}` of the random search with one seed; empty if there is none.
 
         Each seed is a random search of its own.
 
         Raises:
             InputError: a distribution is not valid.
-            ValueError: the study has no random search.
         """
-        if self.search is None:
-            raise ValueError(f"{self.full_name} has no random search")
-        return self.search.draw(self._trials(self.scales.get(scale, {})), seed)
+        return self.search.draw(self._trials(self.scales.get(scale, {})), seed) if self.search else {}
 
     def reported_number(self, claim: Claim) -> Reported:
         """Return the reported number with which the test of a claim, `agrees`, compares.
