@@ -104,7 +104,7 @@ ELSEWHERE = [
      copied("data", f"{DIGITS}/test_labels.npy", lambda content: None), "test_labels.npy",
      f"delete data/{DIGITS} and run again"),
     ("array-flipped", "train --data-root data", copied("data", f"{DIGITS}/test_images.npy", flip),
-     "digits: the prepared arrays do not match their manifest's checksum",
+     "digits: the prepared arrays do not match their manifest: delete",
      f"delete data/{DIGITS} and run again"),
     ("manifest-truncated", "train --data-root data", copied("data", f"{DIGITS}/manifest.json", half),
      f"delete data/{DIGITS}"),

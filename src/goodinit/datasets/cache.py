@@ -114,7 +114,7 @@ def load(name: str, root: str) -> Prepared:
     except (ValueError, LookupError, TypeError, EOFError, FileNotFoundError) as error:
         raise ValueError(f"{name}: the prepared arrays are damaged or incomplete ({error}): {hint}") from None
     if not matches:
-        raise ValueError(f"{name}: the prepared arrays do not match their manifest's checksum: {hint}")
+        raise ValueError(f"{name}: the prepared arrays do not match their manifest: {hint}")
     if sum(examples) <= MAX_LISTED_IMAGES:
         _report_changes(name, root, path)
     return Prepared(arrays, manifest)

@@ -79,8 +79,8 @@ def unsupported_layer(layer: Layer) -> str:
     """Return why the weight of a layer cannot be set, or an empty string.
 
     A weight that is computed from other parameters is supported if any value can be assigned to it, as with
-    `weight_norm`. For a parametrization of torch, this is tested by assigning a random weight; the original weight is
-    then restored.
+    `weight_norm`, whose weight is computed again here. For a parametrization of torch, this is tested by assigning a
+    random weight; the original weight is then restored.
     """
     weight = layer._parameters.get("weight")
     if weight is None:
@@ -113,9 +113,8 @@ def _accepts_any_weight(layer: Layer) -> bool:
     parameters = list(_weight_parametrization(layer).parameters())
     originals = [(parameter.detach(), parameter.clone()) for parameter in parameters]
     with preserve_buffers(layer):
-        weight = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0), device="cpu").to(
-            layer.weight
-        )
+        generator = torch.Generator().manual_seed(0)
+        weight = torch.randn(layer.weight.shape, generator=generator, device="cpu").to(layer.weight)
         try:
             layer.weight = weight.clone()
             return _is_close(layer.weight, weight)

@@ -10,13 +10,11 @@ from goodinit.report.frame import from_records
 from goodinit.report.measures import NotRun, condition_columns, measure, select
 from goodinit.studies import Measure, Study
 
-__all__ = ["COLUMNS", "compare"]
+__all__ = ["COLUMNS", "NOT_REPRODUCED", "compare"]
 
 COLUMNS = ("study", "metric", "at", "first", "second", "n", "spread", "difference")  # the others are axes
+NOT_REPRODUCED = ("different", "missing")  # values of `difference`
 ROUNDING = 1e-5  # relative: the difference between processors in the same sums, before training has amplified it
-MISSING: dict[str, float | str] = {
-    "first": np.nan, "second": np.nan, "n": 0, "spread": np.nan, "difference": "missing"
-}  # fmt: skip
 STANDARD_ERRORS = 3  # of the difference between two means: hundreds of them are compared
 
 
@@ -65,7 +63,7 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
     rows = []
     for key, group in both.groupby(axes, observed=True):
         pairs = group.loc[group["found"] == "both", ["value_first", "value_second"]].to_numpy()
-        rows.append({**dict(zip(axes, key, strict=True)), **(_compare_samples(*pairs.T) if len(pairs) else MISSING)})
+        rows.append({**dict(zip(axes, key, strict=True)), **_compare_samples(*pairs.T)})
     part = pd.DataFrame(rows)
     part.insert(len(axes), "metric", item.metric)
     part.insert(len(axes) + 1, "at", str(item.at))
@@ -73,7 +71,9 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
 
 
 def _compare_samples(first: np.ndarray, second: np.ndarray) -> dict[str, float | str]:
-    """Return the means of two samples, paired by seed, and how they differ."""
+    """Return the means of two samples, paired by seed, and how they differ; they are empty if one folder has none."""
+    if not len(first):
+        return {"first": np.nan, "second": np.nan, "n": 0, "spread": np.nan, "difference": "missing"}
     count, means = len(first), (float(first.mean()), float(second.mean()))
     spread = float(max(first.std(ddof=1), second.std(ddof=1))) if count > 1 else 0.0
     standard_error = float(np.nan_to_num(spread)) * np.sqrt(2 / count)

@@ -91,9 +91,8 @@ def power_of_difference(
     from scipy import special, stats
 
     error = deviation / math.sqrt(n)
-    least = t_quantile(n - 1 if freedom is None else min(n - 1, freedom), significance) * math.hypot(
-        error, reported_error
-    )
+    quantile = t_quantile(n - 1 if freedom is None else min(n - 1, freedom), significance)
+    least = quantile * math.hypot(error, reported_error)
     if freedom is None:  # both errors vary with the standard deviation of the runs
         return float(stats.nct.sf(least / error, n - 1, difference / error))
     return float(special.ndtr((difference - least) / error))

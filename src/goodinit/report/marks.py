@@ -48,7 +48,12 @@ class LineStyle(NamedTuple):
 class Cross(NamedTuple):
     """A cross at the last finite point of something that diverged.
 
-    `reason` is why it ends there, for the legend, and `name` what ended, for a note in the panel.
+    Args:
+        axis: the panel.
+        x, y: the point.
+        color: of the line.
+        reason: why the line ends, for the legend; None without an entry.
+        name: of the condition, with the number of its runs that ended, for the note in the panel.
     """
 
     axis: Axes
@@ -104,8 +109,13 @@ def condition_line(
 def edge_crosses(axes: tuple[Axes, Axes, Axes], points: Sequence[pd.Series], label: str) -> None:
     """Draw crosses on the lower edges of two panels, and in the plane, at points without a finite value."""
     first, second, plane = axes
-    look: dict[str, Any] = {"color": style.COLORS[6], "markersize": 5, "markeredgewidth": 1.2, "zorder": 4}
-    look["label"] = label
+    look: dict[str, Any] = {
+        "color": style.COLORS[6],
+        "markersize": 5,
+        "markeredgewidth": 1.2,
+        "zorder": 4,
+        "label": label,
+    }
     for axis, positions in zip((first, second), points, strict=True):
         edge = np.zeros(len(positions))
         axis.plot(positions, edge, "x", transform=axis.get_xaxis_transform(), clip_on=False, **look)
@@ -147,10 +157,8 @@ def mark_ends(axes: Iterable[Axes], crosses: Iterable[Cross], conditions: Mappin
                 line.set_label(f"{name} ({non_finite_reason(rows)})")
     for axis, reasons in unseen.items():
         text = "\n".join(textwrap.fill(f"{reason}: {', '.join(names)}", 40) for reason, names in reasons.items())
-        at_top = any(
-            _height(axis, cross) > 0.8 for cross in crosses if cross.axis is axis
-        )  # such crosses are on the left
-        x, side = (0.97, "right") if at_top else (0.03, "left")
+        hides_cross = any(_height(cross) > 0.8 for cross in crosses if cross.axis is axis)  # at the start of a line
+        x, side = (0.97, "right") if hides_cross else (0.03, "left")
         axis.text(x, 0.97, text, transform=axis.transAxes, ha=side, va="top", in_layout=False, **NAME_STYLE)
 
 
@@ -210,9 +218,10 @@ def _add_to_legend(axis: Axes, marker: str, label: str) -> None:
     axis.plot([], [], marker, color="#444444", markersize=6, markeredgewidth=1.5, label=label, in_layout=False)
 
 
-def _height(axis: Axes, cross: Cross) -> float:
-    """Return the height of a cross as a fraction of its panel."""
-    return float(axis.transAxes.inverted().transform(axis.transData.transform((cross.x, cross.y)))[1])
+def _height(cross: Cross) -> float:
+    """Return the height of a cross as a fraction of that of its panel."""
+    position = cross.axis.transData.transform((cross.x, cross.y))
+    return float(cross.axis.transAxes.inverted().transform(position)[1])
 
 
 def _with_count(name: str, rows: pd.DataFrame) -> str:

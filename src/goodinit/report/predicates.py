@@ -33,7 +33,6 @@ def within(
     below: float | None = None,
 ) -> Evidence:
     """Test that the mean lies between two bounds in each condition (and layer) of `where`; the worst one decides."""
-    _check_bounds("within", above, below)
     outside = -math.inf if below is None else math.inf
     samples = _samples(frame, measure(select(frame, where), metric, at))
     return worst(
@@ -60,15 +59,12 @@ def share(
 
     Deviation: runs with the same seed are taken as independent, though they see the same mini-batches.
     """
-    _check_bounds("share", above, below)
     values = measure(select(frame, where), metric, at)
     _samples(frame, values)
-    if between is None:
-        low, high = 1.0, 1.0
-        if not values["value"].dropna().isin([0, 1]).all():
-            raise InputError(f"share: {metric} has values other than 0 and 1: give between: [low, high]")
-    else:
-        low, high = _range(between)
+    if between is None and not values["value"].dropna().isin([0, 1]).all():
+        raise InputError(f"share: {metric} has values other than 0 and 1: give between: [low, high]")
+    low, high = between or (1.0, 1.0)
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
     return compare(Share.of(int(values["value"].between(low, high).sum()), len(values)), above, below)
 
 
@@ -136,7 +132,6 @@ def trend(
     Raises:
         InputError: a value is negative, or one of the sides does not name one condition.
     """
-    _check_bounds("trend", above, below)
     rows = select(frame, where)
     first = _only_one("trend", frame, select(measure(rows, metric, at if start_at is None else start_at), start))
     last = _only_one("trend", frame, select(measure(rows, metric, at), end))
@@ -266,22 +261,6 @@ def _difference(better: pd.Series, worse: pd.Series, best: Literal["lowest", "hi
 def _is_deterministic(frame: pd.DataFrame) -> bool:
     """Return whether the runs of a study do not depend on their seed."""
     return bool(frame.attrs.get("deterministic", False))
-
-
-def _check_bounds(predicate: str, above: float | None, below: float | None) -> None:
-    """Raise InputError unless there is a bound, and the lower one is below the upper one."""
-    if above is None and below is None:
-        raise InputError(f"{predicate}: no bound: give above, below or both")
-    if above is not None and below is not None and above >= below:
-        raise InputError(f"{predicate}: above {above:g} and below {below:g} leave nothing between them")
-
-
-def _range(between: Sequence[float | None]) -> tuple[float, float]:
-    """Return the ends of a range, of which None is infinite."""
-    if len(between) != 2:
-        raise InputError(f"share: between: {list(between)} is not [low, high]")
-    low, high = between
-    return -math.inf if low is None else low, math.inf if high is None else high
 
 
 def _numbers(evidence: Evidence) -> tuple[float, float, float]:

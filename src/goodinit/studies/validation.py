@@ -95,26 +95,27 @@ def _check_claim(study: Study, claim: Claim) -> None:
     for conditions in claim.options.get("order", []):
         for condition in conditions if isinstance(conditions, list) else [conditions]:
             _check_where(study, f"{location}.order", condition)
-    _check_bounds(location, claim)
+    _check_test(location, claim)
     if claim.predicate == "agrees":
         study.reported_number(claim)
 
 
-def _check_bounds(location: str, claim: Claim) -> None:
-    """Check what a test compares, and its bounds, which the predicates would reject after the training."""
-    options = claim.options
-    order = options.get("order", [options.get("better", {}), options.get("worse", {})])
-    if claim.predicate in ("ranks", "beats") and (len(order) < 2 or not all(order)):
-        raise InputError(f"{location}: {claim.predicate}: give at least two conditions to compare, none of them empty")
-    if (
-        claim.predicate in ("within", "share", "trend")
-        and options.get("above") is None
-        and options.get("below") is None
-    ):
-        raise InputError(f"{location}: {claim.predicate}: no bound: give above, below or both")
-    ends = [end for end in options.get("between") or [] if end is not None]
-    if ends != sorted(ends):
-        raise InputError(f"{location}: share: between: {options['between']} is not [low, high]")
+def _check_test(location: str, claim: Claim) -> None:
+    """Check the bounds of a test, and the conditions that it compares."""
+    options, location = claim.options, f"{location}: {claim.predicate}"
+    above, below = options.get("above"), options.get("below")
+    if claim.predicate in ("within", "share", "trend") and above is None and below is None:
+        raise InputError(f"{location}: no bound: give above, below or both")
+    if above is not None and below is not None and above >= below:
+        raise InputError(f"{location}: above {above:g} and below {below:g} leave nothing between them")
+    if (between := options.get("between")) is not None:
+        ends = [end for end in between if end is not None]
+        if len(between) != 2 or ends != sorted(ends):
+            raise InputError(f"{location}: between: {between} is not [low, high]")
+    if claim.predicate in ("beats", "ranks"):
+        order = options.get("order", [options.get("better"), options.get("worse")])
+        if len(order) < 2 or not all(order):
+            raise InputError(f"{location}: give at least two conditions to compare, none of them empty")
 
 
 def _check_component(location: str, part: str, name: str, options: Mapping[str, Any]) -> None:

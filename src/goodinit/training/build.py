@@ -113,12 +113,7 @@ def build_model(run: studies.Run, shape: torch.Size, classes: int) -> nn.Module:
     Raises:
         InputError: an option is out of range, or the model cannot process inputs of this shape.
     """
-    name = run.parts["model"]["name"]
-    with (
-        mismatch_errors(f"model {name}"),
-        input_errors(),
-        torch.random.fork_rng([]),
-    ):  # the generators of GPUs are not used
+    with mismatch_errors(model=run.parts["model"]), torch.random.fork_rng([]):  # the generators of GPUs are not used
         torch.default_generator.manual_seed(stream_seed(run.seed, "model"))
         model: nn.Module = call(run.parts, "model", shape, classes)
         return model
@@ -182,11 +177,11 @@ def input_errors() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def mismatch_errors(names: str) -> Iterator[None]:
+def mismatch_errors(**parts: Mapping[str, Any]) -> Iterator[None]:
     """Turn the errors of parts of a run that do not fit each other into errors of the user.
 
     Args:
-        names: of these parts, for the message.
+        **parts: these parts, whose names begin the message.
     """
     try:
         yield
@@ -195,8 +190,10 @@ def mismatch_errors(names: str) -> Iterator[None]:
     except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
+        names = " with ".join(f"{kind} {part['name']}" for kind, part in parts.items())
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{names}: {text}") from None
+        names_itself = text.startswith(tuple(f"{part['name']}: " for part in parts.values()))  # as our methods do
+        raise InputError(text if names_itself else f"{names}: {text}") from None
 
 
 def _scale_count(count: int, shape: torch.Size) -> int:

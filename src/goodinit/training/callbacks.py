@@ -27,7 +27,7 @@ class Observation(Callback):
         activity: the name under which its seconds are counted.
         interval: the steps.
         at_end_only: observe only at the last step.
-        first: context of the first observation.
+        first: context manager around the observation at step 0, such as one that converts its errors.
     """
 
     def __init__(

@@ -139,9 +139,9 @@ def _estimate_run(parts: Mapping[str, Any]) -> Cost:
 @functools.cache
 def _parameters(model: str, shape: torch.Size, classes: int) -> list[tuple[str, nn.Parameter]]:
     """Return the named parameters, without values, of a model that is given as JSON."""
-    name = json.loads(model)["model"]["name"]
-    with build.mismatch_errors(f"model {name}"), build.input_errors(), torch.device("meta"):
-        return list(build.call(json.loads(model), "model", shape, classes).named_parameters())
+    parts = json.loads(model)
+    with build.mismatch_errors(model=parts["model"]), torch.device("meta"):
+        return list(build.call(parts, "model", shape, classes).named_parameters())
 
 
 @functools.cache
@@ -149,6 +149,5 @@ def _count(model: str, shape: torch.Size, classes: int, batch_size: int, *, back
     """Return the cost of a model and an objective, given as JSON, on a batch."""
     parts = json.loads(model)
     build_model = functools.partial(build.call, parts, "model", shape, classes)
-    names = " with ".join(f"{part} {parts[part]['name']}" for part in ("model", "objective"))
-    with build.mismatch_errors(names), build.input_errors():
+    with build.mismatch_errors(**parts):
         return operations.count(build_model, build.objective(parts), shape, batch_size, backward=backward)

@@ -12,7 +12,6 @@ from goodinit.datasets import tensors
 from goodinit.datasets.preprocessing import Augmentation
 from goodinit.datasets.splits import Copies, Splits
 from goodinit.datasets.tensors import Examples
-from goodinit.errors import InputError
 from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.studies import components
@@ -173,8 +172,8 @@ def _check_compatibility(setup: Setup) -> None:
         InputError: the model, the objective and the data do not fit each other.
     """
     batch = next(setup.split_batches("train", 2))
-    names = " with ".join(f"{part} {setup.parts[part]['name']}" for part in ("model", "objective", "data"))
-    with build.mismatch_errors(names), evaluating(setup.model):
+    parts = {part: setup.parts[part] for part in ("model", "objective", "data")}
+    with build.mismatch_errors(**parts), evaluating(setup.model):
         loss, _ = setup.objective(setup.model, batch)
-    if loss.shape != ((len(setup.members),) if setup.stacked else ()):
-        raise InputError(f"{names}: the loss has the shape {tuple(loss.shape)} instead of being one number")
+        if loss.shape != ((len(setup.members),) if setup.stacked else ()):
+            raise ValueError(f"the loss has the shape {tuple(loss.shape)} instead of being one number")

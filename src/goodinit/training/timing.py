@@ -84,8 +84,8 @@ def _measure(text: str, shape: torch.Size, classes: int, device: torch.device, t
     """Return the times of a model whose parts are given as JSON."""
     parts = json.loads(text)
     training = Training(**parts["training"])
-    names = f"model {parts['model']['name']} with objective {parts['objective']['name']}"
-    with build.mismatch_errors(names), build.input_errors(), torch_state(device, training.precision, threads):
+    tested = {part: parts[part] for part in ("model", "objective")}
+    with build.mismatch_errors(**tested), torch_state(device, training.precision, threads):
         model = build.call(parts, "model", shape, classes)
         model = model.to(device).to(memory_format=torch.channels_last)
         objective = build.objective(parts)

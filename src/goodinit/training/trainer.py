@@ -103,8 +103,8 @@ def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]
     interval = Interval(setup.training.diagnose_every)
     callbacks: list[Callback] = []
     for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
-        names = f"diagnostic {part['name']} with model {run.parts['model']['name']}"
-        with build.mismatch_errors(names), build.input_errors():
+        parts = {"diagnostic": part, "model": run.parts["model"]}
+        with build.mismatch_errors(**parts):
             diagnostic = components.resolve("diagnostics", part["name"])(
                 setup.model,
                 build.probe(splits, setup.device, filled.get("examples") or 0),
@@ -112,7 +112,7 @@ def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]
                 **build.options(part),
             )
             observe = context.enter_context(diagnostic)
-        callbacks.append(Observation(observe, "diagnosing", interval, first=build.mismatch_errors(names)))
+        callbacks.append(Observation(observe, "diagnosing", interval, first=build.mismatch_errors(**parts)))
     if splits.classes:
         callbacks += evaluations(setup.training, lambda names: _evaluate(setup, names))
     return callbacks

@@ -139,13 +139,13 @@ def compare(options: argparse.Namespace) -> None:
         raise InputError(f"compare: no study has records at {options.scale} scale in both {roots[0]} and {roots[1]}")
     for rows in compared:
         print(f"{rows['study'].iloc[0]}: {_counts(rows)}")
-        for row in rows[rows["difference"].isin(["different", "missing"])].to_dict("records"):
+        for row in rows[rows["difference"].isin(compare.NOT_REPRODUCED)].to_dict("records"):
             labels = ", ".join(f"{key} {value}" for key, value in row.items() if key not in compare.COLUMNS)
             numbers = f": {row['first']:.6g} and {row['second']:.6g}, spread {row['spread']:.3g}, n {row['n']}"
             print(f"  {row['difference']}: {row['metric']} at {row['at']}, {labels}{numbers if row['n'] else ''}")
     together = pd.concat(compared)
     print(f"all: {_counts(together)}")
-    sys.exit(int(together["difference"].isin(["different", "missing"]).any()))
+    sys.exit(int(together["difference"].isin(compare.NOT_REPRODUCED).any()))
 
 
 def export(options: argparse.Namespace) -> None:
@@ -179,10 +179,11 @@ def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.Da
 
 def _read_yaml(path: Path, schema: str) -> dict[str, Any]:
     """Return the content of a YAML file that follows a schema of `studies/schemas`."""
+    content = strict_yaml.read(path)
     try:
-        return strict_yaml.validate(strict_yaml.read(path), schema)
+        return strict_yaml.validate(content, schema)
     except InputError as error:
-        raise InputError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+        raise InputError(f"{path}: {error}") from None
 
 
 def _read_claims(path: Path) -> "pd.DataFrame":

@@ -52,7 +52,9 @@ def activations(model: nn.Module, batch: Examples, generator: torch.Generator, *
 
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.no_grad():
-            outputs, _ = layer_outputs_of(model_copy, Activation, batch.images, _in_single_precision)
+            outputs, _ = layer_outputs_of(
+                model_copy, Activation, batch.images, lambda _, output: _at_least_single(output)
+            )
         lowest, highest = (torch.stack([extreme(output) for output in outputs]) for extreme in (torch.min, torch.max))
         range_ = (float(lowest.min()), float(highest.max()))
         return stack_layers(
@@ -216,15 +218,16 @@ def _whole(layer: nn.Module, output: Tensor) -> Tensor:
     return output
 
 
-def _in_single_precision(layer: nn.Module, output: Tensor) -> Tensor:
-    return output.float() if output.dtype.itemsize < 4 else output
+def _at_least_single(tensor: Tensor) -> Tensor:
+    """Return a tensor in single precision if it is in half precision."""
+    return tensor.float() if tensor.dtype.itemsize < 4 else tensor
 
 
 def _scale(layer: nn.Module, output: Tensor) -> dict[str, Tensor]:
     weight = layer.weight
     assert isinstance(weight, Tensor)
     return {
-        "output_variance": _in_single_precision(layer, output).var(correction=0),
+        "output_variance": _at_least_single(output).var(correction=0),
         "weight_sd": weight.std(correction=0),
     }
 
@@ -232,4 +235,4 @@ def _scale(layer: nn.Module, output: Tensor) -> dict[str, Tensor]:
 def _gradient(tensor: Tensor) -> Tensor:
     """Return the gradient of a tensor that took part in the backward pass, at least in single precision."""
     assert tensor.grad is not None
-    return tensor.grad if tensor.grad.dtype.itemsize >= 4 else tensor.grad.float()
+    return _at_least_single(tensor.grad)

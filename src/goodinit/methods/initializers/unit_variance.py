@@ -106,9 +106,10 @@ def unit_variance(
     constant: list[Layer] = []  # with constant outputs so far, such as a recurrent layer in a state of zeros
 
     def scale(layer: Layer, args: tuple[Any, ...], kwargs: Mapping[str, Any], output: Any) -> Any:
-        is_empty = isinstance(output, Tensor) and not output.numel()  # such as that of an expert without tokens
-        calls[layer] += not is_empty
-        if is_empty or keys[layer] in scaled:
+        if isinstance(output, Tensor) and not output.numel():  # such as that of an expert without tokens
+            return None
+        calls[layer] += 1
+        if keys[layer] in scaled:
             return None
         non_linearity, row = non_linearities.get(layer), rows[layer]
         late = f"scaled at call {calls[layer]}, because earlier outputs are constant" if layer in constant else ""
@@ -196,7 +197,7 @@ def _scale(
         InputError: the output is not finite, or becomes constant.
     """
     output = call.output
-    if not (isinstance(output, Tensor) and output.is_floating_point()):
+    if not isinstance(output, Tensor) or not output.is_floating_point():
         row.note = "initialized but not scaled: its output is not a floating-point tensor"
         return output
     rescalings, previous, divisor, power = 0, None, 1.0, 1.0
