@@ -145,11 +145,30 @@ def test_a_figure_without_finite_values_names_the_conditions(workspace, value, l
 def test_a_condition_that_diverged_in_one_panel_is_named_there(workspace):
     def numbers(run):
         diverged = run.labels == {"model.activation": "relu", "init": "zeta"}
-        return {"loss": records.Series(np.arange(4), np.full(4, np.nan if diverged else 1.0))}
+        level = 1.0 + INITS.index(run.labels["init"])
+        return {"loss": records.Series(np.arange(4), np.full(4, np.nan if diverged else level))}
 
     figure = figures.curves(workspace.frame(workspace.study(), numbers), y="loss", hue="init", col="model.activation")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == INITS
     assert [[text.get_text() for text in axis.texts] for axis in figure.axes] == [[], ["diverged: zeta"]]
+
+
+def test_the_legend_names_the_condition_whose_equal_lines_hide_another(workspace):
+    def numbers(run):
+        differs = run.labels == {"model.activation": "relu", "init": INITS[1]}
+        return {"loss": records.Series(np.arange(3), np.array([3.0, 2.0, 1.5 if differs else 1.0]))}
+
+    figure = figures.curves(workspace.frame(workspace.study(), numbers), y="loss", hue="init", col="model.activation")
+    drawing.render(figure, "png")
+    first, second, third = INITS
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert labels == [f"{first} (= {third})", second, third]  # the lines of the second differ in one panel
+
+
+def test_equal_conditions_without_finite_values_are_not_called_equal(workspace):
+    _, frame = workspace.conditions({"loss": {"a": [[np.nan] * 3] * 3, "b": [[1, 2, 3]] * 3, "c": [[1, 2, 4]] * 3}})
+    figure = figures.curves(frame, y="loss", hue="condition")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a (diverged)", "b", "c"]
 
 
 def test_a_run_that_stopped_above_the_panel_ends_at_a_cross_on_the_edge(workspace):

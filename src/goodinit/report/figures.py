@@ -42,7 +42,8 @@ def curves(
 ) -> Figure:
     """Draw lines of the mean over seeds in bands of one standard deviation.
 
-    A line ends at a cross where the first of its runs diverged; the legend names conditions without any finite value.
+    A line ends at a cross where the first of its runs diverged; the legend names conditions without any finite value,
+    and those whose lines are hidden by equal lines of another condition.
 
     Args:
         frame: from `frame.from_records`.
@@ -87,6 +88,7 @@ def curves(
     if log_y:
         marks.mark_zeros(axes.flat)
     marks.mark_ends(axes.flat, [cross for cross in crosses if cross], conditions)
+    marks.name_equal_lines(axes.flat, conditions)
     layout.shared_legend(figure, axes.flat, column_title(hue))
     return figure
 

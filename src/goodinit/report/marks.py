@@ -11,6 +11,7 @@ from goodinit.report import style  # first: it imports matplotlib without the us
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from goodinit import records
 from goodinit.report.statistics import smooth
@@ -23,6 +24,7 @@ __all__ = [
     "line_styles",
     "mark_ends",
     "mark_zeros",
+    "name_equal_lines",
     "non_finite_reason",
     "share_bars",
     "side_by_side",
@@ -177,6 +179,22 @@ def mark_zeros(axes: Iterable[Axes]) -> None:
                 _add_to_legend(axis, "v", "0 in a run")
 
 
+def name_equal_lines(axes: Iterable[Axes], names: Iterable[str]) -> None:
+    """Say in the legend of which other condition a line is a copy, under which it cannot be seen.
+
+    Args:
+        axes: the panels.
+        names: the labels of the lines in the order in which they are drawn.
+    """
+    lines: dict[str, list[Line2D]] = {name: [] for name in names}
+    for line in itertools.chain.from_iterable(axis.get_lines() for axis in axes):
+        lines.get(str(line.get_label()), []).append(line)
+    for name, other in itertools.combinations(lines, 2):
+        if lines[name] and [_points(line) for line in lines[name]] == [_points(line) for line in lines[other]]:
+            for line in lines[name]:
+                line.set_label(f"{name} (= {other})")
+
+
 def share_bars(axis: Axes, counts: np.ndarray, edges: np.ndarray) -> None:
     """Draw a histogram of the shares in bins with these left edges, up to 30 %."""
     shares, width = counts / counts.sum(), edges[1] - edges[0]
@@ -211,6 +229,11 @@ def _mean_line(axis: Axes, x: np.ndarray, values: np.ndarray, log_y: bool, label
         rasterized = len(x) > style.MOST_VECTOR_POINTS
         axis.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0, rasterized=rasterized)
     return np.asarray(mean)
+
+
+def _points(line: Line2D) -> tuple[object, list[list[float]]]:
+    """Return the panel of a line and its points."""
+    return line.axes, np.column_stack(line.get_data()).tolist()
 
 
 def _add_to_legend(axis: Axes, marker: str, label: str) -> None:
