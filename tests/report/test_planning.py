@@ -143,4 +143,4 @@ def test_a_budget_or_rate_that_is_not_positive_is_an_error(workspace, capsys, op
     workspace.study()
     with pytest.raises(SystemExit, match="2"):
         main(["next", option, value, "--configs", str(workspace.configs), "--results", str(workspace.results)])
-    assert "is not more than 0: give a positive number" in capsys.readouterr().err
+    assert "is not more than 0 and finite: give a positive number" in capsys.readouterr().err

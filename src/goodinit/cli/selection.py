@@ -1,12 +1,19 @@
-"""The studies that a command line selects."""
+"""The studies that a command line selects, and checks of its arguments."""
 
 import argparse
+import math
 from collections.abc import Collection
 
 from goodinit import studies
 from goodinit.errors import InputError, nearest
 
-__all__ = ["check_scale", "selected_studies"]
+__all__ = ["check_positive", "check_scale", "selected_studies"]
+
+
+def check_positive(name: str, value: float | None) -> None:
+    """Raise InputError unless an argument is absent or a finite number more than 0."""
+    if value is not None and not 0 < value < math.inf:
+        raise InputError(f"{name}: {value:g} is not more than 0 and finite: give a positive number")
 
 
 def check_scale(scale: str, scales: Collection[str] = studies.SCALES) -> None:

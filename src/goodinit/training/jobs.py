@@ -52,7 +52,7 @@ def train(
         OSError: a record cannot be written.
         SystemExit: a signal requested the process to stop; its work is saved.
     """
-    if checkpoint_minutes <= 0:
+    if not checkpoint_minutes > 0:
         raise InputError(f"checkpoint-minutes: {checkpoint_minutes} is not more than 0")
     if threads < 1:
         raise InputError(f"threads: {threads} is not at least 1")

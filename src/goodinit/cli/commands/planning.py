@@ -1,12 +1,10 @@
 """The command that plans what to run next."""
 
 import argparse
-import math
 from pathlib import Path
 
 from goodinit import studies
-from goodinit.cli.selection import selected_studies
-from goodinit.errors import InputError
+from goodinit.cli.selection import check_positive, selected_studies
 
 __all__ = ["next_runs"]
 
@@ -16,9 +14,8 @@ def next_runs(options: argparse.Namespace) -> None:
     from goodinit.report import build, claims, planning
     from goodinit.training import cost, timing
 
-    for name, value in (("hours", options.hours), ("rate", options.rate)):
-        if value is not None and not (0 < value < math.inf):
-            raise InputError(f"{name}: {value:g} is not more than 0: give a positive number")
+    check_positive("hours", options.hours)
+    check_positive("rate", options.rate)
     selected = selected_studies(options)
     rate = options.rate * 1e12 if options.rate else timing.measure_rate("cpu")
     judged = {

@@ -67,6 +67,10 @@ def report(options: argparse.Namespace) -> None:
     scales = [options.scale]
     if options.scale == "all":
         scales = [scale for scale in studies.SCALES[1:] if (Path(options.results) / scale / "runs").is_dir()]
+        if not scales:
+            raise InputError(
+                f"results: {options.results} has no records of {', '.join(studies.SCALES[1:])}: train first"
+            )
     files = build.write_all(
         selected,
         scales,
@@ -79,7 +83,7 @@ def report(options: argparse.Namespace) -> None:
         print(f"{scale} scale: {len(written)} files in {options.results} and {options.figures}")
     if options.studies:
         print("verdicts and pages are of all studies: without a study, this command writes them, too")
-    elif options.scale == "all" and scales:
+    elif options.scale == "all":
         build.write_overview(scales, options.results, options.figures)
 
 

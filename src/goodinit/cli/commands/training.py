@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from goodinit import records, studies
-from goodinit.cli.selection import selected_studies
+from goodinit.cli.selection import check_positive, selected_studies
 from goodinit.errors import InputError, nearest
 
 __all__ = ["estimate", "train"]
@@ -80,6 +80,7 @@ def _clock(options: argparse.Namespace) -> tuple[Callable[[list[studies.Run], in
     """Return a function (runs, operations) -> seconds, and a description of how it computes these."""
     from goodinit.training import devices, timing
 
+    check_positive("rate", options.rate)
     if options.timed and options.rate is not None:
         raise InputError("rate, timed: give one of them: times are measured, or follow from a rate")
     device = devices.choose_device(options.device)
@@ -87,8 +88,6 @@ def _clock(options: argparse.Namespace) -> tuple[Callable[[list[studies.Run], in
         threads = ", one thread" if device.type == "cpu" else ""
         description = f"a few updates of each model timed on {device}{threads}"
         return lambda runs, _: timing.measure_seconds(runs, device, threads=1), description
-    if options.rate is not None and options.rate <= 0:
-        raise InputError(f"rate: {options.rate} is not more than 0")
     rate = options.rate * 1e12 if options.rate else timing.measure_rate(device)
     origin = "as given" if options.rate else f"measured on {devices.name_of(device)}"
     description = f"at {rate / 1e12:.3g} TFLOP/s ({origin}), which real training seldom reaches"
