@@ -25,7 +25,7 @@ from goodinit.report.frame import from_records
 EVERY_CHECK = list(hypothesis.HealthCheck)
 hypothesis.settings.register_profile("explicit", phases=[hypothesis.Phase.explicit], suppress_health_check=EVERY_CHECK)
 hypothesis.settings.register_profile(
-    "fuzz", max_examples=7000, deadline=None, database=None, print_blob=True, suppress_health_check=EVERY_CHECK
+    "fuzz", max_examples=4000, deadline=None, database=None, print_blob=True, suppress_health_check=EVERY_CHECK
 )
 hypothesis.settings.load_profile("explicit")
 
