@@ -55,7 +55,8 @@ def share(
 ) -> Evidence:
     """Test that a share of runs lies between two bounds; the runs of all conditions in `where` are pooled.
 
-    Counted are the runs whose metric is 1, or with `between`, lies between two bounds or at one of them.
+    Counted are the runs whose metric is 1, or with `between`, lies between two bounds or at one of them, compared in
+    single precision, in which metrics are recorded.
 
     Deviation: runs with the same seed are taken as independent, though they see the same mini-batches.
     """
@@ -64,8 +65,11 @@ def share(
     if between is None and not values["value"].dropna().isin([0, 1]).all():
         raise InputError(f"share: {metric} has values other than 0 and 1: give between: [low, high]")
     low, high = between or (1.0, 1.0)
-    low, high = -math.inf if low is None else low, math.inf if high is None else high
-    return compare(Share.of(int(values["value"].between(low, high).sum()), len(values)), above, below)
+    with np.errstate(over="ignore"):
+        numbers = values["value"].to_numpy(np.float32)
+        counted = numbers >= np.float32(-math.inf if low is None else low)
+        counted &= numbers <= np.float32(math.inf if high is None else high)
+    return compare(Share.of(int(counted.sum()), len(values)), above, below)
 
 
 def beats(
