@@ -2,13 +2,18 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 
-__all__ = ["end_with_parent"]
+__all__ = ["begin_worker"]
 
 
-def end_with_parent() -> None:
-    """End this worker process when its parent ends, also if that is killed; otherwise it waits for work forever."""
+def begin_worker() -> None:
+    """Ignore interruptions in this worker process, and end it when its parent ends.
+
+    The parent reports an interruption. A worker whose parent is killed would wait for work forever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is None:
         return

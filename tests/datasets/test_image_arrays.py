@@ -176,6 +176,13 @@ def test_resumed_preparation_gives_the_same_arrays(tmp_path, monkeypatch, decode
         assert (folder / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
+def test_preparation_that_was_interrupted_before_its_first_chunk_gives_no_warning(tmp_path, monkeypatch, caplog):
+    tree, folder = write_cats(tmp_path), tmp_path / "arrays"
+    _write_and_interrupt(monkeypatch, tree, folder, images=0)
+    _write(tree, folder)
+    assert not caplog.messages
+
+
 @pytest.mark.parametrize("change", ["image", "chunk size"])
 def test_preparation_starts_again_if_an_image_or_an_option_changes(tmp_path, monkeypatch, decoded, caplog, change):
     tree, folder = write_cats(tmp_path), tmp_path / "arrays"

@@ -1,5 +1,7 @@
 """One command builds what the single commands build, and leaves out what was not run."""
 
+import multiprocessing
+import os
 import re
 
 import pytest
@@ -19,6 +21,12 @@ def _build(workspace, *scales):
     return build.write_all(
         studies.load_all(workspace.configs), scales, workspace.results, workspace.figures, processes=1
     )
+
+
+def _places(workspace):
+    """Return the arguments that name the folders."""
+    folders = {name: str(getattr(workspace, name)) for name in ("configs", "results", "figures")}
+    return [argument for name, folder in folders.items() for argument in (f"--{name}", folder)]
 
 
 def _files(workspace):
@@ -85,14 +93,7 @@ def test_the_page_of_a_scale_shows_every_figure_and_no_study_that_was_not_run(wo
 
 def test_report_of_all_scales_draws_each_claim_at_the_largest_scale_that_was_run(workspace, claimed_study):
     workspace.fill(claimed_study, decreasing_loss, "paper")
-    options = [
-        "--configs",
-        str(workspace.configs),
-        "--results",
-        str(workspace.results),
-        "--figures",
-        str(workspace.figures),
-    ]
+    options = _places(workspace)
     main(["report", "--scale", "laptop", *options])
     assert not (workspace.figures / "verdicts.svg").exists()
     main(["report", "--scale", "all", *options])
@@ -138,3 +139,16 @@ def test_fewer_than_one_process_is_an_error(workspace, claimed_study, capsys):
     with pytest.raises(SystemExit):
         _run(workspace, "report", "--figures", str(workspace.figures), "--processes", "0")
     assert "processes: 0 is not at least 1" in capsys.readouterr().err
+
+
+def test_a_killed_worker_is_reported_in_one_line(workspace, claimed_study, monkeypatch, capsys):
+    workspace.fill(workspace.study("other"), decreasing_loss)
+    monkeypatch.setattr(build, "_build_study", _end_worker)
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "--scale", "all", *_places(workspace), "--processes", "2"])
+    assert "report: a worker process was killed" in capsys.readouterr().err
+
+
+def _end_worker(*arguments, **options):
+    assert multiprocessing.parent_process() is not None
+    os._exit(9)

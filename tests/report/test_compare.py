@@ -108,3 +108,16 @@ def test_folders_without_common_records_are_an_error(workspace, study, capsys):
         )
     assert ended.value.code == 2
     assert "no study has records at laptop scale in both" in capsys.readouterr().err
+
+
+def test_a_condition_that_neither_folder_has_is_left_out(workspace, capsys):
+    table = [{"metric": "loss"}, {"metric": "loss", "where": {"init": "Mu"}}]
+    study = workspace.study(table=table, pack=1)
+    workspace.fill(study, decreasing_loss)
+    other = _write_other(workspace, study, decreasing_loss)
+    for folder in (workspace.results, other):
+        for job in study.jobs("laptop"):
+            if job.runs[0].labels["init"] == "Mu":
+                records.path(folder, "laptop", study, job).unlink()
+    code, output = _compare(workspace, other, capsys)
+    assert (code, output.splitlines()[0]) == (0, "work/study: 4 same")

@@ -22,7 +22,8 @@ def crate(workspace, tmp_path):
     numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
     workspace.fill(study, lambda run: numbers, provenance=PACKAGES)
     (workspace.configs / "works.yaml").write_text(
-        "work: {title: On Works, kind: paper, author: 'A. One, B. Two', year: 2020, where: here}"
+        "work: {about: works, figure: study-loss, caption: It falls., title: On Works, kind: paper, "
+        " author: 'A. One, B. Two', year: 2020, where: here}"
     )
     build.write_all([study], ["laptop"], workspace.results, workspace.figures, processes=1)
     command = ["export", "--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
@@ -108,3 +109,11 @@ def test_nothing_is_written_if_a_record_is_damaged_or_there_is_none(crate, works
         main(command)
     assert "damaged" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_incomplete_citation_is_reported_in_one_line(crate, workspace, capsys):
+    file = workspace.configs / "works.yaml"
+    file.write_text(file.read_text().replace("author: 'A. One, B. Two', ", ""))
+    with pytest.raises(SystemExit, match="2"):
+        main(crate[0])
+    assert "works.yaml: work: 'author' is a required property" in capsys.readouterr().err

@@ -226,3 +226,8 @@ def test_defaults_read_from_the_source_are_those_in_force():
     }
     assert components.fill("init", {"name": "gaussian", "std": 1}) == {"name": "gaussian", "std": 1}
     assert components.fill("training", {"steps": 1})["precision"] == "fp32"
+
+
+def test_a_study_that_is_named_twice_is_loaded_once():
+    names = [study.full_name for study in studies.load_all(CONFIGS, ["xavier_he", "xavier_he/mnist"])]
+    assert names == ["xavier_he/activations", "xavier_he/mnist"]

@@ -224,3 +224,14 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_training_continues(data_r
     assert "cannot write checkpoint, continuing: File too large" in caplog.text
     assert list(file.parent.iterdir()) == [saved]
     assert saved.read_bytes() == before
+
+
+def test_all_files_of_a_job_except_its_record_are_deleted(file):
+    """A process that is killed while it writes leaves a temporary file."""
+    names = [f".{file.stem}.abc.unfinished.json", f".{file.name}.12.part", f"..{file.stem}.checkpoint.12.part"]
+    kept = [file.name, f".{file.stem}-other.json.12.part"]
+    file.parent.mkdir(parents=True, exist_ok=True)
+    for name in [*names, *kept]:
+        (file.parent / name).write_bytes(b"")
+    Checkpoint(file, minutes=1, stop_requested=lambda: False).clear()
+    assert {path.name for path in file.parent.iterdir()} == set(kept)

@@ -54,6 +54,15 @@ def test_initializers_get_the_number_of_large_images_that_they_request(init, see
             },
             "diagnostic layer_outputs with model resnet_vae: ",
         ),
+        (
+            {"data": {"name": "gaussian"}, "model": {"name": "fitnet4"}, "init": {"name": "lsuv"}},
+            "init lsuv with model fitnet4 with data gaussian: ",
+        ),
+        (
+            {"data": {"name": "empty"}, "model": {"name": "mlp"}, "init": {"name": "he_normal"}},
+            "init he_normal with model mlp with data empty: ",
+        ),
+        ({"objective": {"name": "elbo"}, "training": {"steps": 0}}, "model mlp with objective elbo with data digits: "),
         ({"data": {"name": "gaussian"}, "model": {"name": "convnet3"}}, "convnet3: images must be at least 8 x 8"),
         (
             {"model": {"name": "mlp", "hidden": [20]}, "update": {"name": "semi_synchronous"}},
@@ -67,6 +76,7 @@ def test_initializers_get_the_number_of_large_images_that_they_request(init, see
         ({"diagnostics": [{"name": "gradients", "examples": 0}]}, "examples must be at least 1"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
 def test_parts_that_do_not_fit_are_reported_in_one_line_before_training(study, data_root, parts, message):
     run = studies.Run(study.runs("paper")[-1].parts | parts, 0, {})
     with pytest.raises(InputError, match=message) as raised:

@@ -6,7 +6,6 @@ import hashlib
 import io
 import multiprocessing
 import os
-import signal
 import stat
 import sys
 import warnings
@@ -17,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from goodinit.processes import end_with_parent
+from goodinit.processes import begin_worker
 
 __all__ = ["HEADER_BYTES", "Chunk", "DecodedChunk", "decode_chunks", "decode_square"]
 
@@ -93,7 +92,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
                 results = map(_decode_chunk, chunks)
             else:
                 spawn = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
-                pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, _begin_process)
+                pool = concurrent.futures.ProcessPoolExecutor(processes, spawn, begin_worker)
                 # Start all processes before the thread of the pool that watches them: a process that ends while another
                 # is started makes this thread fail or the start. The pool has no public option for this.
                 pool._safe_to_dynamically_spawn_children = False  # type: ignore[attr-defined]
@@ -157,12 +156,6 @@ def _submit(pool: concurrent.futures.ProcessPoolExecutor, chunk: Chunk) -> concu
         return pool.submit(_decode_chunk, chunk)
     except BrokenPipeError as error:  # a process was ended before it read how to begin
         raise concurrent.futures.process.BrokenProcessPool("a process ended while it was started") from error
-
-
-def _begin_process() -> None:
-    """Ignore interruptions, which the main process reports, and end together with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
 
 
 def _count_processors() -> int:

@@ -127,13 +127,14 @@ def _write_images(
     total = sum(map(len, listing.splits.values()))
     with progress_file.open("ab") as progress:
         done = _resume(progress_file, header, files, size)
-        if not done:
+        if done is None:
             if os.path.getsize(progress_file):
                 LOGGER.warning("%s: starting again: the images, the size or Pillow have changed", progress_file.parent)
             for file in files.values():
                 file.open("wb").close()
             os.truncate(progress_file, 0)
             _append(progress, header)
+            done = {}
         chunks = [
             Chunk(split, start, str(files[split]), [str(tree / image.path) for image in batch], size)
             for split, images in listing.splits.items()
@@ -161,14 +162,14 @@ def _append(progress: BinaryIO, line: dict[str, Any]) -> None:
     progress.flush()
 
 
-def _resume(progress: Path, header: dict[str, Any], files: dict[str, Path], size: int) -> Done:
-    """Return the stored chunks whose rows match their checksum; none if the progress has another header."""
+def _resume(progress: Path, header: dict[str, Any], files: dict[str, Path], size: int) -> Done | None:
+    """Return the stored chunks whose rows match their checksum; None if the progress has no header or another one."""
     content = progress.read_bytes()
     content = content[: content.rfind(b"\n") + 1]  # the last line may be incomplete
     os.truncate(progress, len(content))
     lines = [json.loads(line) for line in content.splitlines()]
     if not lines or lines[0] != header or not all(file.exists() for file in files.values()):
-        return {}
+        return None
     done = {}
     for line in lines[1:]:
         chunk = DecodedChunk(**line | {"unreadable": [(row, reason) for row, reason in line["unreadable"]]})

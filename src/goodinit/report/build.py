@@ -3,18 +3,19 @@
 Only the functions that draw import matplotlib.
 """
 
-import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from goodinit.errors import InputError
 from goodinit.files import replace_file
-from goodinit.processes import end_with_parent
+from goodinit.processes import begin_worker
 from goodinit.report import claims, pages
 from goodinit.report.frame import from_records, images
 from goodinit.report.measures import NotRun
@@ -73,8 +74,7 @@ def write_all(
     with contextlib.ExitStack() as context:
         run: Callable[..., Iterable[Any]] = map
         if processes != 1 and len(tasks) > 1:
-            pool = concurrent.futures.ProcessPoolExecutor(processes, initializer=end_with_parent)
-            run = context.enter_context(pool).map
+            run = context.enter_context(_process_pool(processes)).map
         outcomes = dict(zip(tasks, run(build_study, tasks), strict=True))
         by_scale = {scale: [outcomes[_Task(scale, study.path)] for study in studies] for scale in scales}
         written = {scale: [file for files, _ in by_scale[scale] for file in files] for scale in scales}
@@ -83,6 +83,22 @@ def write_all(
             for scale, files in zip(scales, run(build_pages, judged, scales), strict=True):
                 written[scale] += files
     return written
+
+
+@contextlib.contextmanager
+def _process_pool(processes: int | None) -> Iterator[concurrent.futures.Executor]:
+    """Start a pool of worker processes.
+
+    Raises:
+        InputError: a worker was killed.
+    """
+    try:
+        with concurrent.futures.ProcessPoolExecutor(processes, initializer=begin_worker) as pool:
+            yield pool
+    except concurrent.futures.process.BrokenProcessPool:
+        raise InputError(
+            "report: a worker process was killed, perhaps because memory ran out: use fewer --processes"
+        ) from None
 
 
 def write_table(study: Study, scale: str, results: Path, frame: pd.DataFrame) -> Path:

@@ -47,7 +47,8 @@ def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame
             continue
         except InputError as error:
             raise InputError(f"{study.path}: table: {error}") from None
-        parts.append(_compare_measure(item, *values))
+        if not all(value.empty for value in values):  # neither folder has a condition of `where`
+            parts.append(_compare_measure(item, *values))
     if not parts:
         raise NotRun(f"{study.path}: table: no measure that both have at this scale")
     return pd.concat(parts, ignore_index=True)

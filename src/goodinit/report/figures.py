@@ -247,8 +247,6 @@ def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: int | Literal["las
         y: the metric.
         at: the step of `y`, or `last`.
     """
-    if len(x) != 2:
-        raise InputError(f"x: takes two hyper-parameters, not {len(x)}")
     settings = [_by_run(measure(frame, name)) for name in x]
     values, rows = measure(frame, y, at), metric_rows(frame, y)
     finite = values.groupby("run", observed=True).filter(lambda run: bool(np.isfinite(run["value"]).all()))

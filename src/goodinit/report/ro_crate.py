@@ -64,7 +64,7 @@ def export(scale: str, configs: Path, results: Path, figures: Path, file: Path) 
     authors = [_add_organization(crate, author["name"]) for author in citation["authors"]]
     crate.creator = authors
     _add_workflow(crate, citation, authors)
-    works = _add_works(crate, strict_yaml.read(configs / "works.yaml"))
+    works = _add_works(crate, strict_yaml.read_valid(configs / "works.yaml", "works"))
     identifiers = {
         path: _add_file(crate, path, f"configs/{path.relative_to(configs).as_posix()}")
         for path in sorted(configs.rglob("*.yaml"))

@@ -56,7 +56,7 @@ def load_all(configs: str | Path, chosen: Collection[str] = ()) -> list[Study]:
             selected += [load(path) for path in sorted((Path(configs) / name).glob("*.yaml"))]
         else:
             raise InputError(f"works: unknown work {name!r}{nearest(name, available)}")
-    return selected
+    return list({study.full_name: study for study in selected}.values())
 
 
 def find(configs: str | Path, name: str) -> Study:

@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from goodinit.errors import InputError, nearest
 
-__all__ = ["read", "validate"]
+__all__ = ["read", "read_valid", "validate"]
 
 MAX_INTEGER = 2**63 - 1  # what NumPy and PyTorch hold
 
@@ -49,6 +49,19 @@ def read(path: str | Path) -> dict[str, Any]:
         kind = "nothing" if content is None else type(content).__name__
         raise InputError(f"{path}: expected keys and values, not {kind}")
     return content
+
+
+def read_valid(path: str | Path, name: str) -> dict[str, Any]:
+    """Read a YAML file, and check it against `schemas/<name>.schema.yaml`.
+
+    Raises:
+        InputError: as in `read` and `validate`; the message names the file.
+    """
+    content = read(path)
+    try:
+        return validate(content, name)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def validate(content: Mapping[str, Any], name: str) -> dict[str, Any]:

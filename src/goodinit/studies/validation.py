@@ -77,6 +77,7 @@ def _check_outputs(study: Study) -> None:
     for name, figure in study.figures.items():
         _check_where(study, f"figures.{name}.where", figure.where)
         _check_component(f"figures.{name}", "figure", figure.kind, figure.options)
+        _check_figure_options(f"figures.{name}", figure.options)
         for option in ("col", "hue", "row"):
             axis = figure.options.get(option)
             if isinstance(axis, str) and axis != "metric":
@@ -108,6 +109,13 @@ def _check_test(location: str, claim: Claim) -> None:
         raise InputError(f"{location}: no bound: give above, below or both")
     if above is not None and below is not None and above >= below:
         raise InputError(f"{location}: above {above:g} and below {below:g} leave nothing between them")
+    bounds = [bound for bound in (above, below) if bound is not None]
+    if claim.predicate == "share" and not all(0 <= bound <= 1 for bound in bounds):
+        raise InputError(f"{location}: {bounds} is not within 0 and 1, as shares are")
+    if claim.predicate == "trend" and not all(bound > 0 for bound in bounds):
+        raise InputError(f"{location}: {bounds} is not more than 0, as ratios are")
+    if claim.predicate == "agrees" and options["within"] <= 0:
+        raise InputError(f"{location}: within: {options['within']:g} is not more than 0")
     if (between := options.get("between")) is not None:
         ends = [end for end in between if end is not None]
         if len(between) != 2 or ends != sorted(ends):
@@ -116,6 +124,18 @@ def _check_test(location: str, claim: Claim) -> None:
         order = options.get("order", [options.get("better"), options.get("worse")])
         if len(order) < 2 or not all(order):
             raise InputError(f"{location}: give at least two conditions to compare, none of them empty")
+
+
+def _check_figure_options(location: str, options: Mapping[str, Any]) -> None:
+    """Check the ranges of the options of a figure."""
+    for name, minimum in (("wrap", 1), ("smooth", 0)):
+        if (value := options.get(name, minimum)) < minimum:
+            raise InputError(f"{location}.{name}: {value} is not at least {minimum}")
+    for name in ("x", "y_limits", "curvatures"):
+        if isinstance(value := options.get(name), list) and len(value) != 2:
+            raise InputError(f"{location}.{name}: {value} is not a list of two")
+    if options.get("y") == []:
+        raise InputError(f"{location}.y: give at least one metric")
 
 
 def _check_component(location: str, part: str, name: str, options: Mapping[str, Any]) -> None:

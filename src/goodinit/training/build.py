@@ -125,7 +125,7 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
     Raises:
         InputError: an option is out of range, or the initializer cannot be used for the model.
     """
-    with input_errors():
+    with mismatch_errors(init=run.parts["init"], model=run.parts["model"], data=run.parts["data"]):
         filled = studies.fill(run.parts)["init"]
         batch = probe(splits, device, filled.get("batch_size", 0) * filled.get("batches", 1)).to("cpu")
         start = time.perf_counter()
@@ -187,7 +187,7 @@ def mismatch_errors(**parts: Mapping[str, Any]) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         if is_out_of_memory(error):
             raise
         names = " with ".join(f"{kind} {part['name']}" for kind, part in parts.items())

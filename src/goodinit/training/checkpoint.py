@@ -145,7 +145,7 @@ class Checkpoint:
     def clear(self) -> None:
         """Delete all files of the job except its record."""
         self._file.unlink(missing_ok=True)
-        for pattern in (f".{self._job}.*.unfinished.*", f"..{self._job}.*.part"):
+        for pattern in (f".{self._job}.*.unfinished.*", f".{self._job}.*.part", f"..{self._job}.*.part"):
             for file in self._folder.glob(pattern):
                 file.unlink(missing_ok=True)
 

@@ -144,7 +144,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
         optimizer=optimizer,
         update=update,
     )
-    if steps:
+    if steps or splits.classes:
         _check_compatibility(setup)
     return setup
 
@@ -152,7 +152,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
 def _can_stack(run: studies.Run, model: nn.Module) -> bool:
     """Return whether runs like this one, with models like this one, can be trained as a stack.
 
-    Their models must be small, and nothing may observe or update a model as a whole.
+    Their models must be sequences of layers that can be stacked, and nothing may observe or update a model as a whole.
     """
     if run.parts["diagnostics"] or not stacking.can_stack(model):
         return False

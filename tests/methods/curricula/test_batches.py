@@ -1,5 +1,6 @@
 """Mini-batches of the whole training set, with and without replacement."""
 
+import pytest
 import torch
 
 from goodinit.datasets.tensors import Examples
@@ -26,3 +27,12 @@ def test_draws_with_replacement_are_independent():
     share = drawn.flatten().bincount() / drawn.numel()
     assert (share - 0.2).abs().max() < 4 * (0.2 * 0.8 / 4000) ** 0.5
     assert abs((drawn[:, 0] == drawn[:, 1]).float().mean() - 0.2) < 4 * (0.2 * 0.8 / 500) ** 0.5
+
+
+@pytest.mark.parametrize("replacement", [False, True])
+def test_indices_are_drawn_on_the_cpu_whatever_the_default_device(replacement):
+    train_set = Examples(torch.zeros(9, 1), torch.arange(9))
+    expected = [b.labels for b in curricula.full(train_set, 4, 5, _generator(), _generator(), replacement=replacement)]
+    with torch.device("meta"):
+        drawn = [b.labels for b in curricula.full(train_set, 4, 5, _generator(), _generator(), replacement=replacement)]
+    assert all(map(torch.equal, drawn, expected))

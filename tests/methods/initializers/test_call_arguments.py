@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from goodinit import lsuv
 from goodinit.datasets.tensors import Examples
+from goodinit.methods.initializers import call_arguments
 
 
 def _model():
@@ -129,6 +130,13 @@ def test_batches_that_are_not_examples_along_the_first_dimension_are_not_concate
     with torch.no_grad():
         output = model(*batches[0]) if first is None else model(first)
     assert float(output.var(correction=0)) == pytest.approx(1, abs=0.06)
+
+
+def test_the_batch_sizes_of_packed_sequences_stay_on_the_cpu():
+    model = nn.GRU(4, 8, device="meta", dtype=torch.float64)
+    (moved,), _ = call_arguments._move(model, ((_sequences(),), {}))
+    assert (moved.data.device.type, moved.data.dtype) == ("meta", torch.float64)
+    assert moved.batch_sizes.device.type == "cpu"
 
 
 def test_a_dict_may_be_the_only_argument():

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from goodinit import studies
 from goodinit.cli.selection import check_scale, selected_studies
@@ -93,14 +93,17 @@ def readme(options: argparse.Namespace) -> None:
 
     results, configs, file = Path(options.results), Path(options.configs), Path(options.file)
     scales = [scale for scale in studies.SCALES[1:] if (results / scale / "claims.csv").exists()]
+    if not scales:
+        raise InputError(f"{results}: no claims.csv at any scale: write them with goodinit report --scale all")
     verdicts = {scale: _read_claims(results / scale / "claims.csv") for scale in scales}
     all_studies = studies.load_all(options.configs)
     rows = [row for scale in studies.SCALES[1:] for row in costs.of_works(all_studies, scale, options.results)]
     templates = sorted(Path(options.findings).glob("*.md.j2"))
     texts = {path.name.removesuffix(".md.j2"): path.read_text(encoding="utf-8") for path in templates}
+    works = strict_yaml.read_valid(configs / "works.yaml", "works")
     sections = {
         "verdicts": pages.verdict_table(verdicts),
-        "works": pages.work_sections(_read_yaml(configs / "works.yaml", "works"), all_studies, verdicts, texts),
+        "works": pages.work_sections(works, all_studies, verdicts, texts),
         "costs": pages.cost_table(rows, GPU_RATE),
     }
     current = file.read_text(encoding="utf-8")
@@ -108,7 +111,7 @@ def readme(options: argparse.Namespace) -> None:
         current = _with_section(file, current, name, section)
     contents = {file: current}
     files = sorted(Path(options.reviews).glob("*.yaml"))
-    reviews = {path.stem: _read_yaml(path, "claims_review") for path in files}
+    reviews = {path.stem: strict_yaml.read_valid(path, "claims_review") for path in files}
     if reviews:
         contents[Path(f"{options.reviews}.md")] = pages.review_page(all_studies, reviews)
     for work, text in texts.items():
@@ -179,15 +182,6 @@ def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.Da
             named = study.full_name in options.studies
             if named or (study.work in options.studies and study.runs(options.scale)):
                 raise
-
-
-def _read_yaml(path: Path, schema: str) -> dict[str, Any]:
-    """Return the content of a YAML file that follows a schema of `studies/schemas`."""
-    content = strict_yaml.read(path)
-    try:
-        return strict_yaml.validate(content, schema)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
 
 
 def _read_claims(path: Path) -> "pd.DataFrame":

@@ -72,7 +72,7 @@ def full(
     count = len(train.labels)
     if not replacement and batch_size > count:
         raise ValueError(f"full: batch_size: {batch_size} is more than the {count} training examples")
-    batches = draw_indices(torch.arange(count), batch_size, steps, generator, replacement)
+    batches = draw_indices(torch.arange(count, device="cpu"), batch_size, steps, generator, replacement)
     return BatchSchedule(functools.partial(gather, train, indices) for indices in batches)
 
 
@@ -80,13 +80,13 @@ def draw_indices(
     members: Tensor, batch_size: int, steps: int, generator: torch.Generator, replacement: bool = False
 ) -> Iterator[Tensor]:
     """Yield the indices, int64 (batch_size,), of `steps` batches drawn from the `members`, int64 (M,)."""
-    count, order = len(members), torch.empty(0, dtype=torch.int64)
+    count, order = len(members), torch.empty(0, dtype=torch.int64, device="cpu")
     for _ in range(steps):
         if replacement:
-            chosen = torch.randint(count, (batch_size,), generator=generator)
+            chosen = torch.randint(count, (batch_size,), generator=generator, device="cpu")
         else:
             if len(order) < batch_size:
-                order = torch.randperm(count, generator=generator)
+                order = torch.randperm(count, generator=generator, device="cpu")
             chosen, order = order[:batch_size], order[batch_size:]
         yield members[chosen]
 

@@ -151,7 +151,7 @@ def plan_stages(
     if sizes:
         largest = select(selection, count, sizes[-1], generator, labels=labels, features=features)
         subsets = [largest[:size] for size in sizes]
-    return Stages((*subsets, torch.arange(count)), (*stage_steps, steps - sum(stage_steps)), batch_size)
+    return Stages((*subsets, torch.arange(count, device="cpu")), (*stage_steps, steps - sum(stage_steps)), batch_size)
 
 
 def subset_sizes(count: int, fractions: Sequence[float]) -> list[int]:

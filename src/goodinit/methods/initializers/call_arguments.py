@@ -103,10 +103,12 @@ def _move(model: nn.Module, arguments: Arguments) -> Arguments:
     dtype = next((parameter.dtype for parameter in parameters if parameter.is_floating_point()), torch.float32)
 
     def move(leaf: Any) -> Any:
+        if isinstance(leaf, PackedSequence):  # whose batch sizes stay on the CPU
+            return leaf.to(move(leaf.data))
         if not isinstance(leaf, Tensor):
             return leaf
         leaf = leaf.detach()
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
-    args, kwargs = tree_map(move, arguments)
+    args, kwargs = tree_map(move, arguments, is_leaf=lambda item: isinstance(item, PackedSequence))
     return args, kwargs
