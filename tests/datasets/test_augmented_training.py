@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from goodinit.datasets import sets
-from goodinit.datasets.preprocessing import Augmentation
 from goodinit.methods import curricula, initializers, models
 from goodinit.seeds import stream_seed
 from goodinit.training import trainer
@@ -67,7 +66,7 @@ def test_losses_equal_those_of_windows_in_training_and_of_whole_images_in_evalua
     inputs = {
         split: splits.preprocessing.normalize(getattr(splits, split)) for split in ("train", "validation", "test")
     }
-    inputs["loss"] = Augmentation(splits.preprocessing, streams["augment"])(batch)
+    inputs["loss"] = splits.preprocessing.augment(batch, streams["augment"])
     (record,) = _execute([run], data_root)
     for name, examples in inputs.items():
         with torch.no_grad():

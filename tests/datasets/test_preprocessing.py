@@ -1,12 +1,11 @@
 """Normalization of images, and random windows and mirroring of training images."""
 
 import numpy as np
-import pytest
 import torch
 from torch.nn import functional
 
 from goodinit.datasets import tensors
-from goodinit.datasets.preprocessing import Augmentation, Preprocessing
+from goodinit.datasets.preprocessing import Preprocessing
 from goodinit.datasets.tensors import Examples
 
 
@@ -47,11 +46,6 @@ def test_pixels_are_divided_by_255_and_float_images_are_unchanged():
     assert Preprocessing().normalize(normalized) is normalized
 
 
-def _augment(preprocessing, examples, generator):
-    """Return one batch of examples, cropped and mirrored."""
-    return preprocessing.cut(examples, *preprocessing.draw_windows(examples.images.shape, generator))
-
-
 def test_image_of_one_color_becomes_0_with_contrast_normalization():
     gray = Examples(torch.full((2, 3, 4, 4), 77, dtype=torch.uint8), torch.zeros(2).long())
     assert not Preprocessing(contrast=55.0).normalize(gray).images.any()
@@ -64,8 +58,8 @@ def test_enlarged_constant_image_stays_constant():
 
 def test_training_images_are_cropped_before_they_are_enlarged():
     examples = _random_images(50, (1, 8, 8))
-    large = _augment(Preprocessing(pad=2, size=16), examples, _generator(5)).images
-    cut = _augment(Preprocessing(pad=2), examples, _generator(5)).images
+    large = Preprocessing(pad=2, size=16).augment(examples, _generator(5)).images
+    cut = Preprocessing(pad=2).augment(examples, _generator(5)).images
     assert torch.equal(large, functional.interpolate(cut, size=16, mode="bicubic"))
 
 
@@ -81,7 +75,7 @@ def test_stack_is_enlarged_like_each_of_its_batches():
 
 def test_augmented_images_are_windows_of_padded_images_all_equally_likely():
     examples, pad = _random_images(5000, (2, 5, 4)), 2
-    cut = _augment(Preprocessing(pad=pad), examples, _generator())
+    cut = Preprocessing(pad=pad).augment(examples, _generator())
     assert cut.images.shape == examples.images.shape
     assert torch.equal(cut.labels, examples.labels)
     mirrored, top, left = _locate((examples.images / 255).numpy(), cut.images.numpy(), pad)
@@ -94,7 +88,7 @@ def test_augmented_images_are_windows_of_padded_images_all_equally_likely():
 
 def test_windows_of_neighboring_images_are_independent():
     examples, pad = _random_images(5000, (1, 4, 4)), 2
-    cut = _augment(Preprocessing(pad=pad), examples, _generator())
+    cut = Preprocessing(pad=pad).augment(examples, _generator())
     windows = _locate((examples.images / 255).numpy(), cut.images.numpy(), pad)
     for window, share in zip(windows, (0.5, 0.2, 0.2), strict=True):
         assert abs((window[1:] == window[:-1]).mean() - share) < 4 * (share * (1 - share) / 4999) ** 0.5
@@ -103,17 +97,17 @@ def test_windows_of_neighboring_images_are_independent():
 def test_windows_depend_on_the_generator_only():
     examples, preprocessing = _random_images(50, (3, 8, 8)), Preprocessing(pad=4)
     generator = _generator()
-    first, second = (_augment(preprocessing, examples, generator).images for _ in range(2))
-    assert torch.equal(first, _augment(preprocessing, examples, _generator()).images)
+    first, second = (preprocessing.augment(examples, generator).images for _ in range(2))
+    assert torch.equal(first, preprocessing.augment(examples, _generator()).images)
     assert not torch.equal(first, second)
-    assert not torch.equal(first, _augment(preprocessing, examples, _generator(1)).images)
+    assert not torch.equal(first, preprocessing.augment(examples, _generator(1)).images)
 
 
 def test_images_are_normalized_before_they_are_padded_with_zeros():
     examples, preprocessing = _random_images(40, (3, 32, 32)), Preprocessing(contrast=55.0, pad=8)
     normalized = preprocessing.normalize(examples).images.numpy()
     assert (normalized != 0).all()
-    cut = _augment(preprocessing, examples, _generator()).images.numpy()
+    cut = preprocessing.augment(examples, _generator()).images.numpy()
     _, top, left = _locate(normalized, cut, 8)
     inside = (32 - abs(top - 8)) * (32 - abs(left - 8))
     assert ((cut == 0).sum((1, 2, 3)) == 3 * (1024 - inside)).all()
@@ -126,7 +120,7 @@ def test_crop_without_padding_is_a_window_of_the_image_all_equally_likely():
     assert preprocessing.shape(examples.images) == (3, 5, 5)
     center = preprocessing.normalize(examples).images
     assert torch.equal(center, examples.images[:, :, 1:6, 1:6] / 255)
-    cut = _augment(preprocessing, examples, _generator())
+    cut = preprocessing.augment(examples, _generator())
     assert torch.equal(cut.labels, examples.labels)
     counts = torch.zeros(2, 4, 4)
     for image, window in zip(examples.images / 255, cut.images, strict=True):
@@ -140,14 +134,14 @@ def test_crop_without_padding_is_a_window_of_the_image_all_equally_likely():
 
 def test_crop_without_mirroring():
     examples = _random_images(60, (3, 8, 8))
-    cut = _augment(Preprocessing(pad=0, crop=5, mirror=False), examples, _generator()).images
+    cut = Preprocessing(pad=0, crop=5, mirror=False).augment(examples, _generator()).images
     windows = (examples.images / 255).unfold(2, 5, 1).unfold(3, 5, 1).permute(0, 2, 3, 1, 4, 5)
     assert ((windows == cut[:, None, None]).flatten(3).all(3).flatten(1).sum(1) == 1).all()
 
 
 def test_mirroring_without_crop():
     examples = _random_images(60, (3, 8, 8))
-    mirrored = _augment(Preprocessing(pad=0), examples, _generator()).images
+    mirrored = Preprocessing(pad=0).augment(examples, _generator()).images
     original = examples.images / 255
     same = (mirrored == original).flatten(1).all(1)
     assert (same != (mirrored == original.flip(-1)).flatten(1).all(1)).all()
@@ -161,20 +155,3 @@ def test_stack_is_normalized_like_each_of_its_batches():
         inputs = preprocessing.normalize(tensors.stack(stacked)).images
         for images, batch in zip(inputs, stacked, strict=True):
             assert torch.equal(images, preprocessing.normalize(batch).images)
-
-
-@pytest.mark.parametrize("mirror", [True, False])
-def test_augmentation_equals_that_of_batch_after_batch_and_resumes_from_its_state(mirror):
-    preprocessing, sizes = Preprocessing(pad=4, mirror=mirror), [7] * 3 + [12] * 230 + [5, 12, 12]
-    generator, reference = _generator(3), _generator(3)
-    ahead = Augmentation(preprocessing, generator)
-    for step, size in enumerate(sizes):
-        examples = _random_images(size, (3, 8, 8))
-        images = _augment(preprocessing, examples, reference).images
-        assert torch.equal(ahead(examples).images, images)
-        if step % 10 in (2, 9):
-            assert torch.equal(ahead.get_state(), reference.get_state())  # without the numbers drawn ahead
-        if step == 150:  # resume
-            resumed = Augmentation(preprocessing, _generator())
-            resumed.set_state(ahead.get_state())
-            ahead = resumed

@@ -10,9 +10,7 @@ from torch.nn import functional
 from goodinit.datasets.tensors import Examples
 from goodinit.transfer import to_device
 
-__all__ = ["Augmentation", "Preprocessing"]
-
-BATCHES_AHEAD = 100  # batches whose random numbers are drawn, and moved to the device, at once
+__all__ = ["Preprocessing"]
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,23 @@ class Preprocessing:
             return Examples(pixels.expand(len(images), *pixels.shape), examples.labels)
         return Examples(self._enlarge(self._scale(images)), examples.labels)
 
-    def draw_windows(self, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """Return random arguments of `cut` for training images of the shape (N, C, H, W).
+    def augment(self, examples: Examples, generator: torch.Generator) -> Examples:
+        """Return normalized training examples, (N, C, H, W), randomly cropped and mirrored.
+
+        Args:
+            examples: on any device; `pad` must be given.
+            generator: on the CPU.
+        """
+        windows = self._draw_windows(examples.images.shape, generator)
+        return self._cut(examples, *(to_device(numbers, examples.images.device) for numbers in windows))
+
+    def shape(self, images: Tensor) -> torch.Size:
+        """Return the shape of one input, (C, H, W) or (features,), that one of these images becomes."""
+        side = self.size or self.crop
+        return images.shape[1:] if side is None else torch.Size((images.shape[1], side, side))
+
+    def _draw_windows(self, shape: Sequence[int], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """Return random arguments of `_cut` for training images of the shape (N, C, H, W).
 
         Returns:
             The upper left corners of the windows in the padded images, int64 (2, N, 1), and, if `mirror` is set,
@@ -72,8 +85,8 @@ class Preprocessing:
         corners = torch.randint(side + 2 * self.pad - (self.crop or side) + 1, (2, count, 1), generator=generator)
         return (corners, torch.rand(count, 1, generator=generator) < 0.5) if self.mirror else (corners,)
 
-    def cut(self, examples: Examples, corners: Tensor, mirrored: Tensor | None = None) -> Examples:
-        """Return normalized examples, (N, C, H, W), cropped to these windows and mirrored, see `draw_windows`."""
+    def _cut(self, examples: Examples, corners: Tensor, mirrored: Tensor | None = None) -> Examples:
+        """Return normalized examples, (N, C, H, W), cropped to these windows and mirrored, see `_draw_windows`."""
         images, pad = examples.images, self.pad or 0
         if pad:  # the zeros are those of normalized images; without padding, the crop has fewer pixels to normalize
             images = functional.pad(self._scale(images), [pad] * 4)
@@ -87,11 +100,6 @@ class Preprocessing:
         cut = images.flatten(2).gather(2, indices.view(count, 1, -1).expand(-1, channels, -1))
         cut = cut.view(count, channels, height, width)
         return Examples(self._enlarge(cut if pad else self._scale(cut)), examples.labels)
-
-    def shape(self, images: Tensor) -> torch.Size:
-        """Return the shape of one input, (C, H, W) or (features,), that one of these images becomes."""
-        side = self.size or self.crop
-        return images.shape[1:] if side is None else torch.Size((images.shape[1], side, side))
 
     def _enlarge(self, pixels: Tensor) -> Tensor:
         if self.size is None or self.size == pixels.shape[-1]:
@@ -109,47 +117,3 @@ class Preprocessing:
         if self.mean is not None:
             pixels -= self.mean
         return pixels if self.sd is None else pixels.div_(self.sd)
-
-
-class Augmentation:
-    """Crops and mirrors consecutive batches randomly, see `Preprocessing.draw_windows` and `cut`.
-
-    The random numbers of `BATCHES_AHEAD` batches are drawn ahead and copied to the device at once, because each copy
-    from the host's memory synchronizes a GPU.
-
-    Args:
-        preprocessing: with `pad`.
-        generator: on the CPU; nothing else draws from it.
-    """
-
-    def __init__(self, preprocessing: Preprocessing, generator: torch.Generator) -> None:
-        self.preprocessing, self.generator = preprocessing, generator
-        self._shape: torch.Size | None = None
-        self._windows: list[Tensor] = []  # of BATCHES_AHEAD batches
-        self._used = BATCHES_AHEAD  # number of these batches that are done
-        self._state = generator.get_state()  # before the windows are drawn
-
-    def __call__(self, examples: Examples) -> Examples:
-        """Return the next batch of normalized training examples, (N, C, H, W), randomly cropped and mirrored."""
-        shape, device = examples.images.shape, examples.images.device
-        if self._used == BATCHES_AHEAD or shape != self._shape:
-            self.set_state(self.get_state())
-            drawn = [self.preprocessing.draw_windows(shape, self.generator) for _ in range(BATCHES_AHEAD)]
-            self._shape, self._used = shape, 0
-            self._windows = [to_device(torch.stack(numbers), device) for numbers in zip(*drawn, strict=True)]
-        self._used += 1
-        return self.preprocessing.cut(examples, *(numbers[self._used - 1] for numbers in self._windows))
-
-    def get_state(self) -> Tensor:
-        """Return the state of the generator after the numbers of the batches so far, without those drawn ahead."""
-        generator = torch.Generator()
-        generator.set_state(self._state)
-        if self._shape is not None:
-            for _ in range(self._used):
-                self.preprocessing.draw_windows(self._shape, generator)
-        return generator.get_state()
-
-    def set_state(self, state: Tensor) -> None:
-        """Continue from a state of the generator."""
-        self.generator.set_state(state)
-        self._state, self._shape = state, None

@@ -181,7 +181,7 @@ def training_state(setup: Setup, loop: Mapping[str, Any]) -> dict[str, Any]:
         "loop": loop,
         "model": setup.model.state_dict(),
         "optimizer": setup.optimizer.state_dict() if setup.optimizer is not None else None,
-        "augment": [member.augmentation.get_state() for member in setup.members],
+        "augment": [member.augmentation_generator.get_state() for member in setup.members],
         "random": torch.get_rng_state(),
         "random on the device": torch.cuda.get_rng_state(setup.device) if on_gpu else None,
     }
@@ -195,7 +195,7 @@ def restore(setup: Setup, state: Mapping[str, Any]) -> dict[str, Any]:
         setup.optimizer.load_state_dict(state["optimizer"])
     for member, augmentation_state in zip(setup.members, state["augment"], strict=True):
         member.schedule.skip(loop["step"])
-        member.augmentation.set_state(augmentation_state)
+        member.augmentation_generator.set_state(augmentation_state)
     torch.set_rng_state(state["random"])
     if setup.device.type == "cuda":
         torch.cuda.set_rng_state(state["random on the device"], setup.device)

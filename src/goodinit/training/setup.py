@@ -9,7 +9,6 @@ from torch import nn
 
 from goodinit import studies
 from goodinit.datasets import tensors
-from goodinit.datasets.preprocessing import Augmentation
 from goodinit.datasets.splits import Copies, Splits
 from goodinit.datasets.tensors import Examples
 from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
@@ -30,13 +29,14 @@ class Member:
     splits: Splits
     initialization: build.Initialization
     schedule: BatchSchedule[Examples]
-    augmentation: Augmentation
+    augmentation_generator: torch.Generator
 
     def batches(self, device: torch.device) -> Iterator[Examples]:
         """Yield the training batches of the run, augmented if its data set is."""
-        if self.splits.preprocessing.pad is None:
+        preprocessing = self.splits.preprocessing
+        if preprocessing.pad is None:
             return self.schedule
-        return (self.augmentation(batch.to(device)) for batch in self.schedule)
+        return (preprocessing.augment(batch.to(device), self.augmentation_generator) for batch in self.schedule)
 
 
 @dataclass
@@ -128,7 +128,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
             splits=splits,
             initialization=initialization,
             schedule=build.build_schedule(run, splits, training.batch_size, steps),
-            augmentation=Augmentation(splits.preprocessing, build.generator(run, "augment")),
+            augmentation_generator=build.generator(run, "augment"),
         )
         for run, splits, initialization in zip(runs, all_splits, initializations, strict=True)
     ]
