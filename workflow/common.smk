@@ -41,7 +41,7 @@ try:
     config = settings.check(config)
     CONFIGS = settings.configs(config["configs"], ROOT)
     DATA_ROOT = settings.data_root(config["data_root"])
-    STUDIES = {f"{study.work}/{study.name}": study for study in studies.load_all(CONFIGS, config["works"])}
+    STUDIES = {study.full_name: study for study in studies.load_all(CONFIGS, config["works"])}
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -107,7 +107,7 @@ def requested(resource, default):
 
 
 def requested_gpu(wildcards):
-    """Return the number of GPUs that a training job requests: with the device auto, those of its study at paper scale."""
+    """Return the number of GPUs of a training job: 1 with a CUDA device; with auto, what its study requests, at paper scale only."""
     if config["device"] != "auto" or SCALE != "paper":
         return int(config["device"].startswith("cuda"))
     return STUDIES[f"{wildcards.work}/{wildcards.study}"].resources_at(SCALE).get("gpu", 1)

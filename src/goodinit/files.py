@@ -35,7 +35,7 @@ def open_replacement(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("wb") as file:
             yield file
         temporary.replace(path)
-    except OSError as error:  # of a full disk: the system's has no file name, numpy's has no number
+    except OSError as error:  # on a full disk, the system's error has no file name and numpy's has no number
         named = path if str(error.filename or temporary) == str(temporary) else error.filename
         raise OSError(error.errno or errno.ENOSPC, error.strerror or str(error), str(named)) from None
     finally:

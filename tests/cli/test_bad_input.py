@@ -21,7 +21,7 @@ PICKLED = "cifar-100-python/train"
 AGAIN = "and train again"
 STALE = (
     ".json: stale: training.diverged_above was 5.0 when run ",
-    " and is 100000000.0 today: delete the record",
+    " and is 100000000.0 now: delete the record",
     AGAIN,
 )
 NO_SPACE = "No space left on device: check space and permissions"
@@ -66,10 +66,10 @@ ELSEWHERE = [
      "device: cuda: there are 0 GPUs; use cpu or auto"),
     ("unknown-device", "train --device gpu", "device: unknown device 'gpu'; did you mean cpu?"),
     ("no-data-root", "train --data-root nowhere",
-     "data_root: nowhere is not a folder: make it, or leave data_root out"),
+     "data_root: nowhere is not a folder: create it, or omit data_root"),
     ("no-data-variable", "train",
      lambda folder, monkeypatch, template: monkeypatch.setenv("GOODINIT_DATA", "nowhere"),
-     "GOODINIT_DATA: nowhere is not a folder: make it, or leave GOODINIT_DATA out"),
+     "GOODINIT_DATA: nowhere is not a folder: create it, or omit GOODINIT_DATA"),
     ("paper-without-gpu", "train --scale paper", patched("torch.cuda.is_available", lambda: False),
      "4 runs would take about", "seconds at this CPU", "use --device cpu", "or --scale laptop"),
     # Out of range, which only the run tells.

@@ -15,15 +15,15 @@ def _change(filled, part, **options):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda filled: _change(filled, "optimizer", momentum=0.9), "optimizer.momentum was 0.0 .* is 0.9 today"),
-        (lambda filled: _change(filled, "training", steps=4), "training.steps was 3 .* is 4 today"),
+        (lambda filled: _change(filled, "optimizer", momentum=0.9), "optimizer.momentum was 0.0 .* is 0.9 now"),
+        (lambda filled: _change(filled, "training", steps=4), "training.steps was 3 .* is 4 now"),
         (
             lambda filled: filled | {"diagnostics": [{"name": "activations", "bins": 9}]},
             "diagnostics.activations.bins was 30 .* is 9",
         ),
         (
             lambda filled: {key: filled[key] for key in ("optimizer", "training")},
-            "diagnostics.activations.* is None today",
+            "diagnostics.activations.* is None now",
         ),
     ],
 )
@@ -51,7 +51,7 @@ def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remainin
     run = make_run()
     run.filled["objective"] = {"name": "cross_entropy", "auxiliary_weight": value}
     filled = run.filled | {"objective": {"name": "cross_entropy"}}
-    message = "objective.auxiliary_weight was 0.5 .* is 0.3 today"
+    message = "objective.auxiliary_weight was 0.5 .* is 0.3 now"
     with pytest.raises(InputError, match=message) if stale else contextlib.nullcontext():
         records.verify("file.json", run, filled)
 

@@ -31,7 +31,7 @@ def test_costs_are_those_of_the_runs(workspace, claimed_study, estimates):
 
 def test_estimates_of_other_runs_are_an_error(workspace, estimates):
     changed = workspace.study(claims=CLAIMS[:3], seeds=4)
-    with pytest.raises(InputError, match=r"no estimate of today's runs of work/study: make costs"):
+    with pytest.raises(InputError, match=r"no estimate of the current runs of work/study: make costs"):
         costs.of_works([changed], "laptop", workspace.results)
 
 

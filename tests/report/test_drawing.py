@@ -50,7 +50,7 @@ def test_every_figure_is_complete_and_deterministic(drawn_study, drawn_frame, na
 def test_bands_and_clouds_of_many_points_are_pixels(drawn_study, drawn_frame, monkeypatch, name):
     images = {}
     for most in (5, 1000):
-        monkeypatch.setattr(style, "MOST_VECTOR_POINTS", most)
+        monkeypatch.setattr(style, "MAX_VECTOR_POINTS", most)
         svg = drawing.render(drawing.draw(drawn_study, "laptop", name, drawn_frame), "svg")
         images[most] = svg.count(b"<image")
     assert images[5] > images[1000]

@@ -93,7 +93,7 @@ def test_a_stale_record_is_an_error(workspace, study):
     runs = records.read(workspace.files(study)[1])
     runs[3].filled["training"]["batch_size"] = 64
     records.write(workspace.files(study)[1], runs)
-    with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 today") as caught:
+    with pytest.raises(InputError, match=r"stale: training\.batch_size was 64 .* is 128 now") as caught:
         from_records(study, "laptop", workspace.results)
     assert str(workspace.files(study)[1]) in str(caught.value)
     assert not isinstance(caught.value, measures.NotRun)

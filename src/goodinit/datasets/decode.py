@@ -74,7 +74,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
 
     Raises:
         OSError: a .npy file cannot be written.
-        ValueError: a process was ended from outside.
+        ValueError: a worker process was killed.
     """
     from tqdm import tqdm
 

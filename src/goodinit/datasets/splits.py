@@ -13,7 +13,15 @@ from goodinit.datasets.catalog import Manifest
 from goodinit.datasets.preprocessing import Preprocessing
 from goodinit.datasets.tensors import Examples
 
-__all__ = ["MAX_DEVICE_BYTES", "Copies", "Selection", "Splits", "channel_statistics", "check_positive", "load_examples"]
+__all__ = [
+    "MAX_DEVICE_BYTES",
+    "Copies",
+    "ExampleCounts",
+    "Splits",
+    "channel_statistics",
+    "check_positive",
+    "load_examples",
+]
 
 # Images of a split with more bytes stay mapped from their file, and are moved to the device batch by batch.
 MAX_DEVICE_BYTES = 4 * 2**30
@@ -62,7 +70,7 @@ class Splits:
         return Splits(train, validation, test, self.classes, self.checksum, self.preprocessing.to(device))
 
 
-class Selection(NamedTuple):
+class ExampleCounts(NamedTuple):
     """How many examples are used: the first of each split, or all (None); and how many of training for validation."""
 
     train: int | None
@@ -70,14 +78,16 @@ class Selection(NamedTuple):
     validation: int
 
 
-def load_examples(label: str, name: str, root: str | Path, selection: Selection) -> tuple[Examples, Examples, Manifest]:
+def load_examples(
+    label: str, name: str, root: str | Path, counts: ExampleCounts
+) -> tuple[Examples, Examples, Manifest]:
     """Return the selected training examples, with those for validation, and test examples of a prepared data set.
 
     Args:
         label: of the data set in messages.
         name: under which it is prepared.
         root: the data folder.
-        selection: the examples.
+        counts: the examples.
 
     Returns:
         The training examples, the test examples, and the manifest.
@@ -90,11 +100,11 @@ def load_examples(label: str, name: str, root: str | Path, selection: Selection)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about maps that are read only: nothing writes to them
         images, labels, test_images, test_labels = map(torch.from_numpy, arrays)
-    train = _first(label, "train", Examples(images, labels), selection.train)
-    test = _first(label, "test", Examples(test_images, test_labels), selection.test)
-    if not 0 <= selection.validation < len(train.labels):
+    train = _first(label, "train", Examples(images, labels), counts.train)
+    test = _first(label, "test", Examples(test_images, test_labels), counts.test)
+    if not 0 <= counts.validation < len(train.labels):
         raise ValueError(
-            f"{label}: validation_examples: {selection.validation} leaves nothing of "
+            f"{label}: validation_examples: {counts.validation} leaves nothing of "
             f"{len(train.labels)} training examples; at most {len(train.labels) - 1}"
         )
     return train, test, manifest

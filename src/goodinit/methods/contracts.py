@@ -117,7 +117,7 @@ class UpdatedInGroups(Protocol):
 
 @runtime_checkable
 class UpdateRule(Protocol):
-    """What an optimizer declares of its update rule.
+    """What an optimizer declares about its update rule.
 
     Attributes:
         slots: number of state tensors of the size of a parameter that the optimizer keeps for each parameter.

@@ -40,8 +40,8 @@ def parameter_groups(
         InputError: a key is not the name of a module with parameters, or a factor is not more than 0 and finite.
     """
     layer_factors = layer_factors or {}
+    modules = {".".join(name.split(".")[:-1]) for name, _ in named_parameters}
     for key, factor in layer_factors.items():
-        modules = {".".join(name.split(".")[:-1]) for name, _ in named_parameters}
         if not any(module == key or module.startswith(f"{key}.") for module in modules - {""}):
             hint = nearest(key, modules)
             raise InputError(f"{optimizer}: layer_factors: no module with parameters is called {key!r}{hint}")

@@ -77,7 +77,7 @@ class Optimizer(torch.optim.Optimizer, abc.ABC):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
-        """Update all parameters that have a gradient; weight decay is added to the gradients in place."""
+        """Update all parameters that have a gradient; weight decay is added to dense gradients in place."""
         if self.clip_norm is not None:
             clipped = [parameter for group in self.param_groups for parameter in group["params"]]
             torch.nn.utils.clip_grad_norm_(clipped, self.clip_norm)

@@ -1,4 +1,4 @@
-"""Whether recorded runs are current: trained with the defaults of today, and complete."""
+"""Whether recorded runs are current: trained with the current defaults, and complete."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +19,7 @@ REMOVED_OPTIONS = {
 
 
 def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
-    """Raise an error if a run was trained with other defaults than those of today.
+    """Raise an error if a run was trained with other defaults than the current ones.
 
     An option that did not exist when the run was trained does not make it stale: its default is the old behavior. Nor
     does an option that no longer exists, if it had the value that the code still implements.
@@ -27,7 +27,7 @@ def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
     Args:
         file: the record, which the message names.
         run: the recorded run.
-        filled: the run's specification with the defaults of today.
+        filled: the run's specification with the current defaults.
 
     Raises:
         InputError: the run is stale; the message names the option that changed.
@@ -39,7 +39,7 @@ def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
             if then[option] != value:
                 raise InputError(
                     f"{file}: stale: {part}.{option} was {then[option]!r} when run {run.id} was trained "
-                    f"and is {value!r} today: delete the record and train again"
+                    f"and is {value!r} now: delete the record and train again"
                 )
 
 
@@ -48,7 +48,7 @@ def read_current(file: str | Path, filled: Mapping[str, Mapping[str, Any]]) -> d
 
     Args:
         file: the job's record.
-        filled: {run id: the run's specification with the defaults of today}.
+        filled: {run id: the run's specification with the current defaults}.
 
     Raises:
         InputError: the record is missing or damaged, lacks a run, or has a stale one.

@@ -11,7 +11,7 @@ from goodinit.errors import InputError
 from goodinit.report.distributions import MAX_RUNS, SIGNIFICANCE
 from goodinit.report.evidence import Decision, Evidence
 from goodinit.report.measures import NotRun, select
-from goodinit.studies import Claim, Reported, Study, components, protocol
+from goodinit.studies import Claim, Reported, Study, as_list, components, protocol
 
 __all__ = [
     "ALL_VERDICTS",
@@ -257,7 +257,7 @@ def _was_run(study: Study, claim: Claim, scale: str, frame: pd.DataFrame) -> boo
     for condition in claim.conditions:
         rows = select(frame, condition)
         for axis, chosen in condition.items():
-            labels = chosen if isinstance(chosen, list) else [chosen]
+            labels = as_list(chosen)
             if not set(labels) <= set(rows[axis].unique()):
                 return False
         if rows.empty:

@@ -12,10 +12,10 @@ from goodinit.errors import InputError
 from goodinit.files import replace_file
 from goodinit.studies import Run, Study
 
-__all__ = ["Estimate", "WorkCost", "of_works", "write"]
+__all__ = ["CostEstimate", "WorkCost", "of_works", "write"]
 
 
-class Estimate(NamedTuple):
+class CostEstimate(NamedTuple):
     """The estimated cost of the runs of one study.
 
     Args:
@@ -33,7 +33,7 @@ class Estimate(NamedTuple):
     memory: int
 
     @classmethod
-    def of(cls, study: Study, runs: list[Run], operations: int, memory: int) -> "Estimate":
+    def of(cls, study: Study, runs: list[Run], operations: int, memory: int) -> "CostEstimate":
         """Return the Estimate of a study's runs."""
         return cls(study.full_name, len(runs), _digest(runs), operations, memory)
 
@@ -59,11 +59,11 @@ class WorkCost(NamedTuple):
     recorded: int
 
 
-def write(file: Path, estimates: Iterable[Estimate]) -> None:
+def write(file: Path, estimates: Iterable[CostEstimate]) -> None:
     """Write estimates as CSV."""
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerows([Estimate._fields, *estimates])
+    table.writerows([CostEstimate._fields, *estimates])
     replace_file(Path(file), text.getvalue().encode())
 
 
@@ -84,7 +84,7 @@ def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCo
         for study in work_studies:
             estimate = estimates.get(study.full_name)
             if estimate is None or estimate.runs_sha256 != _digest(study.runs(scale)):
-                raise InputError(f"{file}: no estimate of today's runs of {study.full_name}: make costs")
+                raise InputError(f"{file}: no estimate of the current runs of {study.full_name}: make costs")
             work_estimates.append(estimate)
             paths = [records.path(results, scale, study, job) for job in study.jobs(scale)]
             recorded += [run for path in paths if path.exists() for run in records.read(path)]
@@ -102,13 +102,13 @@ def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCo
     return costs
 
 
-def _read(file: Path) -> dict[str, Estimate]:
+def _read(file: Path) -> dict[str, CostEstimate]:
     """Return the estimates in a file, by study."""
     try:
         with file.open(encoding="utf-8", newline="") as text:
             rows = list(csv.DictReader(text))
         return {
-            row["study"]: Estimate(
+            row["study"]: CostEstimate(
                 row["study"], int(row["runs"]), row["runs_sha256"], int(row["operations"]), int(row["memory"])
             )
             for row in rows

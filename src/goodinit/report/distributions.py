@@ -11,7 +11,7 @@ __all__ = [
     "CONFIDENCE",
     "MAX_RUNS",
     "SIGNIFICANCE",
-    "fewest_runs",
+    "min_runs",
     "power_of_difference",
     "power_of_share",
     "power_of_t",
@@ -41,7 +41,7 @@ def t_quantile(freedom: float, significance: float = SIGNIFICANCE) -> float:
 
 
 def t_p_value(distance: float, error: float, freedom: float) -> float:
-    """Return the two-sided p-value of a distance in units of its standard error."""
+    """Return the two-sided p-value of a distance from 0 with this standard error and these degrees of freedom."""
     from scipy import special
 
     if error == 0:
@@ -62,10 +62,15 @@ def share_p_values(counts: npt.NDArray[np.int64], n: int, share: float) -> Value
 
 
 def power_of_t(difference: float, deviation: float, pilot: int, significance: float, n: int) -> float:
-    """Return the probability that n runs tell a mean from a bound at a significance.
+    """Return the probability that n runs distinguish a mean from a bound at a significance level.
 
-    The standard deviation is known from a pilot study only: the probability is the mean over its posterior
-    distribution.
+    Args:
+        difference: between the mean and the bound.
+        deviation: the standard deviation of the runs, as estimated from a pilot study; the probability is the mean over
+            its posterior distribution.
+        pilot: the number of runs of the pilot study.
+        significance: the level.
+        n: the number of runs.
     """
     from scipy import stats
 
@@ -78,7 +83,7 @@ def power_of_t(difference: float, deviation: float, pilot: int, significance: fl
 def power_of_difference(
     difference: float, deviation: float, reported_error: float, freedom: float | None, significance: float, n: int
 ) -> float:
-    """Return the probability that n runs tell the distance of their mean to a reported number from a bound.
+    """Return the probability that n runs distinguish the distance of their mean to a reported number from a bound.
 
     Args:
         difference: between the mean and the bound.
@@ -99,7 +104,7 @@ def power_of_difference(
 
 
 def power_of_share(share: float, bound: float, significance: float, n: int) -> float:
-    """Return the probability that n runs tell a share from a bound at a significance."""
+    """Return the probability that n runs distinguish a share from a bound at a significance level."""
     from scipy import stats
 
     counts = np.arange(n + 1)
@@ -107,7 +112,7 @@ def power_of_share(share: float, bound: float, significance: float, n: int) -> f
     return float(stats.binom.pmf(counts, n, share)[beyond & (share_p_values(counts, n, bound) < significance)].sum())
 
 
-def fewest_runs(power: Callable[[int], float], start: int) -> int | None:
+def min_runs(power: Callable[[int], float], start: int) -> int | None:
     """Return the smallest number of runs, at least `start`, with enough power, or None if there is none."""
     low, high = start - 1, max(start, 2)
     while power(high) < POWER:

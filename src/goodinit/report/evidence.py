@@ -21,8 +21,9 @@ class Evidence:
         low, high: the bounds of its 95 % interval.
         n: the number of runs.
         method: how the interval is computed.
-        p_for: the p-value of the claim being false; the claim is replicated if it is less than 0.05.
-        p_against: the p-value of the claim being true; the claim is contradicted if it is less than 0.05.
+        p_for: the p-value of the hypothesis that the claim is false; the claim is replicated if it is less than 0.05.
+        p_against: the p-value of the hypothesis that the claim is true; the claim is contradicted if it is less than
+            0.05.
         supports: whether the estimate is as claimed, be it decided or not.
         tested: the estimate of the parameter that is compared with bounds, such as the logarithm of a ratio.
         bounds: these bounds.

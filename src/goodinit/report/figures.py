@@ -23,7 +23,7 @@ __all__ = ["curves", "heat_map", "histogram", "images", "path", "scatter"]
 PANEL_SIZES = {1: (5.5, 3.4), 2: (4.2, 3.4), 3: (3.4, 3.4)}
 SMALL_PANEL = (2.4, 2.1)
 POINTS_AREA = 9000.0  # of all points of a scatter figure, in square points; many points are smaller
-FEWEST_POINTS = 500  # fewer are not larger
+MIN_POINTS = 500  # fewer are not larger
 
 
 def curves(
@@ -257,8 +257,8 @@ def scatter(frame: pd.DataFrame, *, x: list[str], y: str, at: int | Literal["las
     second.sharey(first)
     points = [setting.loc[heights.index] for setting in settings]
     shared: dict[str, Any] = {"c": heights, "cmap": "viridis", "vmin": heights.min(), "vmax": heights.max()}
-    shared |= {"s": POINTS_AREA / max(len(heights), FEWEST_POINTS), "zorder": 3}
-    shared["rasterized"] = len(heights) > style.MOST_VECTOR_POINTS
+    shared |= {"s": POINTS_AREA / max(len(heights), MIN_POINTS), "zorder": 3}
+    shared["rasterized"] = len(heights) > style.MAX_VECTOR_POINTS
     for axis, setting in ((first, points[0]), (second, points[1])):
         axis.scatter(setting, heights, **shared)
     in_plane = plane.scatter(*points, **shared)

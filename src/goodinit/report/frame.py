@@ -79,7 +79,7 @@ def images(study: studies.Study, scale: str, results: Path, metric: str) -> pd.D
 
 
 class _Columns:
-    """The columns of a frame, which grow by one array for each series.
+    """The columns of a frame, which grow by the rows of one series at a time.
 
     Text is held as its index among the texts of its column: there may be millions of rows.
     """
@@ -87,27 +87,33 @@ class _Columns:
     def __init__(self, axes: dict[str, list[Label]]) -> None:
         self.axes = axes
         self.texts: dict[str, dict[str, int]] = {"run": {}, "status": {}, "metric": {}}
-        self.arrays: dict[str, list[np.ndarray]] = {}
+        self.sizes: list[int] = []  # of each series
+        self.constants: dict[str, list[int]] = {}  # one number for each series, the same in all its rows
+        self.arrays: dict[str, list[np.ndarray]] = {}  # one array for each series
 
     def add(self, run: studies.Run, status: str, metric: str, series: records.Series) -> None:
         """Add the rows of a series."""
-        shape = series.values.shape
-        for axis, label in run.labels.items():
-            self._add(axis, self.axes[axis].index(label), series.values.size)
-        self._add("seed", run.seed, series.values.size)
+        self.sizes.append(series.values.size)
+        constants = {axis: self.axes[axis].index(label) for axis, label in run.labels.items()} | {"seed": run.seed}
         for name, text in (("run", run.id), ("status", status), ("metric", metric)):
-            self._add(name, self.texts[name].setdefault(text, len(self.texts[name])), series.values.size)
-        positions = np.indices(shape).reshape(len(shape), -1)
-        self._add("step", series.steps[positions[0]], series.values.size)
+            constants[name] = self.texts[name].setdefault(text, len(self.texts[name]))
+        for name, number in constants.items():
+            self.constants.setdefault(name, []).append(number)
+        positions = np.indices(series.values.shape, np.int32).reshape(series.values.ndim, -1)
+        arrays = {"step": series.steps[positions[0]].astype(np.int32)}
         for axis, first in records.AXES.items():
-            has_axis = axis in series.dimensions
-            index = positions[1 + series.dimensions.index(axis)] + first if has_axis else -1
-            self._add(axis, index, series.values.size)
-        self.arrays.setdefault("value", []).append(series.values.reshape(-1).astype(float))
+            if axis in series.dimensions:
+                arrays[axis] = positions[1 + series.dimensions.index(axis)] + first
+            else:
+                arrays[axis] = np.full(series.values.size, -1, np.int32)
+        arrays["value"] = series.values.reshape(-1).astype(float)
+        for name, array in arrays.items():
+            self.arrays.setdefault(name, []).append(array)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the frame, in which labels and texts are categories."""
-        frame = pd.DataFrame({name: np.concatenate(arrays) for name, arrays in self.arrays.items()})
+        columns = {name: np.repeat(np.array(numbers, np.int32), self.sizes) for name, numbers in self.constants.items()}
+        frame = pd.DataFrame(columns | {name: np.concatenate(arrays) for name, arrays in self.arrays.items()})
         for axis, labels in self.axes.items():
             dtype = pd.CategoricalDtype(labels, ordered=True)
             frame[axis] = pd.Categorical.from_codes(frame[axis].to_numpy(), dtype=dtype)
@@ -115,9 +121,6 @@ class _Columns:
             categories = pd.Categorical.from_codes(frame[name].to_numpy(), dtype=pd.CategoricalDtype(list(texts)))
             frame[name] = categories.reorder_categories(sorted(texts))
         return frame
-
-    def _add(self, name: str, value: int | np.ndarray, rows: int) -> None:
-        self.arrays.setdefault(name, []).append(np.broadcast_to(np.asarray(value, np.int32), rows))
 
 
 def _recorded_runs(study: studies.Study, scale: str, results: Path) -> Iterator[tuple[studies.Run, records.RunRecord]]:

@@ -13,7 +13,7 @@ from goodinit.errors import InputError
 from goodinit.report.distributions import (
     CONFIDENCE,
     SIGNIFICANCE,
-    fewest_runs,
+    min_runs,
     power_of_difference,
     power_of_share,
     power_of_t,
@@ -55,8 +55,8 @@ class Estimate(abc.ABC):
     def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:
         """Return the total number of runs with which the p-value is below the significance in nine of ten repetitions.
 
-        It assumes that the estimate stays as it is, except that a share of 0 or 1 is not taken as certain; None if the
-        runs do not tell, or if it is more than 10,000.
+        It assumes that the estimate stays as it is, except that a share of 0 or 1 is not taken as certain; None if it
+        cannot be determined or is more than 10,000.
         """
 
 
@@ -104,7 +104,7 @@ class Mean(Estimate):
             return self.n
         deviation = self.error * math.sqrt(self.n)
         power = functools.partial(power_of_t, abs(self.value - bound), deviation, self.n, significance)
-        return fewest_runs(power, self.n)
+        return min_runs(power, self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +165,7 @@ class Share(Estimate):
 
     def runs_needed(self, bound: float, significance: float = SIGNIFICANCE) -> int | None:  # noqa: D102
         share = (self.count + 0.5) / (self.n + 1)  # an observed share of 0 or 1 is not taken as certain
-        return fewest_runs(functools.partial(power_of_share, share, bound, significance), self.n)
+        return min_runs(functools.partial(power_of_share, share, bound, significance), self.n)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +246,7 @@ class Difference(Estimate):
         power = functools.partial(
             power_of_difference, distance, deviation, self.reported_error, self.reported_freedom, significance
         )
-        return fewest_runs(power, self.n)
+        return min_runs(power, self.n)
 
 
 def location(sample: npt.ArrayLike, *, deterministic: bool = False) -> Exact | Mean | Median:

@@ -41,7 +41,7 @@ def panel_grid(
 def wrapped_panels(
     count: int, columns: int, width: float, height: float, share_y: bool = True
 ) -> tuple[Figure, np.ndarray]:
-    """Return a figure and its panels as `panel_grid` does, with at most `columns` in a row; those left are hidden."""
+    """Return a figure and its panels as `panel_grid` does, with at most `columns` in a row; the others are hidden."""
     figure, axes = panel_grid(math.ceil(count / columns), min(columns, count), width, height, share_y)
     for axis in axes.flat[count:]:
         axis.set_visible(False)

@@ -30,7 +30,7 @@ __all__ = [
     "side_by_side",
 ]
 
-MOST_NAMES = 4  # of conditions whose lines end at a cross, in the note of a panel
+MAX_NAMES = 4  # of conditions whose lines end at a cross, in the note of a panel
 
 # The names of conditions inside a panel: small, and legible where a line crosses them.
 NAME_STYLE: Mapping[str, Any] = {
@@ -148,7 +148,7 @@ def mark_ends(axes: Iterable[Axes], crosses: Iterable[Cross], conditions: Mappin
     unseen: dict[Axes, dict[str, list[str]]] = {}
     ended = {axis: [cross for cross in crosses if cross.axis is axis and cross.reason == "diverged"] for axis in axes}
     for axis, of_panel in ended.items():
-        if 0 < len(of_panel) <= MOST_NAMES:
+        if 0 < len(of_panel) <= MAX_NAMES:
             unseen[axis] = {"diverged": [cross.name for cross in of_panel]}
     for name, rows in conditions.items():
         lines = [(axis, line) for axis in axes for line in axis.get_lines() if line.get_label() == name]
@@ -226,7 +226,7 @@ def _mean_line(axis: Axes, x: np.ndarray, values: np.ndarray, log_y: bool, label
             low, mean, high = 10**low, 10**mean, 10**high
     axis.plot(x, mean, label=label, linewidth=1.4, color=look.color, linestyle=look.linestyle, **marker)
     if not log_y or (high > 0).any():  # a logarithmic axis cannot show a band that is 0 throughout
-        rasterized = len(x) > style.MOST_VECTOR_POINTS
+        rasterized = len(x) > style.MAX_VECTOR_POINTS
         axis.fill_between(x, low, high, color=look.color, alpha=0.18, linewidth=0, rasterized=rasterized)
     return np.asarray(mean)
 
@@ -254,7 +254,7 @@ def _with_count(name: str, rows: pd.DataFrame) -> str:
 
 
 def _write_highest_share(axis: Axes, shares: np.ndarray, edges: np.ndarray, width: float) -> None:
-    """Write the share of the highest bar, which leaves the panel, on the side where the other bars are low."""
+    """Write the share of the highest bar, which extends beyond the panel, on the side where the other bars are low."""
     top = int(shares.argmax())
     rightward = top < len(shares) / 2
     candidates = range(top, len(shares)) if rightward else range(top, -1, -1)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from goodinit import records
 from goodinit.errors import InputError, nearest
-from goodinit.studies import At, Where
+from goodinit.studies import At, Where, as_list
 
 __all__ = [
     "NotRun",
@@ -38,7 +38,7 @@ def select(frame: pd.DataFrame, where: Where | None) -> pd.DataFrame:
     for column, labels in (where or {}).items():
         if column not in frame:
             raise InputError(f"where: no axis {column!r} here{nearest(column, frame.columns)}")
-        frame = frame[frame[column].isin(labels if isinstance(labels, list) else [labels])]
+        frame = frame[frame[column].isin(as_list(labels))]
     return frame
 
 

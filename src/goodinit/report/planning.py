@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from goodinit import records
 from goodinit.report.claims import PILOT_SEEDS, JudgedClaim
-from goodinit.studies import SCALES, Claim, Job, Run, Study, protocol
+from goodinit.studies import SCALES, Claim, Job, Run, Study, as_list, protocol
 
 __all__ = ["Plan", "plan", "within_budget"]
 
@@ -94,7 +94,7 @@ class _Costs:
         self.results = results
         self.seconds = seconds
 
-    @functools.cache  # noqa: B019, an instance lives as long as the planning of its study
+    @functools.cache  # noqa: B019, the few instances are kept until the process ends
     def of_missing(self, scale: str) -> tuple[int, float]:
         """Return the number of runs that have no record, and the time that they take."""
         missing = [job for job in self.study.jobs(scale) if not self._file(scale, job).exists()]
@@ -158,7 +158,7 @@ def _reaches(claim: Claim, runs: Sequence[Run]) -> bool:
         any(protocol.matches(run.labels, [{axis: label}]) for run in runs)
         for condition in claim.conditions
         for axis, labels in condition.items()
-        for label in (labels if isinstance(labels, list) else [labels])
+        for label in as_list(labels)
     ):
         return False
     step = claim.options.get("at", "last")

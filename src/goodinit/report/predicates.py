@@ -18,7 +18,7 @@ from goodinit.report.distributions import t_quantile
 from goodinit.report.evidence import Evidence, compare, worst
 from goodinit.report.inference import Difference, Exact, Median, Share, location
 from goodinit.report.measures import NotRun, condition_columns, measure, select
-from goodinit.studies import At, Reported, Where
+from goodinit.studies import At, Reported, Where, as_list
 
 __all__ = ["agrees", "beats", "ranks", "share", "trend", "within"]  # the predicates that a study may name
 
@@ -104,7 +104,7 @@ def ranks(
     next item, and is beaten by those of the previous item.
     """
     values = measure(select(frame, where), metric, at)
-    items = [_as_list(item) for item in order]
+    items = [as_list(item) for item in order]
     sides = [_union(values, item) for item in items]
     axes = list(dict.fromkeys(axis for item in items for condition in item for axis in condition))
     _samples(frame, pd.concat(sides), axes)
@@ -222,8 +222,8 @@ def _samples(frame: pd.DataFrame, values: pd.DataFrame, axes: Sequence[str] | No
         axes: the columns that distinguish conditions; None for all.
 
     Raises:
-        InputError: a condition of these axes is not one, or the conditions do not have the same seeds.
-        NotRun: they do not, but some jobs of the study have no record yet.
+        InputError: a condition has several values of a seed, or the conditions have different seeds.
+        NotRun: the seeds differ because some jobs of the study have no record yet.
     """
     columns = condition_columns(values) if axes is None else list(axes)
     varying = [column for column in columns if values[column].nunique() > 1] if axes is None else columns
@@ -270,8 +270,3 @@ def _is_deterministic(frame: pd.DataFrame) -> bool:
 def _numbers(evidence: Evidence) -> tuple[float, float, float]:
     """Return the estimate and the bounds of its interval."""
     return evidence.estimate, evidence.low, evidence.high
-
-
-def _as_list(item: Where | list[Where]) -> list[Where]:
-    """Return an item of an order as a list of conditions."""
-    return item if isinstance(item, list) else [item]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.typing import RcKeyType
 
-__all__ = ["COLORS", "DASHES", "MOST_VECTOR_POINTS", "STYLE", "Dash", "context", "import_seaborn"]
+__all__ = ["COLORS", "DASHES", "MAX_VECTOR_POINTS", "STYLE", "Dash", "context", "import_seaborn"]
 
 Dash = str | tuple[float, tuple[float, ...]]
 
@@ -20,7 +20,7 @@ Dash = str | tuple[float, tuple[float, ...]]
 # gray; the dashes distinguish lines without color.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#000000", "#CC79A7", "#56B4E9", "#D55E00", "#B8A500", "#7F7F7F")
 DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1)))
-MOST_VECTOR_POINTS = 1000  # bands and clouds of more points are pixels in an SVG file, which has megabytes otherwise
+MAX_VECTOR_POINTS = 1000  # bands and clouds of more points are pixels in an SVG file, which has megabytes otherwise
 STYLE: "dict[RcKeyType, Any]" = {
     "axes.grid": True,
     "axes.spines.right": False,

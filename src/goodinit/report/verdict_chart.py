@@ -34,8 +34,8 @@ MARKERS: dict[Verdict, tuple[str, str]] = {
     "not run": ("#CCCCCC", "_"),
 }
 ROW_HEIGHT = 0.19  # inches
-LEAST_P_VALUE = 1e-6  # at the edge of the axis
-EDGE = -math.log10(LEAST_P_VALUE)
+MIN_P_VALUE = 1e-6  # at the edge of the axis
+EDGE = -math.log10(MIN_P_VALUE)
 DECIDES = -math.log10(SIGNIFICANCE)
 
 
@@ -125,7 +125,7 @@ def _numbers(claim: JudgedClaim) -> str:
 def _draw_strength(axis: Axes, row: int, claim: JudgedClaim) -> None:
     """Draw how strong the evidence is as a bar from the middle, with the marker of the verdict at its end."""
     color, marker = MARKERS[claim.verdict]
-    strength = -math.log10(float(np.clip(claim.p_value, LEAST_P_VALUE, 1)))
+    strength = -math.log10(float(np.clip(claim.p_value, MIN_P_VALUE, 1)))
     strength *= 1 if claim.supports == "yes" else -1
     axis.plot([0, strength], [row, row], color=color, linewidth=1.2)
     axis.plot(strength, row, marker, color=color, markersize=4.5, clip_on=False)
@@ -135,9 +135,9 @@ def _label_strength(axis: Axes) -> None:
     """Set limits, ticks and labels of the axis of p-values."""
     axis.axvspan(-DECIDES, DECIDES, color="#EEEEEE", zorder=0)
     axis.axvline(0, color="#000000", linewidth=0.8)
-    ticks = [LEAST_P_VALUE, 1e-4, SIGNIFICANCE, 1.0]
+    ticks = [MIN_P_VALUE, 1e-4, SIGNIFICANCE, 1.0]
     strengths = [-math.log10(tick) for tick in ticks]
-    labels = [f"≤{LEAST_P_VALUE:g}", *(f"{tick:g}" for tick in ticks[1:])]
+    labels = [f"≤{MIN_P_VALUE:g}", *(f"{tick:g}" for tick in ticks[1:])]
     axis.set(xlim=(-EDGE * 1.03, EDGE * 1.03), yticks=[])
     axis.set_xticks([-strength for strength in strengths] + strengths[-2::-1], labels + labels[-2::-1], fontsize=7)
     axis.set_xlabel("against the claim  ←  p-value  →  for the claim", fontsize=8)

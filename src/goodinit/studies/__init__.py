@@ -1,7 +1,7 @@
 """Studies: from a YAML file to validated runs; without torch."""
 
 from goodinit.studies.loading import find, load, load_all, works
-from goodinit.studies.outputs import At, Claim, FigureSpec, Measure, Reported, Where
+from goodinit.studies.outputs import At, Claim, FigureSpec, Measure, Reported, Where, as_list
 from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Parts, Run, fill, number_of_classes
 from goodinit.studies.study import SCALES, Study
 
@@ -20,6 +20,7 @@ __all__ = [
     "Run",
     "Study",
     "Where",
+    "as_list",
     "fill",
     "find",
     "load",

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from goodinit.studies.runs import Label
 
-__all__ = ["At", "Claim", "FigureSpec", "Measure", "Reported", "Where"]
+__all__ = ["At", "Claim", "FigureSpec", "Measure", "Reported", "Where", "as_list"]
 
 # Which recorded steps a measure takes: "last", "lowest", a step, {"last": count} or {"from": step, "to": step}.
 At = str | int | Mapping[str, int]
@@ -85,7 +85,7 @@ class Claim:
         where: Where = self.options.get("where", {})
         sides = [self.options[key] for key in ("better", "worse", "start", "end") if key in self.options]
         for item in self.options.get("order", []):
-            sides += item if isinstance(item, list) else [item]
+            sides += as_list(item)
         return [{**where, **side} for side in sides or [{}]]
 
     @property
@@ -93,3 +93,8 @@ class Claim:
         """Whether the test takes values at given steps only, not at the end of training or over all of it."""
         steps = [self.options.get("at", "last"), self.options.get("start_at", 0)]
         return all(isinstance(step, int) or (isinstance(step, Mapping) and "to" in step) for step in steps)
+
+
+def as_list(value: Any) -> list[Any]:
+    """Return a list as it is, and any other value, such as one label or condition, as a list of it."""
+    return value if isinstance(value, list) else [value]

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from goodinit.studies.outputs import Where
+from goodinit.studies.outputs import Where, as_list
 from goodinit.studies.runs import Label, Run, fill
 from goodinit.studies.study import Study
 
@@ -25,11 +25,7 @@ def matches(labels: Mapping[str, Label], conditions: Sequence[Where]) -> bool:
         conditions: an axis that is not one of these, such as `layer`, is ignored.
     """
     return any(
-        all(
-            labels[axis] in (chosen if isinstance(chosen, list) else [chosen])
-            for axis, chosen in condition.items()
-            if axis in labels
-        )
+        all(labels[axis] in as_list(chosen) for axis, chosen in condition.items() if axis in labels)
         for condition in conditions
     )
 

@@ -114,7 +114,7 @@ def number_of_classes(parts: Parts) -> int:
 
 
 def fill(parts: Parts) -> dict[str, Any]:
-    """Return the parts of a run with every default of today's signatures filled in."""
+    """Return the parts of a run with every default of the current signatures filled in."""
     return {
         part: [components.fill(part, item) for item in options]
         if part == "diagnostics"

@@ -45,10 +45,10 @@ def data_root(given: str | None = None) -> Path:
     """Return the data folder: the one given, else the one that GOODINIT_DATA names, else `data`.
 
     Raises:
-        InputError: a folder that was named does not exist; the default one, named or not, is made when it is needed.
+        InputError: a folder that was named does not exist; the default one, named or not, is created when it is needed.
     """
     name = given or os.environ.get("GOODINIT_DATA")
     if name and Path(name) != Path("data") and not Path(name).is_dir():
         origin = "data_root" if given else "GOODINIT_DATA"
-        raise InputError(f"{origin}: {name} is not a folder: make it, or leave {origin} out to use ./data")
+        raise InputError(f"{origin}: {name} is not a folder: create it, or omit {origin} to use ./data")
     return Path(name or "data")

@@ -8,7 +8,7 @@ from goodinit import records
 from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
 from goodinit.studies import components
-from goodinit.studies.outputs import Claim, Where
+from goodinit.studies.outputs import Claim, Where, as_list
 from goodinit.studies.runs import Parts, Run, slug
 from goodinit.studies.study import Study
 
@@ -94,7 +94,7 @@ def _check_claim(study: Study, claim: Claim) -> None:
     for key in ("where", "better", "worse", "start", "end"):
         _check_where(study, f"{location}.{key}", claim.options.get(key, {}))
     for conditions in claim.options.get("order", []):
-        for condition in conditions if isinstance(conditions, list) else [conditions]:
+        for condition in as_list(conditions):
             _check_where(study, f"{location}.order", condition)
     _check_test(location, claim)
     if claim.predicate == "agrees":
@@ -153,7 +153,7 @@ def _check_where(study: Study, location: str, where: Where) -> None:
     for axis, chosen in where.items():
         if axis not in allowed:
             raise InputError(f"{location}: unknown axis {axis!r}{nearest(axis, allowed)}")
-        for label in (chosen if isinstance(chosen, list) else [chosen]) if axis in axes else []:
+        for label in as_list(chosen) if axis in axes else []:
             if label not in list(axes[axis]):  # a list, since a wrong label may have no hash
                 raise InputError(f"{location}.{axis}: unknown value {label!r}{nearest(label, axes[axis])}")
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 import torch
 
-from goodinit import records, standard_streams, studies
+from goodinit import records, studies
 from goodinit.errors import InputError
 from goodinit.studies import settings
 from goodinit.training import cost, devices, timing, trainer
@@ -62,7 +62,7 @@ def train(
         large = [run for study, job in jobs if not _suits_cpu(study, scale) for run in job.runs]
         if large:
             raise InputError(_paper_without_gpu(large))
-    with standard_streams.tolerant_stderr(), _stop_signals() as signals, contextlib.ExitStack() as context:
+    with _stop_signals() as signals, contextlib.ExitStack() as context:
         reserved: torch.device | None = None
         for study, job in jobs:
             if device == "auto" and _suits_cpu(study, scale):

@@ -67,7 +67,7 @@ class JobProgress:
             LOGGER.info("  %s seed %d: %s, %d updates, %.1f s", run.title, run.seed, status, record.steps, seconds)
 
     def _is_due(self, seconds: float) -> bool:
-        """Return whether so much time has passed since a line was logged that another one may be."""
+        """Return whether at least this many seconds have passed since the last line; if so, start the clock again."""
         now = time.perf_counter()
         due = now - self._last > seconds
         if due:

@@ -59,6 +59,7 @@ def execute(
 
     Raises:
         InputError: the data are missing, or the value of an option is out of range.
+        OSError, Stopped: from the checkpoint, see `Checkpoint.save`.
     """
     provenance.code()  # determined before the training, since files may change during it
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):

@@ -44,17 +44,15 @@ def figure(options: argparse.Namespace) -> None:
 
 def claims(options: argparse.Namespace) -> None:
     """Write the verdicts on all claims as CSV, as a page and as one figure for each work, and the page of the scale."""
-    import pandas as pd
-
     from goodinit.report import build
+    from goodinit.report.claims import count_verdicts
 
     check_scale(options.scale)
     selected = studies.load_all(options.configs)
     judged = [build.judge(study, options.scale, options.results) for study in selected]
     for file in build.write_verdicts(selected, judged, options.scale, options.results, options.figures):
         print(file)
-    counts = pd.concat([verdicts for _, verdicts in judged])["verdict"].value_counts()
-    print(", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no claims")
+    print(count_verdicts([verdict for _, verdicts in judged for verdict in verdicts["verdict"]]) or "no claims")
 
 
 def report(options: argparse.Namespace) -> None:

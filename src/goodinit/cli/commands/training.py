@@ -49,7 +49,7 @@ def estimate(options: argparse.Namespace) -> None:
     print(f"{options.scale} scale, {source}")
     sizes = ", ".join(map(str, BATCH_SIZES))
     print(_row("", "runs", "PFLOP", "evaluating", "time", f"memory of a run, at batches of {sizes}"))
-    estimates: list[costs.Estimate] = []
+    estimates: list[costs.CostEstimate] = []
     distinct: dict[str, studies.Run] = {}
     for study in selected_studies(options):
         runs = study.runs(options.scale)
@@ -60,7 +60,7 @@ def estimate(options: argparse.Namespace) -> None:
         except InputError as error:
             raise InputError(f"{study.path}: {error}") from None
         distinct |= {run.id: run for run in runs}
-        estimates.append(costs.Estimate.of(study, runs, total.operations, total.memory))
+        estimates.append(costs.CostEstimate.of(study, runs, total.operations, total.memory))
         share = f"{total.evaluation / total.operations:.0%}" if total.operations else ""
         listed = f"{total.memory / 2**20:6.0f} MiB, {', '.join(memory)}"
         print(_row(study.full_name, len(runs), f"{total.operations / 1e15:.3g}", share, duration, listed), flush=True)

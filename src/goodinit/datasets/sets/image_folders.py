@@ -23,7 +23,7 @@ import torch
 
 from goodinit.datasets import catalog
 from goodinit.datasets.preprocessing import Preprocessing
-from goodinit.datasets.splits import Selection, Splits, channel_statistics, check_positive, load_examples
+from goodinit.datasets.splits import ExampleCounts, Splits, channel_statistics, check_positive, load_examples
 from goodinit.datasets.tensors import Examples
 
 __all__ = ["folder", "imagenette", "pictures"]
@@ -55,9 +55,9 @@ def folder(
         size, crop, mirror, scale, center, standardize: see the module.
         train_examples, test_examples, validation_examples: see the module.
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
     name = catalog.PREPARED_PER_OPTIONS["folder"].format(path=path, size=size)
-    return _load("folder", name, root, selection, size, crop, mirror, scale, center, standardize)
+    return _load("folder", name, root, counts, size, crop, mirror, scale, center, standardize)
 
 
 def imagenette(
@@ -81,9 +81,9 @@ def imagenette(
 
     Reference: Howard, Imagenette (2019), https://github.com/fastai/imagenette.
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
     name = catalog.PREPARED_PER_OPTIONS["imagenette"].format(size=size)
-    return _load("imagenette", name, root, selection, size, crop, mirror, scale, center, standardize)
+    return _load("imagenette", name, root, counts, size, crop, mirror, scale, center, standardize)
 
 
 def pictures(
@@ -105,16 +105,16 @@ def pictures(
     They are those of `shapes`, larger and of several sizes, in an image folder that is prepared like any other. The
     arguments are those of `folder`.
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
     name = catalog.PREPARED_PER_OPTIONS["pictures"].format(size=size)
-    return _load("pictures", name, root, selection, size, crop, mirror, scale, center, standardize)
+    return _load("pictures", name, root, counts, size, crop, mirror, scale, center, standardize)
 
 
 def _load(
     label: str,
     name: str,
     root: str | Path,
-    selection: Selection,
+    counts: ExampleCounts,
     size: int,
     crop: int | None,
     mirror: bool,
@@ -127,9 +127,9 @@ def _load(
         raise ValueError(f"{label}: crop: {crop} is more than the size, {size}")
     if standardize and (center or scale is not None):
         raise ValueError(f"{label}: standardize, and scale with center exclude each other: give one")
-    train, test, manifest = load_examples(label, name, root, selection)
+    train, test, manifest = load_examples(label, name, root, counts)
     mean, sd = channel_statistics(manifest, scale=scale, center=center, standardize=standardize)
-    kept = len(train.labels) - selection.validation
+    kept = len(train.labels) - counts.validation
     validation = Examples(train.images[kept:], train.labels[kept:])
     train = Examples(train.images[:kept], train.labels[:kept])
     preprocessing = Preprocessing(

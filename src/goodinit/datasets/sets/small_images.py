@@ -30,7 +30,7 @@ import torch
 
 from goodinit.datasets import cache
 from goodinit.datasets.preprocessing import Preprocessing
-from goodinit.datasets.splits import Selection, Splits, channel_statistics, check_positive, load_examples
+from goodinit.datasets.splits import ExampleCounts, Splits, channel_statistics, check_positive, load_examples
 from goodinit.datasets.tensors import Examples, batches
 
 __all__ = ["cifar10", "cifar100", "digits", "mnist", "shapes"]
@@ -54,8 +54,8 @@ def mnist(
 
     Reference: LeCun, Bottou, Bengio & Haffner, Gradient-based learning applied to document recognition (1998).
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
-    return _load("mnist", root, generator, selection, scale=scale)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
+    return _load("mnist", root, generator, counts, scale=scale)
 
 
 def cifar10(
@@ -81,8 +81,8 @@ def cifar10(
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
-    return _load("cifar10", root, generator, selection, contrast, standardize, scale, center, pad, size)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
+    return _load("cifar10", root, generator, counts, contrast, standardize, scale, center, pad, size)
 
 
 def cifar100(
@@ -105,8 +105,8 @@ def cifar100(
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images (2009).
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
-    return _load("cifar100", root, generator, selection, contrast, standardize, scale, center, pad, size)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
+    return _load("cifar100", root, generator, counts, contrast, standardize, scale, center, pad, size)
 
 
 def digits(
@@ -125,8 +125,8 @@ def digits(
 
     Reference: Alpaydin & Kaynak, Optical recognition of handwritten digits (1998).
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
-    return _load("digits", root, generator, selection, scale=scale)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
+    return _load("digits", root, generator, counts, scale=scale)
 
 
 def shapes(
@@ -148,15 +148,15 @@ def shapes(
     Position, size, both colors and the noise are random; the images are the same on every machine. The arguments are
     those of `cifar10`.
     """
-    selection = Selection(train_examples, test_examples, validation_examples)
-    return _load("shapes", root, generator, selection, contrast, standardize, scale, center, pad, size)
+    counts = ExampleCounts(train_examples, test_examples, validation_examples)
+    return _load("shapes", root, generator, counts, contrast, standardize, scale, center, pad, size)
 
 
 def _load(
     name: str,
     root: str | Path,
     generator: torch.Generator,
-    selection: Selection,
+    counts: ExampleCounts,
     contrast: float | None = None,
     standardize: bool = False,
     scale: float | None = None,
@@ -167,13 +167,13 @@ def _load(
     check_positive(name, scale=scale, contrast=contrast, pad=pad, size=size)
     if (contrast is not None) + standardize + (center or scale is not None) > 1:
         raise ValueError(f"{name}: contrast, standardize, and scale with center exclude each other: give one")
-    train, test, manifest = load_examples(name, name, root, selection)
+    train, test, manifest = load_examples(name, name, root, counts)
     mean, sd = channel_statistics(manifest, scale=scale, center=center, standardize=standardize)
     if contrast is not None:
         mean = _mean_image(name, str(root), contrast)
-    if selection.validation:
+    if counts.validation:
         order = torch.randperm(len(train.labels), generator=generator)
-        held_out, kept = order[: selection.validation], order[selection.validation :]
+        held_out, kept = order[: counts.validation], order[counts.validation :]
         validation = Examples(train.images[held_out], train.labels[held_out])
         train = Examples(train.images[kept], train.labels[kept])
     else:

@@ -17,9 +17,9 @@ class LayerRow:
     Args:
         name: of the layer in `model.named_modules()`, or of a parameter of another module.
         shape: of the weight.
-        std_before: standard deviation of the measured output before the first rescaling; None if the layer was not
-            scaled.
-        std_after: standard deviation of the measured output after the last rescaling; None if the layer was not scaled.
+        std_before: standard deviation of the measured output before the first rescaling; None if it was not
+            measured.
+        std_after: standard deviation of the measured output after the last rescaling; None if it was not measured.
         rescalings: number of times that the weight was divided; None if the layer was not scaled.
         note: why the layer was not scaled, or a remark.
     """
