@@ -75,12 +75,12 @@ def test_known_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tm
     damaged.write_bytes(damaged.read_bytes()[:-1])
     for location in ("work/other/other-0d", "other/study/same-0d", "other/study/different-0e"):
         records.write(tmp_path / "runs" / f"{location}.json", [make_run(f"{location}_a", seed=1)])
-    trained = records.known(study / "mine-0d.json")
-    assert sorted(trained) == sorted(
-        ["first-0a_a", "first-0a_b", "third-0c_a", "third-0c_b", "other/study/same-0d_a", "work/other/other-0d_a"]
-    )
+    same_study, damaged_runs = ["first-0a_a", "third-0c_a", "third-0c_b"], ["second-0b_a", "second-0b_b"]
+    same_job, others = ["other/study/same-0d_a", "work/other/other-0d_a"], ["other/study/different-0e_a", "never"]
+    trained = records.known(study / "mine-0d.json", [*same_study, *damaged_runs, *same_job, *others])
+    assert sorted(trained) == sorted([*same_study, *same_job])
     assert all(run.id == name for name, run in trained.items())
-    assert records.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json") == {}
+    assert records.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json", same_study) == {}
 
 
 def test_known_runs_of_an_interrupted_training_alone(tmp_path, make_run):
@@ -88,5 +88,6 @@ def test_known_runs_of_an_interrupted_training_alone(tmp_path, make_run):
     records.write(study / "first-0a.json", [make_run("aaaa")])
     records.write(study / ".mine-0d.bbbb.unfinished.json", [make_run("bbbb")])
     records.write(study / ".other-0e.cccc.unfinished.json", [make_run("cccc")])
-    assert records.known(study / "mine-0d.json").keys() == {"aaaa", "bbbb"}
-    assert records.known(study / "mine-0d.json", unfinished_only=True).keys() == {"bbbb"}
+    ids = ["aaaa", "bbbb", "cccc"]
+    assert records.known(study / "mine-0d.json", ids).keys() == {"aaaa", "bbbb"}
+    assert records.known(study / "mine-0d.json", ids, unfinished_only=True).keys() == {"bbbb"}

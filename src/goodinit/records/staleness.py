@@ -1,6 +1,6 @@
 """Whether recorded runs are current: trained with the current defaults, and complete."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,14 +61,15 @@ def read_current(file: str | Path, filled: Mapping[str, Mapping[str, Any]]) -> d
     return recorded
 
 
-def known(file: str | Path, *, unfinished_only: bool = False) -> dict[str, RunRecord]:
-    """Return {run id: RunRecord} of trained runs that a job may contain and need not train again.
+def known(file: str | Path, ids: Collection[str], *, unfinished_only: bool = False) -> dict[str, RunRecord]:
+    """Return {run id: RunRecord} of those runs of a job that were trained already.
 
     They are in the records of the same study, in the records of jobs with the same runs in other studies, and in the
     files of the job's own interrupted training. Records that are damaged or cannot be read are ignored.
 
     Args:
         file: the job's record.
+        ids: of the job's runs.
         unfinished_only: read only the files of the job's own interrupted training.
     """
     file = Path(file)
@@ -79,7 +80,9 @@ def known(file: str | Path, *, unfinished_only: bool = False) -> dict[str, RunRe
     trained: dict[str, RunRecord] = {}
     for candidate in sorted(set(candidates)):
         try:
-            trained |= {run.id: run for run in read(candidate)}
+            text = candidate.read_text(encoding="utf-8", errors="replace")
+            if any(f'"id": "{run_id}"' in text for run_id in ids):  # do not read the arrays of all records
+                trained |= {run.id: run for run in read(candidate) if run.id in ids}
         except (InputError, OSError):
             continue
     return trained

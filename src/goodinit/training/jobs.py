@@ -122,7 +122,7 @@ def _records_of(
 ) -> list[records.RunRecord]:
     """Return the records of a job: those of runs that another record has, and new ones."""
     finished = {}
-    for run_id, record in records.known(file, unfinished_only=retrain).items():
+    for run_id, record in records.known(file, {run.id for run in job.runs}, unfinished_only=retrain).items():
         with contextlib.suppress(InputError):  # stale
             records.verify(file, record, studies.fill(record.parts))
             finished[run_id] = record
