@@ -49,7 +49,7 @@ def fitnet4(
         width: factor of the number of channels of all convolutions and of the units of the hidden layer.
 
     Raises:
-        ValueError: `width` is not more than 0.
+        ValueError: `width` is not more than 0, or `dropout` is not between 0 and 1.
 
     Reference: Romero et al., FitNets: hints for thin deep nets (2015); Mishkin & Matas, All you need is a good
         init (2016), Table 1, and their released definitions, which this function implements.
