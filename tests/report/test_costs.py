@@ -1,7 +1,7 @@
 """Costs of works are sums of the estimates of their studies, and of recorded seconds."""
 
 import pytest
-from sample_results import CLAIMS
+from sample_results import CLAIMS, decreasing_loss
 
 from goodinit.cli.main import main
 from goodinit.errors import InputError
@@ -27,6 +27,14 @@ def test_costs_are_those_of_the_runs(workspace, claimed_study, estimates):
     estimate = cost.estimate(claimed_study.runs("laptop"))
     assert (work.work, work.runs, work.operations, work.memory) == ("work", 18, estimate.operations, estimate.memory)
     assert (work.recorded, work.seconds) == (18, 18 * 0.5)
+
+
+def test_the_seconds_of_a_run_that_studies_share_count_once(workspace, claimed_study, estimates):
+    other = workspace.study("other")
+    workspace.fill(other, decreasing_loss)
+    main(["estimate", "--scale", "laptop", "--rate", "20", "--configs", str(workspace.configs), "--csv", str(estimates)])
+    (work,) = costs.of_works([claimed_study, other], "laptop", workspace.results)
+    assert (work.runs, work.recorded, work.seconds) == (36, 36, 18 * 0.5)
 
 
 def test_estimates_of_other_runs_are_an_error(workspace, estimates):

@@ -46,7 +46,7 @@ class WorkCost(NamedTuple):
         runs: the number of runs.
         operations: the estimated floating-point operations.
         memory: the bytes that the largest run needs, estimated.
-        seconds: the time of the recorded runs.
+        seconds: the time of the recorded runs; a run that several studies share counts once.
         recorded: the number of recorded runs.
     """
 
@@ -95,7 +95,7 @@ def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCo
                 runs=sum(estimate.runs for estimate in work_estimates),
                 operations=sum(estimate.operations for estimate in work_estimates),
                 memory=max(estimate.memory for estimate in work_estimates),
-                seconds=sum(sum(run.seconds.values()) for run in recorded),
+                seconds=sum(sum(run.seconds.values()) for run in {run.id: run for run in recorded}.values()),
                 recorded=len(recorded),
             )
         )
