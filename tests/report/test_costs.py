@@ -12,6 +12,11 @@ from goodinit.training import cost
 @pytest.fixture
 def estimates(workspace, claimed_study):
     """Write the estimates of a study; return the file."""
+    return _write_estimates(workspace)
+
+
+def _write_estimates(workspace):
+    """Write the estimates of all studies; return the file."""
     file = workspace.results / "laptop" / "costs.csv"
     main(["estimate", "--scale", "laptop", "--rate", "20", "--configs", str(workspace.configs), "--csv", str(file)])
     return file
@@ -29,10 +34,10 @@ def test_costs_are_those_of_the_runs(workspace, claimed_study, estimates):
     assert (work.recorded, work.seconds) == (18, 18 * 0.5)
 
 
-def test_the_seconds_of_a_run_that_studies_share_count_once(workspace, claimed_study, estimates):
+def test_the_seconds_of_a_run_that_studies_share_count_once(workspace, claimed_study):
     other = workspace.study("other")
     workspace.fill(other, decreasing_loss)
-    main(["estimate", "--scale", "laptop", "--rate", "20", "--configs", str(workspace.configs), "--csv", str(estimates)])
+    _write_estimates(workspace)
     (work,) = costs.of_works([claimed_study, other], "laptop", workspace.results)
     assert (work.runs, work.recorded, work.seconds) == (36, 36, 18 * 0.5)
 

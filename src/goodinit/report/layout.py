@@ -56,8 +56,8 @@ def labels_of(column: pd.Series) -> list[Any]:
 
 
 def column_title(name: str) -> str:
-    """Return the name of a column as text: `model.activation` is `activation`."""
-    return str(name).split(".")[-1].replace("_", " ")
+    """Return the name of a column as text: `model.activation` is `activation`, and `model.name` is `model`."""
+    return str(name).removesuffix(".name").split(".")[-1].replace("_", " ")
 
 
 def label_outer(axes: np.ndarray, x: str, y: str) -> None:
