@@ -180,7 +180,7 @@ def mark_zeros(axes: Iterable[Axes]) -> None:
 
 
 def name_equal_lines(axes: Iterable[Axes], names: Iterable[str]) -> None:
-    """Say in the legend of which other condition a line is a copy, under which it cannot be seen.
+    """Name in the legend, beside a condition whose lines are hidden by equal lines, the condition that hides them.
 
     Args:
         axes: the panels.
