@@ -87,7 +87,7 @@ def test_the_committed_estimates_are_current(scale):
     for study, row in zip(every, committed, strict=True):
         runs = study.runs(scale)
         total = cost.estimate(runs)
-        assert row == ",".join(map(str, costs.Estimate.of(study, runs, total.operations, total.memory)))
+        assert row == ",".join(map(str, costs.CostEstimate.of(study, runs, total.operations, total.memory)))
 
 
 @pytest.mark.slow

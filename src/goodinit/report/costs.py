@@ -34,7 +34,7 @@ class CostEstimate(NamedTuple):
 
     @classmethod
     def of(cls, study: Study, runs: list[Run], operations: int, memory: int) -> "CostEstimate":
-        """Return the Estimate of a study's runs."""
+        """Return the estimate of a study's runs."""
         return cls(study.full_name, len(runs), _digest(runs), operations, memory)
 
 
