@@ -35,14 +35,14 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 UPDATES = 5  # of the runs that are compared, after the stages of their curriculum
 PRECISIONS: dict[str, list[Precision]] = {"cuda": ["fp32", "tf32", "bf16"], "cpu": ["fp32"]}
 FORMATS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
-# (model, options, shape of an image, batch size); a stack has several perceptrons.
-LARGE = [
+Case = tuple[str, dict[str, Any], tuple[int, ...], int]  # model, options, shape of an image, batch size
+LARGE: list[Case] = [
     ("fitnet4", {"activation": "maxout"}, (3, 32, 32), 128),
     ("vgg16", {}, (3, 32, 32), 128),
     ("vgg16", {}, (3, 224, 224), 128),
     ("resnet_vae", {}, (3, 32, 32), 32),
 ]
-SMALL = [
+SMALL: list[Case] = [
     ("fitnet4", {"width": 0.25}, (3, 32, 32), 16),
     ("vgg16", {"width": 0.125, "units": 256}, (3, 32, 32), 16),
     ("resnet_vae", {"blocks": 4, "width": 8}, (3, 32, 32), 8),
@@ -58,7 +58,7 @@ def train(run: studies.Run, data_root: str, device: torch.device, stop: bool = F
                 with Checkpoint(file, stop_requested=lambda: True) as checkpoint:
                     list(trainer.execute([run], data_root=data_root, device=device, checkpoint=checkpoint))
             except Stopped:
-                if unfinished := records.known(file):
+                if unfinished := records.known(file, [run.id]):
                     return next(iter(unfinished.values()))
         with Checkpoint(file) as checkpoint:
             return next(trainer.execute([run], data_root=data_root, device=device, checkpoint=checkpoint))
@@ -77,7 +77,7 @@ def short_runs(every: int) -> Iterator[tuple[str, studies.Run]]:
             training = dict(run.parts["training"])
             if "optimizer" in run.parts and (training.pop("epochs", None) or training.get("steps")):
                 training["steps"] = sum(run.parts["curriculum"].get("stage_steps", [])) + UPDATES
-            yield study.full_name, studies.Run(run.parts | {"training": training}, run.seed, run.labels)
+            yield study.full_name, studies.Run({**run.parts, "training": training}, run.seed, run.labels)
 
 
 def differences(first: records.RunRecord, second: records.RunRecord) -> list[str]:
@@ -137,7 +137,7 @@ def time_stacks(device: torch.device, sizes: Sequence[int]) -> None:
         print(f"perceptron, stack of {size}: {each:.3f} ms per update and network", flush=True)
 
 
-def time_models(device: torch.device, cases: Sequence[tuple[str, dict[str, Any], tuple[int, ...], int]]) -> None:
+def time_models(device: torch.device, cases: Sequence[Case]) -> None:
     """Print the milliseconds of one update of models by precision and memory format, and their share of the rate."""
     rate = timing.measure_rate(device)
     print(f"{devices.name_of(device)}: {rate / 1e12:.2f} TFLOP/s for large products in fp32")

@@ -9,9 +9,9 @@ import argparse
 import io
 import itertools
 import os
-import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +22,16 @@ from goodinit.datasets import cache
 BATCH, GENERATED = 128, 50
 
 
-def write_images(tree, count):
+def write_images(tree: Path, count: int) -> float:
+    """Write images; return the mean size of a file in bytes."""
     random = np.random.default_rng(0)
     contents = []
     for _ in range(GENERATED):
         rough = Image.fromarray(random.integers(0, 256, (24, 32, 3), dtype=np.uint8)).resize((500, 375))
         noisy = np.asarray(rough).astype(int) + random.normal(0, 12, (375, 500, 1)).round().astype(int)
-        file = io.BytesIO()
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(file, "jpeg", quality=85)
-        contents.append(file.getvalue())
+        buffer = io.BytesIO()
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(buffer, "jpeg", quality=85)
+        contents.append(buffer.getvalue())
     for number in range(count):
         split = "val" if number % 20 == 0 else "train"
         file = tree / split / f"class{number // 20 % 10}" / f"{number}.JPEG"
@@ -40,7 +41,7 @@ def write_images(tree, count):
     return sum(map(len, contents)) / GENERATED
 
 
-def read(root):
+def read(root: Path) -> None:
     import torch
 
     from goodinit.datasets import sets
@@ -48,13 +49,13 @@ def read(root):
     from goodinit.methods import curricula
 
     torch.set_num_threads(1)
-    splits = sets.folder(root, None, path="drawn", crop=128, mirror=True)
+    splits = sets.folder(root, torch.Generator(), path="drawn", crop=128, mirror=True)
     steps = 2 * len(splits.train.labels) // BATCH
     copy = Examples(*(tensor.clone() for tensor in splits.train))
-    rates = {}
-    for (source, train), curriculum in itertools.product(
-        {"mapped": splits.train, "in memory": copy}.items(), (curricula.full, curricula.streamed)
-    ):
+    rates: dict[tuple[str, str], float] = {}
+    schedules: list[Callable[..., Iterator[Examples]]] = [curricula.full, curricula.streamed]
+    sources = {"mapped": splits.train, "in memory": copy}
+    for (source, train), curriculum in itertools.product(sources.items(), schedules):
         streams = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
         schedule = curriculum(train, batch_size=BATCH, steps=steps + 1, generator=streams[0])
         batches = (splits.preprocessing.augment(batch, streams[1]) for batch in schedule)
@@ -67,12 +68,12 @@ def read(root):
     print(f"streamed from the map / full in memory: {rates['mapped', 'streamed'] / rates['in memory', 'full']:.2f}")
 
 
-def main(arguments=None):
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=20000, help="number of images (default: 20000)")
-    count = parser.parse_args(arguments).count
-    with tempfile.TemporaryDirectory() as root:
-        root = Path(root)
+    count = parser.parse_args().count
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(temporary)
         size = write_images(root / "folders" / "drawn", count)
         print(f"{count} JPEG files of 500 x 375, {size / 1000:.0f} kB each", flush=True)
         rates = []
@@ -80,8 +81,9 @@ def main(arguments=None):
             start, before = time.perf_counter(), sum(os.times()[:4])
             folder = cache.prepare("folder-drawn-144", root, processes=processes).parent
             rates.append((count / (time.perf_counter() - start), count / (sum(os.times()[:4]) - before)))
-            print("preparing, {} processes: {:,.0f} images/s, {:,.0f} per second of processor time".format(
-                processes, *rates[-1]), flush=True)  # fmt: skip
+            rate, processor_rate = rates[-1]
+            rate_text = f"{rate:,.0f} images/s, {processor_rate:,.0f} per second of processor time"
+            print(f"preparing, {processes} processes: {rate_text}", flush=True)
             if processes == 1:
                 folder.rename(root / "once")
         (rate, processor_rate), (rate_of_two, processor_rate_of_two) = rates
@@ -91,4 +93,4 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,16 +9,17 @@ import contextlib
 import io
 import sys
 import time
+from collections.abc import Callable
 
 import lsuv as package
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.models import resnet50
 
 import goodinit
 from goodinit.methods import models
 
-MODELS = {
+MODELS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "FitNet-4": (lambda: models.fitnet4((3, 32, 32), 10), (32, 3, 32, 32)),
     "CaffeNet": (lambda: models.caffenet((3, 227, 227), 1000), (4, 3, 227, 227)),
     "VGG-16": (lambda: models.vgg16((3, 224, 224), 1000), (4, 3, 224, 224)),
@@ -28,33 +29,33 @@ MODELS = {
 REFERENCES = ("orthogonal", "orthogonal and forward", "authors")
 
 
-def lsuv(model, images):
+def lsuv(model: nn.Module, images: Tensor) -> None:
     goodinit.lsuv(model, images, seed=0)
 
 
-def orthogonal(model, images):
+def orthogonal(model: nn.Module, images: Tensor) -> None:
     for layer in model.modules():
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.orthogonal_(layer.weight)
 
 
-def authors(model, images):
+def authors(model: nn.Module, images: Tensor) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         package.lsuv_with_singlebatch(model, images, std_tol=0.025, verbose=False)  # 0.05 of the variance
 
 
-def forward(model, images):
+def forward(model: nn.Module, images: Tensor) -> None:
     with torch.no_grad():
         model(images)
 
 
-def seconds(function, model, images):
+def seconds(function: Callable[[nn.Module, Tensor], None], model: nn.Module, images: Tensor) -> float:
     start = time.process_time()
     function(model, images)
     return time.process_time() - start
 
 
-def main(*names):
+def main(*names: str) -> None:
     torch.set_num_threads(1)
     for name in names or MODELS:
         build, shape = MODELS[name]

@@ -12,7 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -50,8 +50,9 @@ class Masked:
             groups = int(layer.out_features**0.5)
             mask = torch.zeros(layer.out_features)
             mask.view(groups, -1)[self.updates % groups] = 1
-            layer.weight.grad *= mask[:, None]
-            layer.bias.grad *= mask
+            for parameter, part in ((layer.weight, mask[:, None]), (layer.bias, mask)):
+                assert parameter.grad is not None
+                parameter.grad *= part
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.updates += 1
@@ -73,6 +74,8 @@ class Public:
 def build(part: str, kind: str) -> Training:
     """Return a model, a batch for it and an update."""
     generator = torch.Generator().manual_seed(0)
+    model: nn.Module
+    shape: tuple[int, ...]
     if part == "whole":
         model, shape = models.vgg16((3, 32, 32), 10), (3, 32, 32)
     else:  # as they stand in the net for images of 224 x 224
@@ -82,16 +85,16 @@ def build(part: str, kind: str) -> Training:
     model = model.to(memory_format=torch.channels_last)
     optimizer = optimizers.momentum(model.named_parameters(), lr=0.001)
     names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)][:-1]
-    update = {
+    kinds: dict[str, Callable[[], Update]] = {
         "SGD": lambda: Public(model, names),
         "SGD, sparse": lambda: Public(model, names, sparse=True),
         "synchronous": lambda: updates.synchronous(model, optimizer, generator),
         "semi-synchronous": lambda: updates.semi_synchronous(model, optimizer, generator),
         "masked": lambda: Masked(model, optimizer, names),
-    }[kind]()
+    }
     # What comes from the convolutions takes part in the backward pass.
     images = torch.randn(BATCH, *shape, generator=generator).requires_grad_(part == "fully-connected")
-    return model, Examples(images, torch.randint(10, (BATCH,), generator=generator)), update
+    return model, Examples(images, torch.randint(10, (BATCH,), generator=generator)), kinds[kind]()
 
 
 def step(model: nn.Module, batch: Examples, update: Update) -> None:
@@ -145,4 +148,4 @@ if __name__ == "__main__":
     if len(sys.argv) == 1:
         main()
     else:
-        print_peak_memory(*sys.argv[1:])
+        print_peak_memory(sys.argv[1], sys.argv[2])
