@@ -101,12 +101,25 @@ def test_what_is_observed_after_a_run_diverged_and_stopped_is_nan(workspace, sto
     assert found.decision != "holds" if stops else found.estimate == pytest.approx(0.2)
 
 
-def test_the_spread_of_the_loss_is_that_of_the_last_fifth_of_updates(workspace):
+def test_the_spread_of_the_loss_is_that_of_the_last_fifth_of_updates_on_the_full_data_set(workspace):
     loss = np.arange(20.0) ** 2
-    frame = workspace.frame(workspace.study(), lambda run: {"loss": records.Series(np.arange(1, 21), loss)}, steps=20)
-    spread = measures.metric_rows(frame, "loss_spread")
+    conditions = {
+        "full": {"init": "he_normal"},
+        "half": {
+            "init": "he_normal",
+            "curriculum": {"name": "progressive", "fractions": [0.1, 0.5], "stage_steps": [4, 6]},
+        },
+        "too few": {
+            "init": "he_normal",
+            "curriculum": {"name": "progressive", "fractions": [0.1], "stage_steps": [11]},
+        },
+    }
+    study = workspace.study(conditions=conditions, compare=None, seeds=1)
+    frame = workspace.frame(study, lambda run: {"loss": records.Series(np.arange(1, 21), loss)}, steps=20)
+    spread = measures.metric_rows(frame, "loss_spread").set_index("condition")
     assert set(spread["step"]) == {20}
-    np.testing.assert_allclose(spread["value"], loss[16:].std())
+    expected = {"full": loss[16:].std(), "half": loss[18:].std(), "too few": np.nan}
+    np.testing.assert_allclose(spread.loc[list(expected), "value"], list(expected.values()))
 
 
 def test_the_flat_phase_ends_when_the_mean_of_forty_losses_is_below_that_of_guessing(workspace):

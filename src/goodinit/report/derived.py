@@ -27,9 +27,10 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
       decimal logarithm of the variance, 0 if all layers have the same; NaN where a variance is 0.
     - At the last step of a run that trains, `converged`, 1 if it finished and the mean loss of its last 40 updates is
       below `records.guessing_bound` where there is one, else 0; `diverged`, 1 or 0; `loss_spread`, the standard
-      deviation of the loss over the last fifth of the updates; seconds, such as `training_seconds`; `epochs`, if the
-      record holds the number of examples; and `flat_epochs`, if there is a bound: the epochs until the mean loss of 40
-      updates first falls below `records.guessing_bound`, NaN if it never does.
+      deviation of the loss over the last fifth of the updates on the full data set, NaN if these are fewer than 10;
+      seconds, such as `training_seconds`; `epochs`, if the record holds the number of examples; and `flat_epochs`, if
+      there is a bound: the epochs until the mean loss of 40 updates first falls below `records.guessing_bound`, NaN if
+      it never does.
 
     Args:
         record: of the run.
@@ -74,9 +75,11 @@ def _at_end(record: records.RunRecord, losses: np.ndarray | None) -> dict[str, f
         with np.errstate(invalid="ignore", over="ignore"):  # the losses of a run that diverged
             converged &= bool(np.mean(losses[-LOSS_WINDOW:], dtype=np.float64) < bound)
     metrics = {"converged": float(converged), "diverged": float(record.status == "diverged")}
-    if losses is not None and record.steps >= 10:
+    if losses is not None:
+        updates_on_subsets = sum(record.filled["curriculum"].get("stage_steps", []))
+        window = (record.steps - updates_on_subsets) // 5
         with np.errstate(invalid="ignore"):  # the losses of a run that diverged
-            metrics["loss_spread"] = float(np.std(losses[-(record.steps // 5) :], dtype=np.float64))
+            metrics["loss_spread"] = float(np.std(losses[-window:], dtype=np.float64)) if window >= 2 else np.nan
     if examples := record.provenance.get("train_examples"):
         updates = steps_per_epoch(examples, record.filled["training"]["batch_size"])
         metrics["epochs"] = record.steps / updates

@@ -73,7 +73,8 @@ def progressive(
     Subsets are nested: each is a prefix of the same selected order. In a stage with fewer than `batch_size` examples,
     a batch contains all of them. The optimizer is reset at the beginning of each stage.
 
-    Deviation: the paper has one subset, drawn at random; it lists several stages and other selections as future work.
+    Deviation: the paper has one subset, drawn at random, and lists other selections as future work; several stages are
+    ours.
     It does not state whether the optimizer is reset; an initialization has no optimizer state.
 
     Args:

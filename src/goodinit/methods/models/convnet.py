@@ -11,7 +11,7 @@ __all__ = ["convnet3"]
 def convnet3(shape: Sequence[int], classes: int, *, channels: Sequence[int] = (32, 64, 128)) -> nn.Sequential:
     """Three 3 x 3 convolutions, each followed by a rectifier and 2 x 2 max pooling, and a linear classifier.
 
-    Deviation: the paper specifies only that the network has three convolutional layers.
+    Deviation: the paper specifies only a convolutional network of three layers, which may count the classifier.
 
     Args:
         shape: of an image, (channels, height, width); height and width are at least 8.
@@ -21,7 +21,7 @@ def convnet3(shape: Sequence[int], classes: int, *, channels: Sequence[int] = (3
     Raises:
         ValueError: the image is smaller than 8 x 8, or `channels` are not three numbers of at least 1.
 
-    Reference: Sato & Kimura, Progressive Data Increasing (2019), section 3.1.
+    Reference: Sato & Kimura, Progressive Data Increasing (2019), section 3, Figure 1.
     """
     if len(channels) != 3 or min(channels) < 1:
         raise ValueError(f"convnet3: channels must be three numbers of at least 1, not {list(channels)}")

@@ -66,8 +66,8 @@ def resnet_vae(
     Raises:
         ValueError: the image has another shape, or an option is out of range.
 
-    Reference: Sato & Kimura, Progressive Data Increasing (2019), section 3.2; Kingma & Welling, Auto-encoding
-        variational Bayes (2014); He, Zhang, Ren & Sun, Deep residual learning for image recognition (2016).
+    Reference: Sato & Kimura, Progressive Data Increasing (2019), section 3, Figure 2; Kingma & Welling, Auto-encoding
+        variational Bayes (2014); He, Zhang, Ren & Sun, Identity mappings in deep residual networks (2016).
     """
     channels, *size = shape
     halvings = round(math.log2(size[0] / MIN_SIZE)) if size else 0
