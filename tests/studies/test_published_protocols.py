@@ -34,6 +34,27 @@ def test_every_step_that_an_output_refers_to_is_evaluated(name, scale):
     assert {step for step in steps if isinstance(step, int)} <= evaluated
 
 
+def test_the_narrowed_search_differs_from_the_first_in_its_ranges_only():
+    first, narrowed = (
+        studies.find(CONFIGS, f"textbook/{name}") for name in ("random_search", "random_search_narrowed")
+    )
+    runs = [study.runs("paper") for study in (first, narrowed)]
+    assert [(run.labels, run.seed) for run in runs[0]] == [(run.labels, run.seed) for run in runs[1]]
+    for run, other in zip(*runs, strict=True):
+        changed = {"training": other.parts["training"] | {"evaluate_every": 4}, "optimizer": run.parts["optimizer"]}
+        assert other.parts | changed == run.parts
+        assert run.parts["optimizer"].keys() == other.parts["optimizer"].keys()
+        assert 1e-8 <= other.parts["optimizer"]["weight_decay"] <= 1e-6
+        assert 1e-3 <= other.parts["optimizer"]["lr"] <= 1e-2
+
+
+@pytest.mark.parametrize("work", ["lsuv", "pdi", "semisync", "textbook", "xavier_he"])
+def test_every_reported_number_is_beside_ours_in_a_table(work):
+    for study in studies.load_all(CONFIGS, [work]):
+        measures = [(measure.metric, measure.at) for measure in study.table]
+        assert all((reported.metric, reported.at) in measures for reported in study.reported), study.full_name
+
+
 def _ids(name, scale, **labels):
     """Return the ids of a study's runs with these labels, by seed."""
     runs = studies.find(CONFIGS, name).runs(scale)

@@ -27,7 +27,9 @@ def gradient_check(
     of a rectifier, where the difference is half the one-sided slope and back-propagation returns 0.
 
     Deviation: of a parameter with more than `coordinates` elements, this number of elements is drawn at random; the
-    program of the textbook checks all of them.
+    program of the textbook checks all of them. The loss of that program is :math:`-\log(p + 10^{-7})`, of which
+    it back-propagates the gradient without the :math:`10^{-7}`, so that its two gradients differ by a fraction of
+    :math:`10^{-7} / p`; here, the loss is the cross-entropy.
 
     Args:
         model: maps images to logits (N, classes), without dropout, which differs between passes; it is copied.
