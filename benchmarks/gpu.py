@@ -58,7 +58,7 @@ def train(run: studies.Run, data_root: str, device: torch.device, stop: bool = F
                 with Checkpoint(file, stop_requested=lambda: True) as checkpoint:
                     list(trainer.execute([run], data_root=data_root, device=device, checkpoint=checkpoint))
             except Stopped:
-                if unfinished := records.known(file, [run.id]):
+                if unfinished := records.find_trained(file, [run.id]):
                     return next(iter(unfinished.values()))
         with Checkpoint(file) as checkpoint:
             return next(trainer.execute([run], data_root=data_root, device=device, checkpoint=checkpoint))

@@ -7,7 +7,7 @@ from torch import nn
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
-from goodinit.steps import Interval
+from goodinit.steps import ObservationSteps
 from goodinit.training import loop
 from goodinit.training.callbacks import Observation, evaluations
 
@@ -39,7 +39,7 @@ def fit_model(model, steps=30, seed=0, lr=0.1, training=None, evaluate=None, dia
     update = updates.synchronous(model, optimizers.sgd(model.named_parameters(), lr=lr), None)
     batches = curricula.full(new_examples(), batch_size=20, steps=steps, generator=seeded(seed))
     training = training or loop.Training(steps=steps)
-    interval = Interval(training.diagnose_every)
-    callbacks = [Observation(diagnostic, "diagnosing", interval) for diagnostic in diagnostics]
+    steps_observed = ObservationSteps(training.diagnose_every)
+    callbacks = [Observation(diagnostic, "diagnosing", steps_observed) for diagnostic in diagnostics]
     callbacks += evaluations(training, functools.partial(evaluate, model)) if evaluate else []
     return loop.fit(model, objectives.cross_entropy, batches, update, training, callbacks)

@@ -1,7 +1,7 @@
 """Goodinit: replications of five works on initializing and stabilizing the training of neural networks.
 
-Three methods can be used with any PyTorch model: `lsuv`, `progressive` and `semi_synchronous`. They are imported on
-first use, because they import torch and `import goodinit` does not.
+Three methods can be used in any PyTorch training loop: `lsuv`, `progressive`, and, with torch.optim.SGD,
+`semi_synchronous`. They are imported on first use, because they import torch and `import goodinit` does not.
 """
 
 import importlib

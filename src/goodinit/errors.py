@@ -1,9 +1,10 @@
 """Errors in a user's input, reported as one short line."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_LENGTH", "InputError", "nearest", "one_line"]
+__all__ = ["MAX_LENGTH", "InputError", "input_errors", "nearest", "one_line"]
 
 MAX_LENGTH = 280  # characters of a message; at most 300 with the prefix of the command line
 MAX_WORD_LENGTH = 90  # characters kept of a word, such as a path or a value, in a message that is too long
@@ -22,6 +23,19 @@ class InputError(ValueError):
         super().__init__(one_line(message))
 
 
+@contextlib.contextmanager
+def input_errors() -> Iterator[None]:
+    """Turn the errors that methods and data sets raise about their arguments and files into InputError."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno:
+            raise  # an error of the system, which names the file
+        raise InputError(str(error)) from None
+
+
 def one_line(text: object) -> str:
     """Return a text as one line of at most `MAX_LENGTH` printable characters.
 
@@ -36,10 +50,10 @@ def one_line(text: object) -> str:
 
 
 def nearest(word: object, allowed: Iterable[object]) -> str:
-    """Return "; did you mean ...?" with the allowed word nearest to a user's, or else a list of the allowed words.
+    """Return "; did you mean ...?" with the allowed word nearest to a word, or else a list of the allowed words.
 
     Args:
-        word: the user's.
+        word: what the user wrote.
         allowed: the words, of any type; a long list is cut off.
     """
     choices = sorted(map(str, allowed))

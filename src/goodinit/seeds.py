@@ -9,7 +9,7 @@ def stream_seed(seed: int, purpose: str) -> int:
     """Return the seed, 0 to 2^63 - 1, of the random stream of one purpose of a run.
 
     Args:
-        seed: the run's.
+        seed: the seed of the run.
         purpose: what is drawn, such as `order` or `subset`; streams of different purposes are independent.
     """
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()

@@ -12,7 +12,7 @@ def to_device(tensor: Tensor, device: torch.device | str) -> Tensor:
     CUDA copies asynchronously only from page-locked memory, to which a tensor of the CPU is copied first.
 
     Args:
-        tensor: of any shape, on any device.
+        tensor: a tensor of any shape, on any device.
         device: the device of the result, which is the tensor itself if it is there.
     """
     device = torch.device(device)

@@ -67,7 +67,7 @@ def test_any_error_while_memory_is_short_counts_as_a_lack_of_memory(failing, lit
     with pytest.raises(SystemExit) as stopped:
         cli.main(["list"])
     assert stopped.value.code == 2
-    assert "memory ran out" in capsys.readouterr().err
+    assert "out of memory" in capsys.readouterr().err
 
 
 def test_a_fault_of_the_program_has_a_traceback(failing):

@@ -38,7 +38,7 @@ def test_names_of_image_folders_are_parsed(name, parsed):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("imagenette-0", "size: 0 is not more than 0"),
+        ("imagenette-0", "size must be at least 1, not 0"),
         ("folder-..-9", "is not the name of one folder"),
         ("folder-a/b-9", "is not the name of one folder"),
     ],

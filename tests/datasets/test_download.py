@@ -14,9 +14,8 @@ import torch
 from image_files import COLORS, encode, write_cats
 from torchvision import datasets
 
-from goodinit.datasets import cache, catalog, sets
+from goodinit.datasets import cache, catalog, preparation, sets
 from goodinit.errors import InputError
-from goodinit.training import build
 
 
 def _md5(content):
@@ -108,9 +107,9 @@ def test_imagenette_that_cannot_be_downloaded_is_a_one_line_error(tmp_path, monk
 
     monkeypatch.setattr("urllib.request.urlopen", no_network)
     with pytest.raises(InputError, match=r"imagenette2-160 is missing and cannot be downloaded.*no route"):
-        build.prepare("imagenette-144", tmp_path)
+        preparation.prepare("imagenette-144", tmp_path)
     with pytest.raises(InputError, match="imagenette2-320 is missing"):
-        build.prepare("imagenette-224", tmp_path)
+        preparation.prepare("imagenette-224", tmp_path)
 
 
 def test_incomplete_imagenette_is_a_one_line_error_and_a_complete_one_is_prepared(tmp_path, monkeypatch):
@@ -121,7 +120,7 @@ def test_incomplete_imagenette_is_a_one_line_error_and_a_complete_one_is_prepare
             (tree / split / label).rename(tree / split / wnid)
     tree.rename(tmp_path / "imagenette2-160")
     with pytest.raises(InputError, match="imagenette2-160 has 24 and 9 images in train and val, not 9469"):
-        build.prepare("imagenette-16", tmp_path)
+        preparation.prepare("imagenette-16", tmp_path)
     monkeypatch.setitem(catalog.COUNTS, "imagenette", (3, 24, 9))
     splits = sets.imagenette(tmp_path, torch.Generator(), size=16)
     assert splits.train.images.shape == (24, 3, 16, 16)

@@ -73,9 +73,8 @@ def test_unreadable_images_are_left_out_and_listed(tmp_path, load, caplog):
 def test_too_many_unreadable_images_are_an_error_after_which_the_preparation_can_be_resumed(tmp_path, load, share):
     tree = write_cats(tmp_path)
     (tree / "val" / "猫" / "1.JPEG").write_bytes(b"")
-    message = (
-        rf"1 of 33 images cannot be read, such as val/猫/1.JPEG \(the file is empty\); allowed are {int(33 * share)}"
-    )
+    allowed = rf"at most {int(33 * share)} are allowed"
+    message = rf"1 of 33 images cannot be read, such as val/猫/1.JPEG \(the file is empty\); {allowed}"
     with pytest.raises(ValueError, match=message):
         load(allowed_bad=share)
     assert not (tmp_path / "prepared" / "folder-cats-16" / "manifest.json").exists()
@@ -211,9 +210,10 @@ def test_full_disk_names_the_file_and_the_preparation_can_be_resumed(tmp_path, f
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"allowed_bad": 1.0}, "allowed_bad: 1.0 is not between 0 and 1"),
-        ({"allowed_bad": -0.1}, "allowed_bad: -0.1 is not between 0 and 1"),
-        ({"processes": 0}, "processes: 0 is not at least 1"),
+        ({"allowed_bad": 1.0}, "allowed_bad must be at least 0 and less than 1, not 1.0"),
+        ({"allowed_bad": -0.1}, "allowed_bad must be at least 0 and less than 1, not -0.1"),
+        ({"allowed_bad": float("nan")}, "allowed_bad must be at least 0 and less than 1, not nan"),
+        ({"processes": 0}, "processes must be at least 1, not 0"),
     ],
 )
 def test_options_out_of_range_are_rejected(tmp_path, options, message):

@@ -177,7 +177,7 @@ def test_broken_link_counts_as_an_unreadable_image(tree, tmp_path, target):
 
 def test_class_folder_that_is_a_broken_link_is_rejected(tree):
     (tree / "train/c").symlink_to("nowhere")
-    with pytest.raises(ValueError, match="train/c: this link is broken"):
+    with pytest.raises(ValueError, match="train/c: this link is broken: point it to a class folder, or remove it"):
         list_images(tree)
 
 
@@ -239,7 +239,7 @@ def _empty(name):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (_delete("val"), "there is no folder val: expected are images in train/<class>/ and val/<class>/"),
+        (_delete("val"), "there is no folder val: expected images in train/<class>/ and val/<class>/"),
         (_delete("train"), "there is no folder train: expected"),
         (_delete("."), "there is no such folder: put one there, or a link to one"),
         (_empty("train/猫"), "train/猫: this class has no images"),

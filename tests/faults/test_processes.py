@@ -88,7 +88,7 @@ def test_out_of_memory(folder, undisturbed, tally):
             assert status in (0, 2) or status < 0, text  # a library may end the process
             if status == 2:
                 rejected += 1
-                assert_one_error(text, "memory ran out")
+                assert_one_error(text, "out of memory")
             assert_complete(folder, undisturbed.folder)
     assert rejected
     assert finish(folder)[0] == 0

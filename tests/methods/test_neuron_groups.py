@@ -53,7 +53,7 @@ def test_shuffled_groups_partition_the_neurons_and_follow_from_the_generator():
 @pytest.mark.parametrize(
     ("neurons", "groups", "members", "message"),
     [
-        (5, None, "contiguous", "layer fc has 5 neurons, which is no square: the nearest are 4 and 9"),
+        (5, None, "contiguous", "layer fc has 5 neurons, which is not a perfect square; the nearest are 4 and 9"),
         (9, 2, "contiguous", "groups: 2 does not divide the 9 neurons of layer fc"),
         (9, 0, "contiguous", "groups: 0 does not divide the 9 neurons"),
         (9, None, "random", "members: 'random': allowed: contiguous, shuffled"),

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import goodinit
 from goodinit.methods import optimizers, updates
 
 
@@ -201,7 +202,7 @@ def test_outputs_are_unchanged_and_gradients_in_full_precision_under_autocast():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"hidden": (16, 20)}, "layer 3 has 20 neurons, which is no square: the nearest are 16 and 25"),
+        ({"hidden": (16, 20)}, "layer 3 has 20 neurons, which is not a perfect square; the nearest are 16 and 25"),
         ({"groups": 3}, "groups: 3 does not divide the 16 neurons of layer 0"),
         ({"groups": 0}, "groups: 0 does not divide"),
         ({"hidden": ()}, "the model has no linear layer except the output layer"),
@@ -212,6 +213,72 @@ def test_neurons_that_cannot_be_grouped_are_rejected(options, message):
     model = _model(torch.float32, hidden=options.pop("hidden", (16, 16)))
     with pytest.raises(ValueError, match=message):
         _semi(model, **options)
+
+
+class _Repeated(nn.Module):
+    """A model that applies one hidden layer under each of several names."""
+
+    def __init__(self, names):
+        super().__init__()
+        self.first, self.names, self.inner = nn.Linear(20, 16), names, nn.Module()
+        hidden = nn.Linear(16, 16)
+        for name in names:
+            self.set_submodule(name, hidden)
+        self.last = nn.Linear(16, 5)
+
+    def forward(self, images):
+        output = torch.tanh(self.first(images))
+        for name in self.names:
+            output = torch.tanh(self.get_submodule(name)(output))
+        return self.last(output)
+
+
+@pytest.mark.parametrize("names", [("one", "two"), ("inner.one", "two", "three"), ("one", "inner.two")])
+@pytest.mark.parametrize("members", ["contiguous", "shuffled"])
+def test_a_layer_with_several_names_is_one_layer(names, members):
+    model = _Repeated(names).double()
+    expected = copy.deepcopy(model)
+    update = _semi(model, members=members)
+    layers = [model.get_submodule(name) for name in names]
+    assert isinstance(layers[0], updates.SemiSynchronousLinear)
+    assert all(layer is layers[0] for layer in layers)
+    optimizer = torch.optim.SGD(expected.parameters(), lr=0.125, momentum=0.9)
+    other = goodinit.semi_synchronous(expected, optimizer, members=members, generator=_generator())
+    for step in range(9):
+        _train([(model, update), (expected, other)], 1, first=step)
+        other.zero_grad()
+    assert all(map(torch.allclose, model.parameters(), expected.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("share", "message"),
+    [
+        (lambda model: setattr(model[3], "weight", model[0].weight), "layer 0 shares its weight with 3"),
+        (lambda model: setattr(model[6], "bias", model[3].bias), "layer 3 shares its bias with 6"),
+        (
+            lambda model: setattr(model, "table", _tied_embedding(model[3].weight)),
+            "layer 3 shares its weight with table",
+        ),
+        (
+            lambda model: model.register_parameter("scale", model[3].bias),
+            "layer 3 shares its bias with the model itself",
+        ),
+    ],
+)
+def test_a_layer_that_shares_a_parameter_with_another_module_is_rejected(share, message):
+    model = nn.Sequential(nn.Linear(16, 16), *(nn.Tanh() for _ in range(2)), nn.Linear(16, 16), nn.Tanh(), nn.Tanh())
+    model.append(nn.Linear(16, 16))
+    share(model)
+    with pytest.raises(ValueError, match=f"{message}: give each layer parameters of its own") as error:
+        _semi(model)
+    assert "\n" not in str(error.value)
+    assert not any(isinstance(module, updates.SemiSynchronousLinear) for module in model.modules())
+
+
+def _tied_embedding(weight):
+    table = nn.Embedding(16, 16)
+    table.weight = weight
+    return table
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adagrad", "rmsprop", "clipped"])

@@ -30,20 +30,20 @@ def _change(filled, part, **options):
 def test_stale_run_is_rejected_and_the_message_names_the_option(make_run, change, message):
     run = make_run()
     with pytest.raises(InputError, match=f"^file.json: stale: {message}"):
-        records.verify("file.json", run, change(run.filled))
+        records.check_current("file.json", run, change(run.filled))
 
 
 def test_equal_options_are_not_stale(tmp_path, make_run):
     records.write(tmp_path / "job.json", [make_run()])
     (run,) = records.read(tmp_path / "job.json")
-    records.verify("file.json", run, run.filled)
-    records.verify("file.json", run, _change(run.filled, "optimizer", lr=0.1, momentum=0))
+    records.check_current("file.json", run, run.filled)
+    records.check_current("file.json", run, _change(run.filled, "optimizer", lr=0.1, momentum=0))
 
 
 def test_option_that_is_newer_than_the_record_does_not_make_it_stale(make_run):
     run = make_run()
-    records.verify("file.json", run, _change(run.filled, "optimizer", nesterov=False))
-    records.verify("file.json", run, run.filled | {"update": {"name": "synchronous"}})
+    records.check_current("file.json", run, _change(run.filled, "optimizer", nesterov=False))
+    records.check_current("file.json", run, run.filled | {"update": {"name": "synchronous"}})
 
 
 @pytest.mark.parametrize(("value", "stale"), [(0.3, False), (0.5, True)])
@@ -53,7 +53,7 @@ def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remainin
     filled = run.filled | {"objective": {"name": "cross_entropy"}}
     message = "objective.auxiliary_weight was 0.5 .* is 0.3 now"
     with pytest.raises(InputError, match=message) if stale else contextlib.nullcontext():
-        records.verify("file.json", run, filled)
+        records.check_current("file.json", run, filled)
 
 
 def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_path, make_run):
@@ -67,7 +67,7 @@ def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_pa
         records.read_current(file, {"aaaa": filled, "bbbb": _change(filled, "training", steps=4)})
 
 
-def test_known_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tmp_path, make_run):
+def test_trained_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tmp_path, make_run):
     study = tmp_path / "runs" / "work" / "study"
     for name in ("first-0a", "second-0b", "third-0c"):
         records.write(study / f"{name}.json", [make_run(f"{name}_a", seed=1), make_run(f"{name}_b", seed=2)])
@@ -77,17 +77,17 @@ def test_known_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tm
         records.write(tmp_path / "runs" / f"{location}.json", [make_run(f"{location}_a", seed=1)])
     same_study, damaged_runs = ["first-0a_a", "third-0c_a", "third-0c_b"], ["second-0b_a", "second-0b_b"]
     same_job, others = ["other/study/same-0d_a", "work/other/other-0d_a"], ["other/study/different-0e_a", "never"]
-    trained = records.known(study / "mine-0d.json", [*same_study, *damaged_runs, *same_job, *others])
+    trained = records.find_trained(study / "mine-0d.json", [*same_study, *damaged_runs, *same_job, *others])
     assert sorted(trained) == sorted([*same_study, *same_job])
     assert all(run.id == name for name, run in trained.items())
-    assert records.known(tmp_path / "runs" / "no" / "where" / "mine-0f.json", same_study) == {}
+    assert records.find_trained(tmp_path / "runs" / "no" / "where" / "mine-0f.json", same_study) == {}
 
 
-def test_known_runs_of_an_interrupted_training_alone(tmp_path, make_run):
+def test_trained_runs_of_an_interrupted_training_alone(tmp_path, make_run):
     study = tmp_path / "runs" / "work" / "study"
     records.write(study / "first-0a.json", [make_run("aaaa")])
     records.write(study / ".mine-0d.bbbb.unfinished.json", [make_run("bbbb")])
     records.write(study / ".other-0e.cccc.unfinished.json", [make_run("cccc")])
     ids = ["aaaa", "bbbb", "cccc"]
-    assert records.known(study / "mine-0d.json", ids).keys() == {"aaaa", "bbbb"}
-    assert records.known(study / "mine-0d.json", ids, unfinished_only=True).keys() == {"bbbb"}
+    assert records.find_trained(study / "mine-0d.json", ids).keys() == {"aaaa", "bbbb"}
+    assert records.find_trained(study / "mine-0d.json", ids, unfinished_only=True).keys() == {"bbbb"}

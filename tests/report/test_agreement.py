@@ -58,7 +58,9 @@ def test_agrees_uses_the_last_steps_of_its_window(workspace):
     found = predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options, window=2)
     half = 4.302652729911275 * math.sqrt(1 / 3 + 3.5)  # t with 2 degrees of freedom; means 2.5 to 4.5; one of 1 to 6
     assert (found.estimate, found.low, found.high) == pytest.approx((3.5, 3.5 - half, 3.5 + half))
-    with pytest.raises(measures.NotRun):
+    with pytest.raises(InputError, match="'loss' is not recorded at step 0, but at 1"):
         predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options, window=4)
+    with pytest.raises(measures.NotRun):
+        predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options | {"at": 5}, window=2)
     with pytest.raises(InputError, match="window needs a step"):
         predicates.agrees(frame, Reported("loss", value=9), **LOSS, **options | {"at": "last"}, window=2)

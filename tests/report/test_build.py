@@ -138,7 +138,7 @@ def test_studies_without_claims_have_pages_but_no_figure_of_verdicts(workspace):
 def test_fewer_than_one_process_is_an_error(workspace, claimed_study, capsys):
     with pytest.raises(SystemExit):
         _run(workspace, "report", "--figures", str(workspace.figures), "--processes", "0")
-    assert "processes: 0 is not at least 1" in capsys.readouterr().err
+    assert "processes must be at least 1, not 0" in capsys.readouterr().err
 
 
 def test_a_killed_worker_is_reported_in_one_line(workspace, claimed_study, monkeypatch, capsys):

@@ -4,11 +4,12 @@ import math
 
 import pandas as pd
 import pytest
+import sample_results
 from sample_results import CONDITION_CLAIMS, CONDITION_REPORTED, CONDITIONS, PAIR, A, judged_conditions
 
 from goodinit.cli.main import main
 from goodinit.errors import InputError
-from goodinit.report import claims
+from goodinit.report import claims, tables
 
 HALF = 4.302652729911275 * 0.1 / math.sqrt(3)  # Student's t with 2 degrees of freedom, of 1, 1.1 and 1.2
 FOR, AGAINST = "indicative: for", "indicative: against"
@@ -208,3 +209,33 @@ def test_command_writes_the_same_verdicts_twice(workspace, capsys):
     assert written[0] == written[1]
     assert table["claim"].tolist() == IDS
     assert table["verdict"][1] == "contradicted"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_error"),
+    [({"training.evaluate_every": 2}, False), ({"training.steps": 3}, False), ({"training.precision": "tf32"}, True)],
+)
+def test_a_step_that_a_scale_does_not_record_is_not_run_only_if_it_is_observed_otherwise(workspace, changes, is_error):
+    at_step_0 = CONDITION_CLAIMS[0] | {"test": {"within": A | {"at": 0, "below": 2}}}
+    options = {"claims": [at_step_0], "reported": [], "table": [{"metric": "loss", "at": 0}, {"metric": "loss"}]}
+    study, frame = workspace.conditions({"loss": CONDITIONS}, scales={"laptop": changes}, **options)
+    if is_error:
+        for function in (lambda: claims.judge(study, "laptop", frame), lambda: tables.table(study, frame)):
+            with pytest.raises(InputError, match=r"'loss' is not recorded at step 0, but at 1"):
+                function()
+    else:
+        assert claims.judge(study, "laptop", frame)["verdict"].tolist() == ["not run"]
+        assert set(tables.table(study, frame)["at"]) == {"last"}
+
+
+@pytest.mark.parametrize("at", [2, {"from": 1, "to": 2}])
+def test_the_command_names_a_claim_about_a_step_that_is_not_recorded(workspace, capsys, at):
+    test = {"within": {"metric": "accuracy", "at": at, "below": 9}}
+    study = workspace.study(claims=[CONDITION_CLAIMS[0] | {"test": test}])
+    workspace.fill(study, sample_results.numbers)
+    folders = ["--scale", "laptop", "--configs", str(workspace.configs), "--results", str(workspace.results)]
+    with pytest.raises(SystemExit, match="2"):
+        main(["claims", *folders, "--figures", str(workspace.figures)])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{study.path}: claims.a-is-low: at: 'accuracy' is not recorded at step" in line
+    assert "but at 0 and 3: name steps that are recorded" in line

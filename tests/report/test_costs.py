@@ -23,7 +23,7 @@ def _write_estimates(workspace):
 
 
 def test_missing_estimates_are_an_error(workspace, claimed_study):
-    with pytest.raises(InputError, match=r"laptop/costs.csv: missing: make costs"):
+    with pytest.raises(InputError, match=r"laptop/costs.csv: missing: run `make costs`"):
         costs.of_works([claimed_study], "laptop", workspace.results)
 
 
@@ -44,12 +44,12 @@ def test_the_seconds_of_a_run_that_studies_share_count_once(workspace, claimed_s
 
 def test_estimates_of_other_runs_are_an_error(workspace, estimates):
     changed = workspace.study(claims=CLAIMS[:3], seeds=4)
-    with pytest.raises(InputError, match=r"no estimate of the current runs of work/study: make costs"):
+    with pytest.raises(InputError, match=r"no estimate of the current runs of work/study: run `make costs`"):
         costs.of_works([changed], "laptop", workspace.results)
 
 
 @pytest.mark.parametrize(("text", "replacement"), [("18", "many"), ("memory", "size"), (",18,", ",")])
 def test_damaged_estimates_are_an_error(workspace, claimed_study, estimates, text, replacement):
     estimates.write_text(estimates.read_text().replace(text, replacement))
-    with pytest.raises(InputError, match=r"costs.csv: damaged .*: make costs"):
+    with pytest.raises(InputError, match=r"costs.csv: damaged .*: run `make costs`"):
         costs.of_works([claimed_study], "laptop", workspace.results)

@@ -205,3 +205,57 @@ def test_values_before_the_first_update_can_be_left_out(workspace):
     for initial, expected in ((True, [8, 4, 2]), (False, [4, 2])):
         figure = figures.curves(frame, y="test_l1", hue="init", initial=initial)
         assert [list(line.get_ydata()) for line in lines_of(figure.axes[0]).values()] == [expected] * len(INITS)
+
+
+@pytest.mark.parametrize("options", [{}, {"smooth": 3}, {"log_y": True}, {"initial": False}])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_run_that_diverged_at_once_is_not_left_out_of_the_mean(workspace, options, value):
+    losses = {"a": [[value] * 4, [1, 2, 3, 4], [1, 2, 3, 4]], "b": [[1, 2, 3, 4]] * 3}
+    _, frame = workspace.conditions({"loss": losses})
+    figure = figures.curves(frame, y="loss", hue="condition", **options)
+    drawing.render(figure, "png")
+    (axis,) = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a (diverged)", "b"]
+    assert not np.isfinite(lines_of(axis)["a (diverged)"].get_ydata()).any()
+    assert [text.get_text() for text in axis.texts] == ["diverged: a"]
+
+
+def test_a_line_over_layers_ends_where_a_run_has_no_value(workspace):
+    spread = {"a": [[[1, 2, 3]], [[np.nan, np.nan, np.nan]]], "b": [[[1, 2, 3]], [[1, np.nan, 3]]]}
+    _, frame = workspace.conditions({"spread": spread})
+    figure = figures.curves(frame, y="spread", hue="condition", x="layer")
+    drawing.render(figure, "png")
+    assert not np.isfinite(lines_of(figure.axes[0])["a (not finite)"].get_ydata()).any()
+    np.testing.assert_array_equal(lines_of(figure.axes[0])["b"].get_ydata(), [1, np.nan, 3])
+
+
+def test_a_condition_hidden_among_others_of_a_line_is_not_left_out_where_it_diverged(workspace):
+    """The line is the mean over the labels of an axis that no line, panel or `where` distinguishes."""
+
+    def numbers(run):
+        diverged = run.labels == {"model.activation": "relu", "init": "zeta"}
+        return {"loss": records.Series(np.arange(1, 4), np.array([1.0, 2.0, np.nan if diverged else 3.0]))}
+
+    figure = figures.curves(workspace.frame(workspace.study(), numbers), y="loss", hue="init")
+    lines = lines_of(figure.axes[0])
+    assert len(lines["zeta"].get_ydata()) == 2
+    np.testing.assert_array_equal(lines["Mu"].get_ydata(), [1, 2, 3])
+
+
+def test_the_lines_can_be_layers(workspace):
+    layers = np.arange(1.0, 4) * np.arange(1, 5)[:, None]
+    _, frame = workspace.conditions({"spread": {"a": [layers] * 2, "b": [2 * layers] * 2}})
+    figure = figures.curves(frame, y="spread", hue="layer", col="condition")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1", "2", "3"]
+    assert [axis.get_title() for axis in figure.axes] == ["condition: a", "condition: b"]
+    for factor, axis in zip((1, 2), figure.axes, strict=True):
+        for layer in (1, 2, 3):
+            assert lines_of(axis)[str(layer)].get_ydata() == pytest.approx(factor * layer * np.arange(1, 5))
+
+
+def test_a_condition_has_the_same_style_in_figures_that_show_other_conditions(drawn_frame):
+    whole = figures.curves(drawn_frame, y="loss", hue="init", col="model.activation")
+    part = figures.curves(drawn_frame[drawn_frame["init"] != "zeta"], y="loss", hue="init", col="model.activation")
+    assert list(lines_of(part.axes[0])) == ["alpha", "Mu"]
+    for name in ("alpha", "Mu"):
+        assert lines_of(part.axes[0])[name].get_color() == lines_of(whole.axes[0])[name].get_color()

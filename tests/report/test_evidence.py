@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from goodinit.report.evidence import Evidence, compare, worst
+from goodinit.report.evidence import Evidence, compare_with_bounds, worst
 from goodinit.report.inference import Mean
 
 NARROW = Mean.of(np.array([1.0, 1.1, 1.2]))  # 1.1, from 0.85 to 1.35
@@ -24,7 +24,7 @@ NARROW = Mean.of(np.array([1.0, 1.1, 1.2]))  # 1.1, from 0.85 to 1.35
     ],
 )
 def test_decision_follows_from_the_bounds(bounds, decision):
-    evidence = compare(NARROW, **bounds)
+    evidence = compare_with_bounds(NARROW, **bounds)
     assert evidence.decision == decision
     assert (evidence.runs_needed is not None) == (decision == "inconclusive")
     assert evidence.supports == (bounds.get("above", 0) < 1.1 < bounds.get("below", 2))
@@ -33,7 +33,7 @@ def test_decision_follows_from_the_bounds(bounds, decision):
 @pytest.mark.parametrize("bound", [0.8, 1.0, 1.4])
 def test_the_mirrored_claim_has_the_mirrored_decision(bound):
     mirrored = {"replicated": "contradicted", "contradicted": "replicated", "inconclusive": "inconclusive"}
-    above, below = compare(NARROW, above=bound), compare(NARROW, below=bound)
+    above, below = compare_with_bounds(NARROW, above=bound), compare_with_bounds(NARROW, below=bound)
     assert below.decision == mirrored[above.decision]
     assert (above.p_for, above.p_against) == (below.p_against, below.p_for)
 
@@ -59,20 +59,20 @@ def test_a_contradiction_by_one_of_several_conditions_is_corrected_for_their_num
 
 def test_runs_are_asked_for_where_only_the_correction_leaves_a_claim_open():
     below_one = Mean.of(np.array([0.9, 0.95, 0.92]))  # p = 0.033 that the mean is 1
-    alone = compare(below_one, above=1)
+    alone = compare_with_bounds(below_one, above=1)
     assert (alone.decision, alone.runs_needed) == ("contradicted", None)
-    together = worst({"a": compare(NARROW, above=0.8), "b": alone})
+    together = worst({"a": compare_with_bounds(NARROW, above=0.8), "b": alone})
     assert (together.decision, together.decided_by, together.supports) == ("inconclusive", "b", False)
     assert together.runs_needed == below_one.runs_needed(1, 0.025) > 3
-    nested = worst({"x": together, "y": compare(NARROW, above=0.8)})
+    nested = worst({"x": together, "y": compare_with_bounds(NARROW, above=0.8)})
     assert nested.runs_needed == below_one.runs_needed(1, 0.0125) > together.runs_needed
 
 
 def test_an_estimate_against_a_claim_about_many_conditions_does_not_support_it():
-    against = {str(number): compare(NARROW, above=1.2) for number in range(10)}
+    against = {str(number): compare_with_bounds(NARROW, above=1.2) for number in range(10)}
     together = worst(against)
     assert (together.p_against, together.supports) == (1, False)
-    assert worst({**against, "0": compare(NARROW, above=0.8)}).supports is False
+    assert worst({**against, "0": compare_with_bounds(NARROW, above=0.8)}).supports is False
 
 
 def test_a_claim_about_one_condition_names_none():
@@ -82,7 +82,7 @@ def test_a_claim_about_one_condition_names_none():
 def test_false_contradictions_of_claims_about_ten_conditions_are_rare():
     generator = np.random.default_rng(6)
     decisions = [
-        worst({str(row): compare(Mean.of(sample), above=0) for row, sample in enumerate(samples)}).decision
+        worst({str(row): compare_with_bounds(Mean.of(sample), above=0) for row, sample in enumerate(samples)}).decision
         for samples in generator.normal(size=(400, 10, 5))
     ]
     assert decisions.count("contradicted") / 400 < 0.05

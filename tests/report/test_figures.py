@@ -179,7 +179,7 @@ def test_trials_that_diverged_are_crosses_on_the_edges(workspace):
         assert axis.get_xlim()[0] < min(x) < max(x) < axis.get_xlim()[1]
         assert len(axis.collections[-1].get_offsets()) == 11
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["4 diverged"]
-    short = frame[(frame["trial"] != 2) | (frame["step"] != 2)]  # ended before the step of the figure
+    short = frame[(frame["trial"] != 2) | (frame["step"] < 2)]  # ended before the step of the figure
     figure = figures.scatter(short, at=2, **options)
     assert len(crosses_of(figure.axes[0])[0].get_xdata()) == 6
     without_values = frame.assign(value=frame["value"].where(frame["metric"] != "loss"))
@@ -242,3 +242,58 @@ def test_a_run_that_diverged_before_its_first_images_has_an_empty_panel(workspac
     assert [axis.get_ylabel() for axis in figure.axes] == names
     assert [len(axis.images) for axis in figure.axes] == [1, 0, 1]
     assert [text.get_text() for text in figure.axes[1].texts] == ["diverged"]
+
+
+@pytest.mark.parametrize(("row", "col"), [("condition", "layer"), ("layer", "condition")])
+def test_the_panels_of_a_histogram_are_in_the_order_of_the_study(workspace, row, col):
+    labels = ["zeta", 3, "Alpha", 0.5]
+    study = workspace.study(
+        conditions={label: {"init": "he_normal", "optimizer.lr": 2.0**-i} for i, label in enumerate(labels)},
+        compare=None,
+        seeds=1,
+    )
+
+    def numbers(run):
+        edges = np.broadcast_to(np.arange(4) / 4, (1, 2, 4))
+        return {
+            "count": records.Series(np.array([4]), np.ones((1, 2, 4)), ("layer", "bin")),
+            "edge": records.Series(np.array([4]), edges, ("layer", "bin")),
+        }
+
+    figure = figures.histogram(workspace.frame(study, numbers), counts="count", edges="edge", row=row, col=col)
+    texts = {
+        "condition": [str(label) for label in labels],
+        "layer": ["1", "2"],
+    }
+    panels = np.array(figure.axes).reshape(len(texts[row]), len(texts[col]))
+    assert [axis.get_ylabel() for axis in panels[:, 0]] == texts[row]
+    assert [axis.get_title() for axis in panels[0]] == [f"{col} {text}" for text in texts[col]]
+
+
+AXES = ["init", "model.activation", "layer", "parameter", "coordinate", "bin", "step", "metric", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "axes"),
+    [
+        ("curves", {"y": "loss"}, ("hue", "col")),
+        ("curves", {"y": "spread", "x": "layer"}, ("hue", "col")),
+        ("curves", {"y": "spread"}, ("hue", "col")),
+        ("curves", {"y": ["loss", "spread"]}, ("hue", "col")),
+        ("curves", {"y": "spread", "hue": "init"}, ("x", "col")),
+        ("heat_map", {"metric": "spread"}, ("row", "col")),
+        ("heat_map", {"metric": "loss"}, ("row", "col")),
+        ("histogram", {"counts": "count", "edges": "edge"}, ("row", "col")),
+        ("path", {"curvatures": [0.1, 2.0]}, ("col",)),
+    ],
+)
+def test_any_axes_give_a_figure_or_one_line(drawn_frame, kind, options, axes):
+    frame = measures.select(drawn_frame, {"model.activation": "tanh", "seed": [0, 1]})
+    drawn = 0
+    for chosen in itertools.product(AXES, repeat=len(axes)):
+        try:
+            getattr(figures, kind)(frame, **options, **dict(zip(axes, chosen, strict=True)))
+            drawn += 1
+        except InputError:
+            continue
+    assert drawn

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 from sample_results import numbers
 
@@ -21,12 +22,14 @@ def _pick(frame, **where):
 
 def test_frame_holds_every_number_once(study, frame):
     assert list(frame.columns) == COLUMNS
-    assert len(frame) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 3)  # the last 3: seconds, converged, diverged
-    assert not frame.isna().any().any()
+    assert len(frame) == 18 * (4 + 3 + 2 * 3 + 2 * 3 * 4 + 4)  # 4 of the whole run
+    of_run = ("training_seconds", "converged", "diverged", "loss_spread")
+    assert all((frame["metric"] == metric).sum() == 18 for metric in of_run)
+    assert set(frame.loc[frame.isna().any(axis=1), "metric"]) == {"loss_spread"}  # of too few updates
     assert set(frame["run"]) == {run.id for run in study.runs("laptop")}
     for run in study.runs("laptop"):
         rows = frame[frame["run"] == run.id]
-        assert len(rows) == 40
+        assert len(rows) == 41
         assert set(rows["seed"]) == {run.seed}
         assert {axis: set(rows[axis]) for axis in run.labels} == {axis: {label} for axis, label in run.labels.items()}
         for metric, series in numbers(run).items():
@@ -59,9 +62,8 @@ def test_labels_are_those_of_the_study_not_of_the_records(workspace, frame):
     assert not any("alpha" in file.read_text() for file in workspace.files(study))
     relabeled = from_records(study, "laptop", workspace.results)
     assert list(relabeled["init"].cat.categories) == ["zeta", "A new name", "Mu"]
-    assert (
-        relabeled[relabeled["init"] == "A new name"]["value"].tolist()
-        == frame[frame["init"] == "alpha"]["value"].tolist()
+    np.testing.assert_array_equal(
+        relabeled[relabeled["init"] == "A new name"]["value"], frame[frame["init"] == "alpha"]["value"]
     )
 
 

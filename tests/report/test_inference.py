@@ -41,7 +41,7 @@ def test_coverage_of_the_mean_and_rate_of_false_verdicts(n):
     samples = np.random.default_rng(n).normal(size=(20_000, n))
     low, high = inference.t_interval(samples)
     assert 0.94 < np.mean((low < 0) & (high > 0)) < 0.965
-    decisions = [evidence.compare(inference.location(sample), above=0).decision for sample in samples[:800]]
+    decisions = [evidence.compare_with_bounds(inference.location(sample), above=0).decision for sample in samples[:800]]
     for decision in ("replicated", "contradicted"):
         assert 0.01 < decisions.count(decision) / 800 < 0.04
 

@@ -1,6 +1,7 @@
 """A measure is one value of each run, at the steps of interest."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sample_results import ACCURACY, HIGHEST, numbers
 
@@ -64,7 +65,7 @@ def test_the_last_step_is_that_of_each_run(workspace):
         length = 2 + run.seed
         return {"loss": records.Series(np.arange(1, length + 1), 10.0 * np.arange(1, length + 1))}
 
-    frame = workspace.frame(study, numbers)
+    frame = workspace.frame(study, numbers, steps=lambda run: 2 + run.seed)
     last = measures.measure(frame, "loss")
     assert set(zip(last["seed"], last["value"], strict=True)) == {(0, 20), (1, 30), (2, 40)}
     assert set(measures.measure(frame, "loss", {"last": 2})["value"]) == {15, 25, 35}
@@ -97,6 +98,118 @@ def test_the_mean_over_steps_is_nan_if_a_value_is(workspace):
     assert np.isnan(means["a", 1])
     assert np.isinf(means["b", 0])
     assert means["b", 1] == 3
+
+
+def _evaluated(workspace, accuracies, diverged=(), losses=4):
+    """Return the frame of one condition whose accuracies are {seed: {step: value}}, with a loss at the steps from 1.
+
+    The loss of a run ends with its last accuracy if it diverged, else at the step `losses`.
+    """
+    study = workspace.study(conditions={"A": {"init": "he_normal"}}, compare=None, seeds=len(accuracies))
+
+    def length(run):
+        return max(accuracies[run.seed]) if run.seed in diverged else losses
+
+    def numbers(run):
+        steps = list(accuracies[run.seed])
+        return {
+            "loss": records.Series(np.arange(1, length(run) + 1), np.ones(length(run))),
+            "accuracy": records.Series(
+                np.array(steps), np.array([float(accuracies[run.seed][step]) for step in steps])
+            ),
+        }
+
+    def status(run):
+        return "diverged" if run.seed in diverged else "finished"
+
+    return workspace.frame(study, numbers, status=status, steps=length)
+
+
+NINE_FINISHED = {seed: {0: 0.1, 50: 0.5, 100: 0.9} for seed in range(9)}
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        (55, "'accuracy' is not recorded at step 55, but at 50 and 100"),
+        (1, "'accuracy' is not recorded at step 1, but at 0 and 50"),
+        ({"from": 51, "to": 60}, "'accuracy' is not recorded at steps 51 to 60, but at 50 and 100"),
+        ({"from": 51, "to": 51}, "'accuracy' is not recorded at steps 51 to 51, but at 50 and 100"),
+    ],
+)
+@pytest.mark.parametrize("diverged", [(), (9,)])
+def test_a_step_that_was_passed_without_a_record_is_an_error(workspace, at, message, diverged):
+    """The runs that finished are not left out, so that those that diverged decide."""
+    last = {0: 0.1, 20: np.nan} if diverged else NINE_FINISHED[0]
+    frame = _evaluated(workspace, NINE_FINISHED | {9: last}, diverged, 100)
+    with pytest.raises(InputError, match=message) as caught:
+        measures.measure(frame, "accuracy", at)
+    assert not isinstance(caught.value, measures.NotRun)
+
+
+@pytest.mark.parametrize("at", [3, {"from": 3}, {"from": 2, "to": 4}])
+def test_a_metric_of_the_start_alone_is_not_recorded_later(workspace, at):
+    frame = _evaluated(workspace, {seed: {0: 0.1} for seed in range(3)})
+    with pytest.raises(InputError, match=r"'accuracy' is not recorded at .*, but at 0: ") as caught:
+        measures.measure(frame, "accuracy", at)
+    assert not isinstance(caught.value, measures.NotRun)
+
+
+@pytest.mark.parametrize("at", [55, 101, {"from": 55}, {"from": 55, "to": 100}, {"from": 100, "to": 101}])
+@pytest.mark.parametrize("diverged", [(), (2,)])
+def test_a_step_that_no_run_reaches_is_not_run(workspace, at, diverged):
+    steps = 50 if at in (55, {"from": 55}) else 99
+    frame = _evaluated(workspace, {seed: {0: 0.1, 20 if seed in diverged else steps: 0.5} for seed in range(3)},
+                       diverged, steps)  # fmt: skip
+    with pytest.raises(measures.NotRun, match=f"no value at .*; the last is {steps}"):
+        measures.measure(frame, "accuracy", at)
+
+
+@pytest.mark.parametrize("at", [50, 55, {"from": 55}, {"from": 30, "to": 60}, {"last": 2}, "last", "lowest"])
+def test_a_run_that_diverged_by_then_has_no_value_however_good_its_last_one(workspace, at):
+    accuracies = {0: {0: 0.1, 20: 0.2, 40: 0.95}, 1: {0: 0.1, 50: 0.5, 55: 0.6, 100: 0.9}}
+    frame = _evaluated(workspace, accuracies, (0,), 100)
+    ended = frame[frame["metric"] == "loss"].assign(step=lambda rows: rows["step"] + 5)  # at step 45
+    frame = pd.concat([frame, ended[(ended["seed"] == 0) & (ended["step"] == 45)]])
+    values = measures.measure(frame, "accuracy", at).set_index("seed")["value"]
+    assert sorted(values.index) == [0, 1]
+    assert np.isnan(values[0])
+    assert np.isfinite(values[1])
+
+
+@pytest.mark.parametrize(
+    ("at", "value"), [(20, 0.2), (40, 0.4), ({"from": 20, "to": 40}, 0.3), ({"from": 0, "to": 20}, 0.15)]
+)
+def test_a_run_that_diverged_later_has_its_value(workspace, at, value):
+    accuracies = {0: {0: 0.1, 20: 0.2, 40: 0.4, 60: np.nan}, 1: {0: 0.1, 20: 0.2, 40: 0.4, 60: 0.9, 100: 0.9}}
+    values = measures.measure(_evaluated(workspace, accuracies, (0,), 100), "accuracy", at)["value"]
+    assert values.tolist() == pytest.approx([value, value])
+
+
+def test_runs_that_all_diverged_before_the_steps_have_no_value(workspace):
+    frame = _evaluated(workspace, {seed: {0: 0.1, 20: 0.2} for seed in range(3)}, (0, 1, 2))
+    for at in (50, {"from": 50}, {"from": 50, "to": 60}):
+        values = measures.measure(frame, "accuracy", at)["value"]
+        assert (len(values), values.isna().all()) == (3, True)
+
+
+def test_the_lowest_value_of_a_run_that_diverged_is_none(workspace):
+    losses = {0: [2.0, 0.5, np.inf], 1: [2.0, 1.5, 1.2], 2: [2.0, 0.1, 1e30], 3: [np.nan, 1.0, 3.0]}
+    study = workspace.study(conditions={"A": {"init": "he_normal"}}, compare=None, seeds=4)
+    frame = workspace.frame(
+        study,
+        lambda run: {"loss": records.Series(np.arange(1, 4), np.array(losses[run.seed]))},
+        status=lambda run: "finished" if run.seed % 2 else "diverged",
+    )
+    lowest = measures.measure(frame, "loss", "lowest").set_index("seed")["value"]
+    assert lowest[[1, 3]].tolist() == [1.2, 1.0]
+    assert lowest[[0, 2]].isna().all()
+
+
+def test_the_last_step_of_several_metrics_is_that_of_each(workspace):
+    frame = _evaluated(workspace, {seed: {0: 0.1, 3: 0.5} for seed in range(3)})
+    last = measures.measure(frame, ["loss", "accuracy"])
+    assert set(zip(last["metric"], last["step"], strict=True)) == {("loss", 4), ("accuracy", 3)}
 
 
 def test_lowest_is_the_smallest_value_of_a_run(workspace):
@@ -165,10 +278,14 @@ def test_a_trial_that_diverged_before_the_step_is_ranked_last(workspace):
     study, _ = workspace.trials({"accuracy": ACCURACY}, HIGHEST | {"at": 2})
 
     def numbers(run):
-        length = 1 if run.labels["trial"] == 2 else 2
-        return {"accuracy": records.Series(np.arange(1, length + 1), np.ones(length))}
+        return {"accuracy": records.Series(np.arange(1, length(run) + 1), np.ones(length(run)))}
 
-    frame = workspace.frame(study, numbers)
+    def length(run):
+        return 1 if run.labels["trial"] == 2 else 2
+
+    frame = workspace.frame(
+        study, numbers, steps=length, status=lambda run: "diverged" if length(run) == 1 else "finished"
+    )
     assert set(frame[frame["trial"] == 2]["rank"]) == {4}
 
 

@@ -170,7 +170,7 @@ def test_the_review_of_claims_is_written_beside_its_folder(readme, capsys):
     (file.parent / "claims_review.md").write_text("stale")
     with pytest.raises(SystemExit):
         main([*command, "--check"])
-    assert "claims_review.md: it is stale: make figures" in capsys.readouterr().err
+    assert "claims_review.md: it is stale: run `make figures`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_stale_readme_sections_are_an_error(readme, capsys):
     _, command = readme
     with pytest.raises(SystemExit):
         main([*command, "--check"])
-    assert "it is stale: make figures" in capsys.readouterr().err
+    assert "it is stale: run `make figures`" in capsys.readouterr().err
     main(command)
     main([*command, "--check"])
 
@@ -214,7 +214,7 @@ def test_a_readme_without_sections_is_an_error(readme, capsys):
     file.write_text("nothing")
     with pytest.raises(SystemExit):
         main(command)
-    assert "must stand in it once each" in capsys.readouterr().err
+    assert "must occur exactly once" in capsys.readouterr().err
 
 
 def test_a_page_of_findings_quotes_the_results(readme, workspace):

@@ -148,7 +148,10 @@ def test_a_run_that_stopped_before_the_step_counts_as_diverged_there(workspace, 
             "accuracy": records.Series(evaluated, np.ones(len(evaluated))),
         }
 
-    frame = workspace.frame(study, numbers, status=lambda run: "finished" if run.seed else "diverged")
+    status = {True: "finished", False: "diverged"}
+    frame = workspace.frame(
+        study, numbers, status=lambda run: status[run.seed > 0], steps=lambda run: 4 if run.seed else 2
+    )
     values = measures.measure(frame, "accuracy", at)
     assert sorted(values["seed"]) == list(range(9))
     assert values.loc[values["value"].isna(), "seed"].tolist() == [0]
@@ -225,3 +228,72 @@ def test_trend_needs_values_that_have_a_ratio(workspace):
 def test_the_share_of_runs_with_other_values_than_0_and_1_needs_a_range(workspace):
     with pytest.raises(InputError, match="loss has values other than 0 and 1: give between"):
         _test("share", loss_frame(workspace, HALVES), {"above": 0.5})
+
+
+def _accuracies(workspace, steps_of_runs, diverged=(), without=()):
+    """Return the frame of conditions whose accuracy is 1 at the steps {condition: steps of each seed}.
+
+    The seeds in `diverged` diverged at their last step, and those in `without` did not record the accuracy.
+    """
+    conditions = {label: {"init": "he_normal", "optimizer.lr": 2.0**-i} for i, label in enumerate(steps_of_runs)}
+    seeds = len(next(iter(steps_of_runs.values())))
+    study = workspace.study(conditions=conditions, compare=None, seeds=seeds)
+
+    def steps(run):
+        return np.array(steps_of_runs[run.labels["condition"]][run.seed])
+
+    def numbers(run):
+        series = records.Series(steps(run), np.ones(len(steps(run))))
+        return {"loss": series, **({"accuracy": series} if run.seed not in without else {})}
+
+    def status(run):
+        return "diverged" if run.seed in diverged else "finished"
+
+    return workspace.frame(study, numbers, status=status, steps=lambda run: int(steps(run)[-1]))
+
+
+@pytest.mark.parametrize("at", [55, {"from": 51, "to": 60}])
+@pytest.mark.parametrize("predicate", ["share", "within"])
+def test_a_step_that_is_not_recorded_is_not_decided_by_the_runs_that_diverged(workspace, predicate, at):
+    frame = _accuracies(workspace, {"A": [[0, 20]] + [[0, 50, 100]] * 9}, diverged=(0,))
+    with pytest.raises(InputError, match="'accuracy' is not recorded at step"):
+        getattr(predicates, predicate)(frame, metric="accuracy", at=at, above=0.5)
+    found = getattr(predicates, predicate)(frame, metric="accuracy", at=50, above=0.3)
+    assert (found.n, found.decision) == (10, "replicated")
+
+
+@pytest.mark.parametrize("at", [100, {"from": 60, "to": 100}, {"from": 60}])
+def test_a_claim_about_a_step_that_only_some_conditions_or_seeds_reach_is_not_run(workspace, at):
+    for steps in ({"A": [[0, 50]] * 3, "B": [[0, 50, 100]] * 3}, {"A": [[0, 50], [0, 50, 100], [0, 50, 100]]}):
+        frame = _accuracies(workspace, steps)
+        for predicate in ("share", "within"):
+            with pytest.raises(measures.NotRun, match="'accuracy'"):
+                getattr(predicates, predicate)(frame, metric="accuracy", at=at, above=0.5)
+
+
+def test_a_condition_that_a_claim_does_not_name_need_not_reach_its_step(workspace):
+    frame = _accuracies(workspace, {"A": [[0, 50, 100]] * 3, "B": [[0, 50, 100]] * 3, "C": [[0, 40]] * 3})
+    for at in (50, 100):
+        assert predicates.beats(frame, metric="accuracy", **SIDES, best="highest", at=at).n == 3
+        sides = {"start": SIDES["better"], "end": SIDES["worse"]}
+        assert predicates.trend(frame, metric="accuracy", **sides, above=0.5, at=at).n == 3
+        with pytest.raises(measures.NotRun):
+            predicates.beats(frame, metric="accuracy", better={}, worse={"condition": "B"}, best="highest", at=at)
+
+
+def test_a_claim_about_a_metric_that_some_runs_of_a_condition_lack_is_not_run(workspace):
+    frame = _accuracies(workspace, {"A": [[0, 50]] * 4}, without=(2,))
+    for predicate in ("share", "within"):
+        with pytest.raises(measures.NotRun, match="'accuracy' has no value in 1 of 4 runs"):
+            getattr(predicates, predicate)(frame, metric="accuracy", above=0.5)
+
+
+def test_a_test_that_selects_no_value_is_an_error(workspace):
+    frame = loss_frame(workspace, {"A": _two_layers(LOW, LOW)})
+    sides = {"better": {"layer": 9}, "worse": {"layer": 1}}
+    for predicate, options in (
+        ("beats", {**sides, "best": "lowest"}),
+        ("trend", {"start": {"layer": 9}, "end": {"layer": 1}, "above": 1}),
+    ):
+        with pytest.raises(InputError, match="where: the test selects no run"):
+            _test(predicate, frame, options)

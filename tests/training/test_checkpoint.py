@@ -1,4 +1,4 @@
-"""A training that was stopped continues, and ends as if it had not been stopped."""
+"""A training run that was stopped continues, and ends as if it had not been stopped."""
 
 import contextlib
 import copy
@@ -97,7 +97,7 @@ class _StopAfter:
 def _interrupted(runs, data_root, file, interval):
     """Return the records of runs that are stopped again and again, after each `interval` updates, and how often."""
     for stops in itertools.count():
-        finished = records.known(file, [run.id for run in runs])
+        finished = records.find_trained(file, [run.id for run in runs])
         missing = [run for run in runs if run.id not in finished]
         try:
             with Checkpoint(file, minutes=1e9, stop_requested=_StopAfter(interval)) as checkpoint:
@@ -137,7 +137,7 @@ def test_finished_runs_are_kept_after_an_error(data_root, file):
     with contextlib.suppress(MemoryError), Checkpoint(file, 1e9) as checkpoint:
         list(trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=checkpoint))
         raise MemoryError
-    assert records.known(file, [run.id for run in runs]).keys() == {runs[0].id}
+    assert records.find_trained(file, [run.id for run in runs]).keys() == {runs[0].id}
 
 
 def _stopped(runs, data_root, file, times=5):

@@ -134,6 +134,6 @@ def test_memory_that_runs_out_in_any_batch_is_one_line_with_advice(
     with pytest.raises(SystemExit):
         main(["train", *command])
     message = capsys.readouterr().err.splitlines()[-1]
-    assert "memory ran out on cpu; it needs about" in message
+    assert "out of memory on cpu; it needs about" in message
     assert "lower training.batch_size" in message
     assert not list((tmp_path / "results").rglob("*.json"))

@@ -1,6 +1,7 @@
 """The training loop: its losses, the steps at which it evaluates, and divergence."""
 
 import contextlib
+import math
 
 import pytest
 import torch
@@ -131,6 +132,10 @@ def test_a_diverged_training_continues_if_requested():
 def test_the_length_is_given_in_steps_or_epochs():
     assert loop.Training(steps=7).total_steps(100) == 7
     assert loop.Training(epochs=2, batch_size=32).total_steps(100) == 6
+    assert loop.Training(epochs=0).total_steps(100) == 0
     for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
         with pytest.raises(ValueError, match="training"):
             loop.Training(**wrong).total_steps(100)
+    for epochs in (-1, math.nan, math.inf, 0.001):
+        with pytest.raises(ValueError, match=f"^training: epochs: .*{epochs}"):
+            loop.Training(epochs=epochs).total_steps(100)

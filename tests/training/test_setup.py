@@ -1,4 +1,6 @@
-"""Setting up a training: parts that do not fit each other are rejected, and GPUs are not used on a CPU."""
+"""Setting up a training run: parts that do not fit each other are rejected, and GPUs are not used on a CPU."""
+
+import contextlib
 
 import pytest
 import torch
@@ -6,7 +8,7 @@ from sample_training import execute
 
 from goodinit import studies
 from goodinit.errors import InputError
-from goodinit.methods import initializers
+from goodinit.methods import diagnostics, initializers
 from goodinit.training import build
 
 
@@ -25,6 +27,37 @@ def test_initializers_get_the_number_of_large_images_that_they_request(init, see
         "data": {"name": "shapes", "size": 256},
         "model": {"name": "convnet3", "channels": [1, 1, 1]},
         "init": init,
+        "training": {"steps": 0, "evaluate_on": []},
+    }
+    execute([studies.Run(parts, 0, {})], data_root)
+    assert [images.shape for images in found] == [(seen, 3, 256, 256)]
+
+
+@pytest.mark.parametrize(
+    ("diagnostic", "seen"),
+    [
+        ({"name": "reconstructions", "images": 20}, 20),
+        ({"name": "reconstructions"}, 16),  # 6 images, of the 16 that are used in any case
+        ({"name": "layer_outputs", "examples": 40}, 40),
+        ({"name": "gradients"}, 16),
+        ({"name": "gradients", "examples": 24}, 24),
+        ({"name": "weight_variance"}, 16),
+    ],
+)
+def test_diagnostics_get_the_number_of_large_images_that_they_request(diagnostic, seen, data_root, monkeypatch):
+    found = []
+
+    @contextlib.contextmanager
+    def observed(model, batch, generator, **options):
+        found.append(batch.images)
+        yield lambda step: {}
+
+    monkeypatch.setattr(diagnostics, diagnostic["name"], observed)
+    parts = studies.DEFAULTS | {
+        "data": {"name": "shapes", "size": 256},
+        "model": {"name": "convnet3", "channels": [1, 1, 1]},
+        "init": {"name": "he_normal"},
+        "diagnostics": [diagnostic],
         "training": {"steps": 0, "evaluate_on": []},
     }
     execute([studies.Run(parts, 0, {})], data_root)

@@ -1,4 +1,4 @@
-"""The global state of torch is restored after a training, also after an exception."""
+"""The global state of torch is restored after a training run, also after an exception."""
 
 import os
 
@@ -21,7 +21,7 @@ PARTS = studies.DEFAULTS | {
 
 
 def _state():
-    """Return all global state that a training changes."""
+    """Return all global state that a training run changes."""
     methods = torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad
     return {
         "deterministic": torch.get_deterministic_debug_mode(),

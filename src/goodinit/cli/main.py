@@ -21,7 +21,7 @@ EXAMPLES = """\
 examples:
   goodinit list --scale laptop                    list the studies, and what is recorded
   goodinit train xavier_he/mnist --scale laptop   train the runs of a study that have no record yet
-  goodinit estimate --scale paper --rate 20       estimate what that costs, at 20 TFLOP/s
+  goodinit estimate --scale paper --rate 20       estimate the cost of all studies, at 20 TFLOP/s
   goodinit next --hours 8                         list the runs that answer the most claims in a night
   goodinit table xavier_he/mnist --scale laptop   write its table from the records
   goodinit claims --scale laptop                  write the verdicts
@@ -64,7 +64,8 @@ COMMANDS = {
         {
             "data": {
                 "metavar": "name",
-                "help": "mnist, cifar10, cifar100, digits, shapes; imagenette-SIZE, pictures-SIZE, folder-NAME-SIZE",
+                "help": "mnist, cifar10, cifar100, digits, shapes, imagenette-SIZE, pictures-SIZE or folder-NAME-SIZE; "
+                "folder-NAME-SIZE is the image folder folders/NAME in the data folder",
             },
             "--processes": {"type": int, "help": "number of processes that decode images (default: all processors)"},
             "--allowed-bad": {
@@ -96,7 +97,8 @@ COMMANDS = {
             "--timed": FLAG | {"help": "time a few updates of each model instead of assuming a rate"},
             "--device": {
                 "default": "cpu",
-                "help": "whose rate is measured, or where they are timed; a CPU uses one thread then (default: cpu)",
+                "help": "device whose rate is measured, or on which the updates are timed (with one thread on a CPU) "
+                "(default: cpu)",
             },
             "--csv": {"metavar": "FILE", "help": "also write operations and memory to this file"},
         },
@@ -117,7 +119,9 @@ COMMANDS = {
         ["studies", "--configs", "--results", "--figures"],
         {
             "--scale": SHARED["--scale"]
-            | {"help": "demo, laptop, overnight, paper, or all recorded ones except demo (default: demo)"},
+            | {
+                "help": "demo, laptop, overnight or paper; all: every recorded scale except demo (default: demo)",
+            },
             "--processes": {"type": int, "help": "number of processes (default: all processors)"},
         },
     ),
@@ -214,7 +218,7 @@ def _error_message(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.errno != errno.ENOMEM:
         return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
     if isinstance(error, MemoryError | OSError) or _is_memory_short():
-        return "memory ran out: end other processes, or ask for more; what was done is kept"
+        return "out of memory: end other processes, or request more memory; finished work is kept"
     return None
 
 

@@ -13,7 +13,7 @@ __all__ = ["check_positive", "check_scale", "selected_studies"]
 def check_positive(name: str, value: float | None) -> None:
     """Raise InputError unless an argument is absent or a finite number more than 0."""
     if value is not None and not 0 < value < math.inf:
-        raise InputError(f"{name}: {value:g} is not more than 0 and finite: give a positive number")
+        raise InputError(f"{name} must be more than 0 and finite, not {value:g}")
 
 
 def check_scale(scale: str, scales: Collection[str] = studies.SCALES) -> None:

@@ -142,7 +142,7 @@ def parse_name(name: str) -> FolderName | None:
     if user_folder:
         check_folder_name(folder)
     if int(size) < 1:
-        raise ValueError(f"{name}: size: {size} is not more than 0")
+        raise ValueError(f"{name}: size must be at least 1, not {size}")
     return FolderName(published or user_folder, folder, int(size))
 
 
@@ -155,7 +155,7 @@ def check_folder_name(folder: str) -> None:
     if not re.fullmatch(r"\w[\w.+-]*", folder):
         raise ValueError(
             f"folder: path: {folder!r} is not the name of one folder in the data folder's `folders`, of letters, "
-            "digits and _ . + -; a link there may lead anywhere"
+            "digits and _ . + -; a symbolic link there may point to any folder"
         )
 
 
@@ -192,7 +192,7 @@ def manifest_path(name: str, root: str | Path) -> Path:
     Arrays that exist in the data folder are used, even if it cannot be written.
 
     Args:
-        name: of the prepared data set.
+        name: the name of the prepared data set.
         root: the data folder.
 
     Raises:
@@ -207,7 +207,7 @@ def size_of(name: str, root: str | Path) -> Size:
     """Return the size of a data set as published, or else from its manifest.
 
     Args:
-        name: of the prepared data set.
+        name: the name of the prepared data set.
         root: the data folder.
 
     Raises:

@@ -30,7 +30,7 @@ class Chunk(NamedTuple):
         split: `train` or `test`.
         start: row of the first image.
         file: path of the .npy file.
-        paths: of the images.
+        paths: the paths of the images.
         size: height and width in pixels.
     """
 
@@ -49,7 +49,7 @@ class DecodedChunk:
         split: `train` or `test`.
         start: row of the first image.
         count: number of images.
-        sha256: of the rows.
+        sha256: SHA-256 of the rows.
         sums: sum of the pixels of each channel.
         squares: sum of their squares.
         unreadable: (row in the chunk, reason) of images that cannot be decoded; their rows are 0.
@@ -68,7 +68,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
     """Decode chunks, show a progress bar, and yield the chunks in the order in which they are finished.
 
     Args:
-        chunks: the chunks.
+        chunks: the chunks that are not decoded yet.
         total: number of images including those that are already decoded, for the progress bar.
         processes: number of processes; None means one for each processor.
 
@@ -106,7 +106,7 @@ def decode_chunks(chunks: Sequence[Chunk], total: int, processes: int | None) ->
             for worker in set(multiprocessing.active_children()) - others:
                 worker.kill()  # one that started while the pool broke; the pool would wait for it forever
             raise ValueError(
-                "a process that decodes images was ended, perhaps because memory ran out: run again, with fewer "
+                "a process that decodes images was ended, perhaps for lack of memory: run again, with fewer "
                 "--processes; finished images are kept"
             ) from None
 
@@ -115,7 +115,7 @@ def decode_square(content: bytes, size: int) -> NDArray[np.uint8]:
     """Decode an image, and resize its central square.
 
     Args:
-        content: of the file.
+        content: the content of the file.
         size: height and width of the result.
 
     Returns:

@@ -91,7 +91,7 @@ def imagenette(root: Path, folder: str | None, size: int) -> Path:
             raise ValueError(f"Imagenette: {tree} is incomplete ({error}): delete it and run again") from None
         raise OSError(
             f"Imagenette: {root / name} is missing and cannot be downloaded: put the unpacked official archive there, "
-            f"or let GOODINIT_DATA name a folder that has it ({error})"
+            f"or set GOODINIT_DATA to a folder that contains it ({error})"
         ) from None
     _, *published = catalog.COUNTS["imagenette"]
     if counts != published:
@@ -154,8 +154,8 @@ def _load(title: str, root: Path, folder: Path, files: dict[Path, str], load: Ca
         missing = next((file for file in files if not (folder / file).exists()), None)
         if missing is not None:
             raise OSError(
-                f"{title}: {root / missing} is missing and cannot be downloaded: put the official file there, or let "
-                f"GOODINIT_DATA name a folder that has it ({error})"
+                f"{title}: {root / missing} is missing and cannot be downloaded: put the official file there, or set "
+                f"GOODINIT_DATA to a folder that contains it ({error})"
             ) from None
         raise ValueError(
             f"{title}: the files in {folder / next(iter(files)).parent} cannot be read ({error}): "

@@ -59,7 +59,7 @@ def write(
 
     Args:
         tree: the image folder.
-        folder: of the arrays; only one process may write it at a time, see `files.locked`.
+        folder: the folder of the arrays; only one process may write it at a time, see `files.locked`.
         size: height and width in pixels.
         processes: number of processes; None means one for each processor.
         allowed_bad: share of the images that may be unreadable.
@@ -70,9 +70,9 @@ def write(
         ValueError: an argument is out of range, the tree is not an image folder, or too many images are unreadable.
     """
     if not 0 <= allowed_bad < 1:
-        raise ValueError(f"allowed_bad: {allowed_bad} is not between 0 and 1")
+        raise ValueError(f"allowed_bad must be at least 0 and less than 1, not {allowed_bad}")
     if processes is not None and processes < 1:
-        raise ValueError(f"processes: {processes} is not at least 1")
+        raise ValueError(f"processes must be at least 1, not {processes}")
     listing = image_folder.list_images(tree)
     if ignored := image_folder.describe_ignored(listing.links, listing.irregular):
         LOGGER.warning("%s", one_line(f"{tree}: {ignored}"))
@@ -194,8 +194,8 @@ def _check_unreadable(tree: Path, listing: Listing, done: Done, allowed: float) 
         path, reason = bad[0]
         raise ValueError(
             f"{tree}: at least {len(bad)} of {sum(map(len, listing.splits.values()))} images cannot be read, such as "
-            f"{path} ({reason}); allowed are {int(allowed)}: allow a larger share with --allowed-bad, which resumes, "
-            "or fix or delete them, which starts again"
+            f"{path} ({reason}); at most {int(allowed)} are allowed: allow a larger share with --allowed-bad, which "
+            "resumes, or fix or delete them, which starts again"
         )
     for split, images in listing.splits.items():
         if len(unreadable[split]) == len(images):
@@ -213,7 +213,7 @@ def _compact_file(path: Path, rows: list[int], size: int) -> None:
     """Turn decoded rows into a complete .npy file of the given rows; after an interruption, this can be repeated.
 
     Args:
-        path: of the file.
+        path: the path of the file.
         rows: origin of each row, see `_compacted_rows`.
         size: height and width of an image.
     """

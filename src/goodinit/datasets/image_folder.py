@@ -94,12 +94,12 @@ def list_images(tree: Path) -> Listing:
     test = "val" if (tree / "val").is_dir() else "test"
     for split in ("train", test):
         if not (tree / split).is_dir():
-            raise ValueError(f"{tree}: there is no folder {split.replace('test', 'val')}: expected are {LAYOUT}")
+            raise ValueError(f"{tree}: there is no folder {split.replace('test', 'val')}: expected {LAYOUT}")
     split_folders = _split_folders(tree, test)
     classes = _list_classes(tree / "train")
     if len(classes) < 2:
         count = f"only one class, {classes[0]}" if classes else "no class"
-        raise ValueError(f"{tree / 'train'}: there is {count}; at least two are needed: expected are {LAYOUT}")
+        raise ValueError(f"{tree / 'train'}: there is {count}; at least two are needed: expected {LAYOUT}")
     for name in _list_classes(tree / test):
         if name not in classes:
             raise ValueError(f"{tree / test / name}: this class is not in {tree / 'train'}")
@@ -113,7 +113,7 @@ def list_images(tree: Path) -> Listing:
         if not folder.files:
             raise ValueError(f"{tree / folder.name}: this class has no images{hint}: put some there, or delete it")
     if not any(folder.files for folder in folders[test]):
-        raise ValueError(f"{tree / test}: there are no images{hint}: expected are {LAYOUT}")
+        raise ValueError(f"{tree / test}: there are no images{hint}: expected {LAYOUT}")
     _check_shared(tree, all_folders, bounds)
     return Listing(classes, {"train": _sort(folders["train"]), "test": _sort(folders[test])}, links, irregular)
 
@@ -139,7 +139,7 @@ def _list_classes(folder: Path) -> list[str]:
         visible = [entry for entry in entries if not entry.name.startswith(".")]
     for entry in visible:
         if entry.is_symlink() and not os.path.exists(entry) and not _is_image(entry.name):
-            raise ValueError(f"{entry.path}: this link is broken: let it lead to the folder of the class, or remove it")
+            raise ValueError(f"{entry.path}: this link is broken: point it to a class folder, or remove it")
     return sorted(entry.name for entry in visible if entry.is_dir())
 
 

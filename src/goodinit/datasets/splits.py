@@ -38,7 +38,7 @@ class Splits:
         train, validation, test: the examples of each.
         classes: number of classes; 0 if the labels have no meaning.
         checksum: SHA-256 of the prepared arrays, if there are any.
-        preprocessing: of the images to inputs.
+        preprocessing: how images become inputs.
     """
 
     train: Examples
@@ -52,7 +52,7 @@ class Splits:
         """Return the same splits on `device`, except for those of more than `MAX_DEVICE_BYTES`.
 
         Args:
-            device: the device.
+            device: the device of the result.
             copies: the same dictionary in calls for several data sets, so that their common tensors are copied once.
         """
         copies = {} if copies is None else copies
@@ -84,10 +84,10 @@ def load_examples(
     """Return the selected training examples, with those for validation, and test examples of a prepared data set.
 
     Args:
-        label: of the data set in messages.
-        name: under which it is prepared.
+        label: the name of the data set in error messages.
+        name: the name under which it is prepared.
         root: the data folder.
-        counts: the examples.
+        counts: the numbers of examples.
 
     Returns:
         The training examples, the test examples, and the manifest.
@@ -129,13 +129,14 @@ def channel_statistics(
 def check_positive(label: str, **options: float | None) -> None:
     """Raise ValueError for an option that is given and not more than 0."""
     for option, value in options.items():
-        if value is not None and value <= 0:
-            raise ValueError(f"{label}: {option}: {value} is not more than 0")
+        if value is not None and not value > 0:
+            raise ValueError(f"{label}: {option} must be more than 0, not {value}")
 
 
 def _first(label: str, split: str, examples: Examples, count: int | None) -> Examples:
     if count is None:
         return examples
     if not 1 <= count <= len(examples.labels):
-        raise ValueError(f"{label}: {split}_examples: {count} is not between 1 and {len(examples.labels)}")
+        most = len(examples.labels)
+        raise ValueError(f"{label}: {split}_examples must be at least 1 and at most {most}, not {count}")
     return Examples(examples.images[:count], examples.labels[:count])

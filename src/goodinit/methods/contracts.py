@@ -1,6 +1,6 @@
 """Protocols: what methods return, and what they require of the models, layers and examples that they receive."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self, TypeVar, runtime_checkable
 
@@ -24,6 +24,7 @@ __all__ = [
     "Update",
     "UpdateRule",
     "UpdatedInGroups",
+    "requested_examples",
     "stackable",
 ]
 
@@ -53,14 +54,28 @@ class Examples(Protocol):
 AnyExamples = TypeVar("AnyExamples", bound=Examples)
 
 
+def requested_examples(options: Mapping[str, Any]) -> int:
+    """Return how many examples an initializer or a diagnostic requests to find in its batch; 0 for any number.
+
+    An initializer or a diagnostic requests them by the names of its options: `batch_size` times `batches`, if it has
+    the latter, or `examples`, or `images`. Its batch then has at least this number, unless the training set is smaller;
+    without such an option it may be as small as 16 examples, if the images are large.
+
+    Args:
+        options: {name: value} of all options, with defaults; None requests nothing.
+    """
+    in_batches: int = (options.get("batch_size") or 0) * options.get("batches", 1)
+    return max(in_batches, options.get("examples") or 0, options.get("images") or 0)
+
+
 @dataclass(frozen=True)
 class PublishedInit:
     """How the authors of a model initialized a layer.
 
     Args:
-        distribution: of the weights, which have mean 0.
-        std: standard deviation of the weights.
-        bias: value of every bias.
+        distribution: the distribution of the weights, whose mean is 0.
+        std: the standard deviation of the weights.
+        bias: the value of every bias.
     """
 
     distribution: Literal["normal", "uniform"]

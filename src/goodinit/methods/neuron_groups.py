@@ -39,20 +39,20 @@ def group_neurons(
     """Return the neurons, int64 (groups, neurons / groups), of each group of a layer.
 
     Args:
-        name: of the layer, for messages.
+        name: the name of the layer, for error messages.
         neurons: N, the number of outputs of the layer.
         groups: number of groups; None for the square root of N.
         members: neurons of a group are adjacent, or are drawn at random.
         generator: shuffles the neurons.
 
     Raises:
-        ValueError: N is no square and `groups` is None, `groups` does not divide N, or `members` is unknown.
+        ValueError: N is not a perfect square and `groups` is None, `groups` does not divide N, or `members` is unknown.
     """
     root = math.isqrt(neurons)
     if groups is None and root**2 != neurons:
         raise InputError(
-            f"semi_synchronous: layer {name} has {neurons} neurons, which is no square: the nearest are {root**2} "
-            f"and {(root + 1) ** 2}; or give groups, a number that divides {neurons}"
+            f"semi_synchronous: layer {name} has {neurons} neurons, which is not a perfect square; the nearest are "
+            f"{root**2} and {(root + 1) ** 2}; or give groups, a number that divides {neurons}"
         )
     if groups is not None and (groups < 1 or neurons % groups):
         raise InputError(f"semi_synchronous: groups: {groups} does not divide the {neurons} neurons of layer {name}")

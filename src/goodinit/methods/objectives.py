@@ -94,7 +94,7 @@ def elbo(model: nn.Module, batch: Examples, *, beta: float = 1.0) -> tuple[Tenso
 
     Reference: Kingma & Welling, Auto-encoding variational Bayes (2014), equation 10; Higgins et al., beta-VAE (2017).
     """
-    if beta < 0:
+    if not beta >= 0:
         raise ValueError(f"elbo: beta must be at least 0, not {beta}")
     encoded: Encoded = model(batch.images)
     images = batch.images.clamp(0, 1)

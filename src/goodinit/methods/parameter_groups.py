@@ -28,10 +28,11 @@ def parameter_groups(
     innermost module, applies.
 
     Args:
-        optimizer: its name, for messages.
+        optimizer: the name of the optimizer, for error messages.
         named_parameters: as `model.named_parameters()` yields them.
         lr: learning rate.
-        weight_decay: of parameters called `weight`. It is part of the gradient, so the factors apply to it, too.
+        weight_decay: the weight decay of parameters called `weight`. It is part of the gradient, so the factors apply
+            to it, too.
         decay_biases: whether all other parameters decay, too.
         bias_factor: factor of the learning rate of all parameters that are not called `weight`.
         layer_factors: factors of the learning rate by module, 1 for all others; None for 1 everywhere.

@@ -22,7 +22,7 @@ def polynomial(*, steps: int, power: float = 1.0) -> Schedule:
 
     Reference: the policy `poly` of Caffe.
     """
-    if steps < 1 or power <= 0:
+    if steps < 1 or not power > 0:
         raise ValueError(f"polynomial: steps must be at least 1 and power more than 0, not {steps}, {power}")
     return lambda updates: max(1 - updates / steps, 0.0) ** power
 

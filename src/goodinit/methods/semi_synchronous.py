@@ -1,7 +1,7 @@
 """Semi-synchronous updates with torch.optim.SGD, for custom training loops."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from goodinit.errors import InputError, nearest
 from goodinit.methods.neuron_groups import Members, choose_layers, group_neurons, linear_with_row_gradients
 
 __all__ = ["SemiSynchronous", "semi_synchronous"]
+
+_INSTALLED = "semi_synchronous"  # the attribute of an optimizer with its SemiSynchronous and the handle of its hook
 
 
 def semi_synchronous(
@@ -34,6 +36,9 @@ def semi_synchronous(
 
     This is the rule of the optimizer, with dampening, Nesterov momentum and weight decay, for a gradient that is 0
     outside the group. All other parameters are updated by the optimizer.
+
+    A second call with the same optimizer replaces the first, whose object can no longer be used: the groups start
+    again, and the optimizer keeps its momentum.
 
     Deviation: the bias of a neuron is updated with its weights, and so is weight decay, which is part of the gradient.
     The paper does not specify this.
@@ -79,6 +84,7 @@ def semi_synchronous(
     optimized = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     by_layer: dict[str, _Partition] = {}
     by_parameter: dict[nn.Parameter, _Partition] = {}
+    sparse_layers: dict[nn.Linear, _Partition] = {}
     for name, layer in choose_layers(model, layers).items():
         weight, *biases = _parameters(name, layer, optimized)
         if weight not in by_parameter:
@@ -86,10 +92,30 @@ def semi_synchronous(
             by_layer[name] = by_parameter[weight] = _Partition(neurons)
         for bias in biases:
             by_parameter.setdefault(bias, by_parameter[weight])
-        if sparse and type(layer) is nn.Linear:
-            layer.__class__ = _SparseGradientLinear
-            vars(layer)["partition"] = by_parameter[weight]
-    return SemiSynchronous(optimizer, by_layer, by_parameter)
+        if sparse and type(layer) in (nn.Linear, _SparseGradientLinear):
+            sparse_layers[layer] = by_parameter[weight]
+    _replace_earlier(optimizer)
+    for module in model.modules():
+        if type(module) is _SparseGradientLinear and module.weight in by_parameter:  # of an earlier optimizer
+            _set_dense(module)
+    for layer, partition in sparse_layers.items():
+        layer.__class__ = _SparseGradientLinear
+        vars(layer)["partition"] = partition
+    return SemiSynchronous(optimizer, by_layer, by_parameter, sparse_layers)
+
+
+def _replace_earlier(optimizer: torch.optim.SGD) -> None:
+    """Undo an earlier call of `semi_synchronous` with this optimizer, if there is one."""
+    if (installed := vars(optimizer).pop(_INSTALLED, None)) is not None:
+        earlier, hook = installed
+        hook.remove()
+        earlier._end()
+
+
+def _set_dense(layer: "_SparseGradientLinear") -> None:
+    """Make a layer with sparse gradients an ordinary one."""
+    del vars(layer)["partition"]
+    layer.__class__ = nn.Linear  # type: ignore[assignment]  # as it was before
 
 
 def _parameters(name: str, layer: nn.Linear, optimized: set[nn.Parameter]) -> list[nn.Parameter]:
@@ -115,11 +141,12 @@ class SemiSynchronous:
         optimizer: torch.optim.SGD,
         by_layer: dict[str, "_Partition"],
         by_parameter: dict[nn.Parameter, "_Partition"],
+        sparse_layers: dict[nn.Linear, "_Partition"],
     ) -> None:
         self.optimizer = optimizer
-        self._by_layer, self._by_parameter = by_layer, by_parameter
-        self._stepping = False
-        optimizer.register_step_pre_hook(self._check_caller)
+        self._by_layer, self._by_parameter, self._sparse_layers = by_layer, by_parameter, sparse_layers
+        self._stepping = self._replaced = False
+        vars(optimizer)[_INSTALLED] = self, optimizer.register_step_pre_hook(self._check_caller)
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -135,7 +162,11 @@ class SemiSynchronous:
 
         Returns:
             The loss, or None without a closure.
+
+        Raises:
+            RuntimeError: a later call of `semi_synchronous` has replaced this object.
         """
+        self._check_current()
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -195,11 +226,23 @@ class SemiSynchronous:
         layers = (f"{name}: {groups} groups of {neurons}" for name, (groups, neurons) in shapes)
         return f"SemiSynchronous({', '.join(layers)}; {type(self.optimizer).__name__})"
 
+    def _end(self) -> None:
+        """Make the layers ordinary ones, and reject further steps: another object takes the place of this one."""
+        self._replaced = True
+        for layer in filter(self._has_sparse_gradient, self._sparse_layers):
+            _set_dense(layer)
+
+    def _has_sparse_gradient(self, layer: nn.Linear) -> TypeGuard["_SparseGradientLinear"]:
+        """Return whether the gradient of a layer has the rows of the active group here."""
+        return vars(layer).get("partition") is self._sparse_layers[layer]
+
+    def _check_current(self) -> None:
+        if self._replaced or not all(map(self._has_sparse_gradient, self._sparse_layers)):
+            raise RuntimeError("semi_synchronous: a later call has replaced this object: use the one that it returned")
+
     def _check_caller(self, *_: object) -> None:
         if not self._stepping:
-            raise RuntimeError(
-                "semi_synchronous: call step() of the returned object, not of the optimizer; wrap it only once"
-            )
+            raise RuntimeError("semi_synchronous: call step() of the returned object, not of the optimizer")
 
 
 class _Partition:

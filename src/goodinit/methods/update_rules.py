@@ -21,7 +21,7 @@ class Optimizer(torch.optim.Optimizer, abc.ABC):
 
     Args:
         parameters: pairs of name and parameter.
-        weight_decay: of parameters called `weight`, at least 0.
+        weight_decay: the weight decay of parameters called `weight`, at least 0.
         layer_factors: factors of the learning rate by module, see `parameter_groups`.
         decay_biases: whether all other parameters decay, too.
         clip_norm: largest Euclidean norm of the gradient of all parameters, more than 0; None for no clipping.
@@ -47,7 +47,7 @@ class Optimizer(torch.optim.Optimizer, abc.ABC):
         **options: float,
     ) -> None:
         name = type(self).__name__.lower()
-        if clip_norm is not None and clip_norm <= 0:
+        if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"{name}: clip_norm must be more than 0, not {clip_norm}")
         for option, value in (options | {"weight_decay": weight_decay, "bias_factor": bias_factor}).items():
             if option in ("lr", "epsilon", "bias_factor"):
@@ -100,8 +100,8 @@ class Optimizer(torch.optim.Optimizer, abc.ABC):
 
         Args:
             group: with the options of the rule, and the number of the update, from 1, as `step`.
-            parameters: those with a gradient.
-            gradients: of each parameter, with weight decay.
+            parameters: the parameters that have a gradient.
+            gradients: the gradient of each parameter, with weight decay.
             state: for each slot, the state tensor of each parameter, 0 before the first update.
         """
 

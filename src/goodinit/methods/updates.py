@@ -3,12 +3,13 @@
 All have the signature `(model, optimizer, generator, *, options)` and return an object with `step()`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from goodinit.errors import InputError
 from goodinit.methods.contracts import Update, UpdateRule, stackable
 from goodinit.methods.neuron_groups import choose_layers, group_neurons, linear_with_row_gradients
 
@@ -56,8 +57,8 @@ def semi_synchronous(
     scale and shift of batch normalization are updated at every mini-batch. The paper does not specify this.
 
     Args:
-        model: changed in place: all linear layers except the last are replaced by layers with such gradients and the
-            same parameters.
+        model: changed in place: all linear layers except the last are replaced, under each of their names, by layers
+            with such gradients and the same parameters.
         optimizer: `sgd`, `momentum` or `nesterov`, without `clip_norm`.
         generator: shuffles the neurons.
         groups: number of groups in each layer; None for the square root of N, its number of neurons.
@@ -68,20 +69,38 @@ def semi_synchronous(
         the partition into groups are part of the state of the model.
 
     Raises:
-        ValueError: the model has only one linear layer, N is no square or not a multiple of `groups`, or the optimizer
-            does not accept such gradients.
+        ValueError: the model has only one linear layer, N is not a perfect square and `groups` is None, `groups` does
+            not divide N, a layer shares a parameter with another module, or the optimizer does not accept such
+            gradients.
 
     Reference: Hori, Sekiya & Takenaka, Semi-synchronous updating of neurons in full-connection layers through
         backpropagation of deep learning (2019), section 3.
     """
     if not (isinstance(optimizer, UpdateRule) and optimizer.linear and optimizer.elementwise):
         raise ValueError("semi_synchronous: works with the optimizers sgd, momentum and nesterov without clip_norm")
+    layers, modules = choose_layers(model), dict(model.named_modules(remove_duplicate=False))
+    _check_parameters(layers, modules)
     replacements = []
-    for name, linear in choose_layers(model).items():
+    for name, linear in layers.items():
         partition = group_neurons(name, linear.out_features, groups, members, generator)
         replacements.append(SemiSynchronousLinear(linear, partition))
-        model.set_submodule(name, replacements[-1])
+        for other, module in modules.items():
+            if module is linear:  # a module may have several names
+                model.set_submodule(other, replacements[-1])
     return _Update(optimizer, replacements)
+
+
+def _check_parameters(layers: Mapping[str, nn.Linear], modules: Mapping[str, nn.Module]) -> None:
+    """Raise InputError if a layer shares a parameter with another module, whose gradient has all rows."""
+    for name, layer in layers.items():
+        for key, parameter in layer.named_parameters(recurse=False):
+            for other, module in modules.items():
+                if module is not layer and any(shared is parameter for shared in module.parameters(recurse=False)):
+                    owner = other or "the model itself"
+                    raise InputError(
+                        f"semi_synchronous: layer {name} shares its {key} with {owner}: give each layer parameters of "
+                        "its own"
+                    )
 
 
 class SemiSynchronousLinear(nn.Linear):

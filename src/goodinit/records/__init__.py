@@ -1,7 +1,7 @@
 """Records of runs: what they hold, how they are stored, and whether they are current."""
 
 from goodinit.records.record import AXES, STATUSES, RunRecord, Series, Status, guessing_bound
-from goodinit.records.staleness import known, read_current, verify
+from goodinit.records.staleness import check_current, find_trained, read_current
 from goodinit.records.storage import path, read, write
 
 __all__ = [
@@ -10,11 +10,11 @@ __all__ = [
     "RunRecord",
     "Series",
     "Status",
+    "check_current",
+    "find_trained",
     "guessing_bound",
-    "known",
     "path",
     "read",
     "read_current",
-    "verify",
     "write",
 ]

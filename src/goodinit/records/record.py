@@ -35,8 +35,8 @@ class RunRecord:
     """The record of one run.
 
     Args:
-        id: hash of `parts` and `seed`.
-        seed: of all random streams.
+        id: hash of `parts`, `seed` and the revision of the study.
+        seed: the number from which the seeds of all random streams are derived.
         parts: the specification as the study gives it.
         filled: the specification with every default that was in force.
         status: `finished` or `diverged`.

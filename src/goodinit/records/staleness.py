@@ -8,7 +8,7 @@ from goodinit.errors import InputError
 from goodinit.records.record import RunRecord
 from goodinit.records.storage import read
 
-__all__ = ["known", "read_current", "verify"]
+__all__ = ["check_current", "find_trained", "read_current"]
 
 # Options that no longer exist, and the only value that the code still implements.
 REMOVED_OPTIONS = {
@@ -18,7 +18,7 @@ REMOVED_OPTIONS = {
 }
 
 
-def verify(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
+def check_current(file: str | Path, run: RunRecord, filled: Mapping[str, Any]) -> None:
     """Raise an error if a run was trained with other defaults than the current ones.
 
     An option that did not exist when the run was trained does not make it stale: its default is the old behavior. Nor
@@ -57,11 +57,11 @@ def read_current(file: str | Path, filled: Mapping[str, Mapping[str, Any]]) -> d
     for run_id, parts in filled.items():
         if run_id not in recorded:
             raise InputError(f"{file}: damaged record: run {run_id} is missing: delete it and train again")
-        verify(file, recorded[run_id], parts)
+        check_current(file, recorded[run_id], parts)
     return recorded
 
 
-def known(file: str | Path, ids: Collection[str], *, unfinished_only: bool = False) -> dict[str, RunRecord]:
+def find_trained(file: str | Path, ids: Collection[str], *, unfinished_only: bool = False) -> dict[str, RunRecord]:
     """Return {run id: RunRecord} of those runs of a job that were trained already.
 
     They are in the records of the same study, in the records of jobs with the same runs in other studies, and in the
@@ -69,7 +69,7 @@ def known(file: str | Path, ids: Collection[str], *, unfinished_only: bool = Fal
 
     Args:
         file: the job's record.
-        ids: of the job's runs.
+        ids: the ids of the job's runs.
         unfinished_only: read only the files of the job's own interrupted training.
     """
     file = Path(file)

@@ -30,21 +30,23 @@ DAMAGE = (ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError,
 Arrays = dict[str, NDArray[Any]]
 
 
-class Named(Protocol):
-    """A job."""
+class HasName(Protocol):
+    """An object with a name that is part of the path of a record, such as `studies.Job`."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name, without a folder or suffix."""
 
 
-class NamedInWork(Named, Protocol):
-    """A study."""
+class HasWorkAndName(HasName, Protocol):
+    """An object whose name is that of a folder in the folder of a work, such as `studies.Study`."""
 
     @property
-    def work(self) -> str: ...
+    def work(self) -> str:
+        """The name of the work."""
 
 
-def path(results: str | Path, scale: str, study: NamedInWork, job: Named) -> Path:
+def path(results: str | Path, scale: str, study: HasWorkAndName, job: HasName) -> Path:
     """Return the path of the .json file of a job's record; the .npz file is in the same folder."""
     return Path(results) / scale / "runs" / study.work / study.name / f"{job.name}.json"
 

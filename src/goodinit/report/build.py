@@ -116,7 +116,7 @@ def write_figures(
     Args:
         study, scale, results, drawings: as in `write_all`.
         frame: from `frame.from_records`.
-        names: which; None for all that have records.
+        names: the names of the figures; None for all that have records.
 
     Returns:
         The files written.

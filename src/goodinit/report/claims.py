@@ -65,7 +65,7 @@ NEEDS_FULL_TRAINING: Mapping[str | None, Decision] = {"for": "replicated", "agai
 
 
 class JudgedClaim(NamedTuple):
-    """A claim with its verdict at a scale: a row of `claims.csv`.
+    """A claim with its verdict at a scale: a row of `claims.csv`.  The defaults are those of a claim that was not run.
 
     Args:
         work, study, claim: the id of the claim, and where it is.
@@ -94,22 +94,22 @@ class JudgedClaim(NamedTuple):
     source: str
     scale: str
     test: str
-    reported: float
-    verified: str
-    within: float
-    estimate: float
-    low: float
-    high: float
-    n: int
-    method: str
-    decided_by: str
-    p_value: float
-    supports: str
-    holm: str
-    runs_needed: int
-    differences: str
-    verdict: Verdict
-    note: str
+    reported: float = math.nan
+    verified: str = ""
+    within: float = math.nan
+    estimate: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    n: int = 0
+    method: str = ""
+    decided_by: str = ""
+    p_value: float = math.nan
+    supports: str = ""
+    holm: str = ""
+    runs_needed: int = 0
+    differences: str = ""
+    verdict: Verdict = "not run"
+    note: str = ""
 
     @property
     def needed(self) -> str:
@@ -135,7 +135,7 @@ def judge(study: Study, scale: str, frame: pd.DataFrame | None) -> pd.DataFrame:
     """Return the verdicts on the claims of a study, a row for each, with the fields of `JudgedClaim` as columns.
 
     Args:
-        study: which.
+        study: the study that has the claims.
         scale: the scale of the frame.
         frame: from `frame.from_records`, or None where nothing was run.
 
@@ -189,44 +189,34 @@ def mark_holm(verdicts: pd.DataFrame) -> pd.DataFrame:
 
 def _judge(study: Study, claim: Claim, scale: str, frame: pd.DataFrame | None) -> JudgedClaim:
     """Return a claim with its verdict."""
-    reported = study.reported_number(claim) if claim.predicate == "agrees" else None
+    judged = JudgedClaim(
+        study.work, study.name, claim.id, claim.kind, claim.says, claim.source, scale, claim.predicate, note=claim.note
+    )
+    reported = None
+    if claim.predicate == "agrees":
+        reported = study.reported_number(claim)
+        verified = "yes" if reported.verified else "no"
+        judged = judged._replace(reported=reported.value, verified=verified, within=claim.options["within"])
     evidence = _test(study, claim, scale, frame, reported)
-    differences: list[str] = []
-    if evidence is not None:
-        differences = protocol.differences(study, scale, claim.conditions, at_fixed_step=claim.at_fixed_step)
-    verdict: Verdict = "not run"
-    if evidence is not None:
-        decision = evidence.decision
-        if decision == NEEDS_FULL_TRAINING.get(claim.needs_full_training) and protocol.has_other_length(differences):
-            decision = "inconclusive"
-        verdict = DECIDED[claim.kind, not differences][decision]
-        if reported is not None and not reported.verified:
-            verdict = "unverified"
-    return JudgedClaim(
-        work=study.work,
-        study=study.name,
-        claim=claim.id,
-        kind=claim.kind,
-        says=claim.says,
-        source=claim.source,
-        scale=scale,
-        test=claim.predicate,
-        reported=math.nan if reported is None else reported.value,
-        verified="" if reported is None else "yes" if reported.verified else "no",
-        within=claim.options["within"] if reported is not None else math.nan,
-        estimate=evidence.estimate if evidence else math.nan,
-        low=evidence.low if evidence else math.nan,
-        high=evidence.high if evidence else math.nan,
-        n=evidence.n if evidence else 0,
-        method=evidence.method if evidence else "",
-        decided_by=evidence.decided_by if evidence else "",
-        p_value=evidence.p_value if evidence else math.nan,
-        supports=("yes" if evidence.supports else "no") if evidence else "",
-        holm="",
-        runs_needed=(evidence.runs_needed or 0) if evidence else 0,
+    if evidence is None:
+        return judged
+    differences = protocol.differences(study, scale, claim.conditions, at_fixed_step=claim.at_fixed_step)
+    decision = evidence.decision
+    if decision == NEEDS_FULL_TRAINING.get(claim.needs_full_training) and protocol.has_other_length(differences):
+        decision = "inconclusive"
+    verdict = DECIDED[claim.kind, not differences][decision]
+    return judged._replace(
+        estimate=evidence.estimate,
+        low=evidence.low,
+        high=evidence.high,
+        n=evidence.n,
+        method=evidence.method,
+        decided_by=evidence.decided_by,
+        p_value=evidence.p_value,
+        supports="yes" if evidence.supports else "no",
+        runs_needed=evidence.runs_needed or 0,
         differences="; ".join(differences),
-        verdict=verdict,
-        note=claim.note,
+        verdict="unverified" if judged.verified == "no" else verdict,
     )
 
 

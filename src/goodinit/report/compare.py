@@ -22,8 +22,8 @@ def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame
     r"""Return a frame with a row for each measure of the study's table and each condition.
 
     Args:
-        study: which.
-        scale: of both.
+        study: the study whose records are compared.
+        scale: the scale of the records in both folders.
         first, second: the folders of results.
 
     Returns:
@@ -59,11 +59,11 @@ def _compare_measure(item: Measure, first: pd.DataFrame, second: pd.DataFrame) -
     axes = condition_columns(first)
     keys = [*axes, "seed"]
     both = first[[*keys, "value"]].merge(
-        second[[*keys, "value"]], on=keys, how="outer", suffixes=("_first", "_second"), indicator="found"
+        second[[*keys, "value"]], on=keys, how="outer", suffixes=("_first", "_second"), indicator="side"
     )
     rows = []
     for key, group in both.groupby(axes, observed=True):
-        pairs = group.loc[group["found"] == "both", ["value_first", "value_second"]].to_numpy()
+        pairs = group.loc[group["side"] == "both", ["value_first", "value_second"]].to_numpy()
         rows.append({**dict(zip(axes, key, strict=True)), **_compare_samples(*pairs.T)})
     part = pd.DataFrame(rows)
     part.insert(len(axes), "metric", item.metric)

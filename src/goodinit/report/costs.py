@@ -42,7 +42,8 @@ class WorkCost(NamedTuple):
     """The cost of the runs of a work at a scale.
 
     Args:
-        scale, work: which.
+        scale: the scale of the runs.
+        work: the name of the work.
         runs: the number of runs.
         operations: the estimated floating-point operations.
         memory: the bytes that the largest run needs, estimated.
@@ -84,7 +85,7 @@ def of_works(studies: Iterable[Study], scale: str, results: Path) -> list[WorkCo
         for study in work_studies:
             estimate = estimates.get(study.full_name)
             if estimate is None or estimate.runs_sha256 != _digest(study.runs(scale)):
-                raise InputError(f"{file}: no estimate of the current runs of {study.full_name}: make costs")
+                raise InputError(f"{file}: no estimate of the current runs of {study.full_name}: run `make costs`")
             work_estimates.append(estimate)
             paths = [records.path(results, scale, study, job) for job in study.jobs(scale)]
             recorded += [run for path in paths if path.exists() for run in records.read(path)]
@@ -114,9 +115,9 @@ def _read(file: Path) -> dict[str, CostEstimate]:
             for row in rows
         }
     except FileNotFoundError:
-        raise InputError(f"{file}: missing: make costs") from None
+        raise InputError(f"{file}: missing: run `make costs`") from None
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{file}: damaged ({error}): make costs") from None
+        raise InputError(f"{file}: damaged ({error}): run `make costs`") from None
 
 
 def _digest(runs: list[Run]) -> str:

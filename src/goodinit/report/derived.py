@@ -18,7 +18,8 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
     """Return the series of a run, and the metrics that follow from them.
 
     Series with axes other than those of `records.AXES`, such as those of an image, are left out.  What was observed of
-    a run after the update at which it diverged and stopped is NaN.  The derived metrics:
+    a run after the update at which it diverged and stopped is NaN, as are the losses of later updates.  The derived
+    metrics:
 
     - `generalization_gap`: the accuracy on the training set minus that on the test set.
     - `oscillation`: the distance that a path has moved along each coordinate beyond the net displacement.
@@ -59,10 +60,11 @@ def with_derived(record: records.RunRecord, tuned: Sequence[str] = ()) -> dict[s
 
 
 def _before_divergence(series: records.Series, diverged_at: int, name: str) -> records.Series:
-    """Return a series with NaN from the step at which the run diverged; the loss, and integers, are unchanged."""
-    if name == "loss" or not np.issubdtype(series.values.dtype, np.floating):
+    """Return a series with NaN from the step at which the run diverged, the loss after it; integers are unchanged."""
+    if not np.issubdtype(series.values.dtype, np.floating):
         return series
-    before = (series.steps < diverged_at).reshape(-1, *[1] * (series.values.ndim - 1))
+    last = diverged_at if name == "loss" else diverged_at - 1  # the loss at that step is the one that is too large
+    before = (series.steps <= last).reshape(-1, *[1] * (series.values.ndim - 1))
     return series._replace(values=np.where(before, series.values, np.nan))
 
 

@@ -36,8 +36,8 @@ def draw(study: Study, scale: str, name: str, frame: pd.DataFrame) -> Figure:
     """Draw one of a study's figures, with a title that names the study and the scale.
 
     Args:
-        study: which.
-        scale: of the records.
+        study: the study that has the figure.
+        scale: the scale of the records.
         name: the name of the figure.
         frame: from `frame.from_records`, or from `frame.images` for a figure of images.
 

@@ -7,7 +7,7 @@ from typing import Literal
 from goodinit.report.distributions import SIGNIFICANCE
 from goodinit.report.inference import Estimate
 
-__all__ = ["Decision", "Evidence", "compare", "worst"]
+__all__ = ["Decision", "Evidence", "compare_with_bounds", "worst"]
 
 Decision = Literal["replicated", "contradicted", "inconclusive"]
 
@@ -70,7 +70,7 @@ class Evidence:
         return max(number for number in needed if number is not None)
 
 
-def compare(estimate: Estimate, above: float | None = None, below: float | None = None) -> Evidence:
+def compare_with_bounds(estimate: Estimate, above: float | None = None, below: float | None = None) -> Evidence:
     """Return the evidence that a parameter lies between two bounds.
 
     Args:

@@ -66,7 +66,7 @@ def curves(
     columns = min(wrap, len(panels))
     size = PANEL_SIZES.get(columns, SMALL_PANEL)
     figure, axes = layout.wrapped_panels(len(panels), columns, *size, share_y)
-    looks = dict(zip(y if hue == "metric" else rows[hue].cat.categories, marks.line_styles(), strict=False))
+    looks = dict(zip(y if hue == "metric" else layout.all_labels(rows[hue]), marks.line_styles(), strict=False))
     conditions = {_line_label(label, hue): rows[rows[hue] == label] for label in looks}
     crosses = []
     for axis, panel in zip(axes.flat, panels, strict=False):
@@ -150,7 +150,7 @@ def histogram(frame: pd.DataFrame, *, counts: str, edges: str, row: str, col: st
     all_counts, all_edges = measure(frame, counts), measure(frame, edges)
     check_axes(all_counts, row, col, "bin")
     check_axes(all_edges, row, col, "bin")
-    rows, columns = labels_of(all_counts[row]), sorted(all_counts[col].unique())
+    rows, columns = labels_of(all_counts[row]), labels_of(all_counts[col])
     # Margins are set by hand: computing them for fifty panels takes longer than drawing the panels.
     figure, axes = layout.panel_grid(len(rows), len(columns), width=1.75, height=1.0, layout=None)
     width, height = figure.get_size_inches()

@@ -9,7 +9,7 @@ import pandas as pd
 from goodinit import records, studies
 from goodinit.report.derived import with_derived
 from goodinit.report.measures import NotRun, rank_trials
-from goodinit.studies import Label
+from goodinit.studies import Label, protocol
 
 __all__ = ["from_records", "images"]
 
@@ -24,7 +24,8 @@ def from_records(study: studies.Study, scale: str, results: Path) -> pd.DataFram
         A frame with a column for each axis that the study compares, `seed`, `run`, `status`, `metric`, `step`, a
         column for each further axis of a series (those of `records.AXES`; -1 where a metric does not have it) and
         `value`; for a random search that ranks its trials also `rank`, where 1 is the best.  `attrs["complete"]` says
-        whether every job has a record, and `attrs["deterministic"]` whether runs do not depend on their seed.
+        whether every job has a record, `attrs["deterministic"]` whether runs do not depend on their seed, and
+        `attrs["observed_as_published"]` whether metrics are recorded at the steps of the published protocol.
 
     Raises:
         NotRun: no job has a record.
@@ -44,6 +45,7 @@ def from_records(study: studies.Study, scale: str, results: Path) -> pd.DataFram
     frame = columns.to_frame()
     frame.attrs["complete"] = all(records.path(results, scale, study, job).exists() for job in study.jobs(scale))
     frame.attrs["deterministic"] = study.deterministic
+    frame.attrs["observed_as_published"] = protocol.is_observed_as_published(study, scale)
     if study.search is not None and study.search.ranking is not None:
         ranking = study.search.ranking
         frame["rank"] = rank_trials(frame, study.axes, ranking.metric, ranking.best, ranking.at)
@@ -54,8 +56,8 @@ def images(study: studies.Study, scale: str, results: Path, metric: str) -> pd.D
     """Return the last images of each run of a study.
 
     Args:
-        study: which.
-        scale: of the records.
+        study: the study whose runs recorded the images.
+        scale: the scale of the records.
         results: the folder of results.
         metric: the series of images.
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
 __all__ = [
+    "all_labels",
     "column_title",
     "empty_panel",
     "label_outer",
@@ -50,9 +51,14 @@ def wrapped_panels(
 
 def labels_of(column: pd.Series) -> list[Any]:
     """Return the labels of a column that have rows, in the order of the study."""
-    if not isinstance(column.dtype, pd.CategoricalDtype):
-        return sorted(column.unique())
-    return [label for label in column.dtype.categories if (column == label).any()]
+    present = set(column.unique())
+    return [label for label in all_labels(column) if label in present]
+
+
+def all_labels(column: pd.Series) -> list[Any]:
+    """Return the labels of a column in the order of the study; of an axis that it compares also those without rows."""
+    dtype = column.dtype
+    return list(dtype.categories) if isinstance(dtype, pd.CategoricalDtype) else sorted(column.unique())
 
 
 def column_title(name: str) -> str:

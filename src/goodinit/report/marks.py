@@ -91,7 +91,8 @@ def condition_line(
     Returns:
         The cross to draw at the last finite point, or None if the line reaches its end.
     """
-    wide = rows.pivot_table(index=x, columns="seed", values="value", observed=True)
+    points = rows.groupby([x, "seed"], observed=True)["value"]
+    wide = points.mean().mask(points.count() < points.size()).unstack("seed").dropna(how="all")  # NaN if a value is
     places, values = wide.index.to_numpy(), wide.to_numpy()
     if wide.empty:
         _mean_line(axis, np.empty(0), np.empty((0, 1)), log_y, label, look)

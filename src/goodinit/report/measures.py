@@ -1,9 +1,9 @@
 """One value of each run: a metric at certain steps, from the tidy frame."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from goodinit import records
@@ -16,6 +16,7 @@ __all__ = [
     "condition_columns",
     "last_steps",
     "measure",
+    "measure_all_runs",
     "metric_against",
     "metric_rows",
     "rank_trials",
@@ -60,40 +61,66 @@ def metric_rows(frame: pd.DataFrame, metric: str | Sequence[str]) -> pd.DataFram
 def measure(frame: pd.DataFrame, metric: str | Sequence[str], at: At = "last") -> pd.DataFrame:
     """Return one value of a metric for each run (and layer).
 
+    A run that diverged by the requested steps has the value NaN, with `lowest` whenever it diverged.  Another run that
+    ended before the requested steps has no value.
+
     Args:
         frame: from `frame.from_records`.
         metric: the name of the metric, or several names.
         at: `last`, the last step of each run; a step; `{"last": k}`, the mean over the last k recorded steps without
             step 0, or over all of them if there are fewer; `{"from": a, "to": b}`, the mean over the recorded steps
-            from a to b, or to the end without `to`; or `lowest`, the smallest value.  A run that diverged before the
-            requested step, or after the last recorded one, has the value NaN.
+            from a to b, or to the end without `to`; or `lowest`, the smallest value.
 
     Raises:
-        InputError: the records do not hold the metric.
-        NotRun: they do not hold it at this step, or not up to step b.
+        InputError: the records do not hold the metric, or a run has passed the requested steps without a value there.
+        NotRun: no run reaches the requested steps, or has passed them at a scale at which runs are observed at other
+            steps than in the published protocol.
     """
     rows = metric_rows(frame, metric)
     rows = rows.drop(columns=[name for name in records.AXES if (rows[name] < 0).all()])
     keys = [name for name in rows.columns if name not in ("step", "value")]
-    last_step = rows.groupby("run", observed=True)["step"].transform("max")
     if at == "lowest":
-        return rows.groupby(keys, observed=True)["value"].min().reset_index()
-    if isinstance(at, Mapping):
-        chosen = last_steps(rows, at["last"]) if "last" in at else _step_range(rows, at["from"], at.get("to"))
-        groups = chosen.groupby(keys, observed=True)["value"]
-        means = groups.agg(lambda values: values.to_numpy().mean())  # numpy's mean: that of pandas leaves out NaN
-        return means.reset_index()
-    if isinstance(at, str) and at != "last":
-        raise InputError(f"at: {at!r} is not a step, last or lowest")
-    if not isinstance(at, int):
-        ended = frame.groupby("run", observed=True)["step"].max()  # of any metric: where the run ended
-        diverged_after = (rows["status"] == "diverged") & (last_step < rows["run"].map(ended).astype(int))
-        return rows.assign(value=rows["value"].mask(diverged_after))[rows["step"] == last_step]
-    diverged_before = (rows["status"] == "diverged") & (rows["step"] == last_step) & (last_step < at)
-    values = rows.assign(value=rows["value"].mask(diverged_before))[(rows["step"] == at) | diverged_before]
-    if values.empty or (diverged_before.any() and rows.loc[rows["status"] != "diverged", "step"].max() < at):
-        raise NotRun(f"metric: {metric!r} has no value at step {at}; the last is {rows['step'].max()}")
-    return values.assign(step=at)
+        lowest = rows.groupby(keys, observed=True)["value"].min().reset_index()
+        return lowest.assign(value=lowest["value"].mask(lowest["status"] == "diverged"))
+    first, last = _interval(at)
+    required = first if math.isinf(last) else last  # the step that a run must reach
+    end = rows["run"].map(frame.groupby("run", observed=True)["step"].max()).astype(int)  # of any metric
+    last_step = rows.groupby(["run", "metric"], observed=True)["step"].transform("max")
+    is_last = rows["step"] == last_step
+    diverged = (rows["status"] == "diverged") & ((end < required) | ((last_step < end) & (end <= last)))
+    values = rows.assign(value=rows["value"].mask(diverged))
+    if isinstance(at, str):  # the last step
+        return values[is_last]
+    if isinstance(at, Mapping) and "last" in at:
+        chosen = last_steps(values, at["last"])
+    else:
+        reaches = ~diverged & (end >= required)
+        inside = rows["step"].between(first, last) & reaches
+        _check_recorded(rows, reaches, inside, at)
+        chosen = values[inside | (diverged & is_last)]
+    if isinstance(at, int):
+        return chosen.assign(step=at)
+    means = chosen.groupby(keys, observed=True)["value"].agg(lambda values: values.to_numpy().mean())
+    return means.reset_index()  # numpy's mean, since that of pandas leaves out NaN
+
+
+def measure_all_runs(frame: pd.DataFrame, metric: str, at: At = "last") -> pd.DataFrame:
+    """Return what `measure` does, a value for each run of the conditions that have the metric.
+
+    Raises:
+        InputError: as in `measure`.
+        NotRun: also if a run has no value, because it ended before the requested steps or did not record the metric.
+    """
+    values = measure(frame, metric, at)
+    runs = frame.drop_duplicates("run")
+    axes = [runs[axis] for axis in condition_columns(frame) if axis not in records.AXES]
+    recorded = runs["run"].isin(metric_rows(frame, metric)["run"].unique())
+    expected = recorded.groupby(axes, observed=True).transform("any")
+    missing = expected & ~runs["run"].isin(values["run"])
+    if missing.any():
+        steps = "" if at in ("last", "lowest") else f" at {at}"
+        raise NotRun(f"metric: {metric!r} has no value{steps} in {missing.sum()} of {expected.sum()} runs")
+    return values
 
 
 def metric_against(frame: pd.DataFrame, metric: str | Sequence[str], resource: str) -> pd.DataFrame:
@@ -117,19 +144,21 @@ def metric_against(frame: pd.DataFrame, metric: str | Sequence[str], resource: s
 
 
 def check_axes(rows: pd.DataFrame, *axes: str | None) -> None:
-    """Check that each of some axes is one of a metric; None is no axis.
+    """Check that each of some axes is one of a metric, and that they are different ones; None is no axis.
 
     Args:
         rows: of the metric, or of several.
         axes: names of axes, such as `init` or `layer`.
 
     Raises:
-        InputError: there is no such axis, or the metric does not have it.
+        InputError: there is no such axis, the metric does not have it, or it is repeated.
     """
     available = [name for name in condition_columns(rows) if name not in records.AXES or (rows[name] >= 0).all()]
     for axis in axes:
         if axis not in (None, *available):
             raise InputError(f"{rows['metric'].iloc[0]} has no axis {axis!r}{nearest(axis, available)}")
+        if axis is not None and axes.count(axis) > 1:
+            raise InputError(f"axis {axis!r} is shown twice: name another one")
 
 
 def condition_columns(values: pd.DataFrame) -> list[str]:
@@ -167,12 +196,48 @@ def last_steps(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     return trained[trained.groupby("run", observed=True)["step"].rank("dense", ascending=False) <= count]
 
 
-def _step_range(rows: pd.DataFrame, first: int, last: int | None) -> pd.DataFrame:
-    """Return the rows of the steps from `first` to `last`; a run that diverged before has NaN."""
-    if rows["step"].max() < (first if last is None else last):
-        steps = f"from {first}" if last is None else f"{first} to {last}"
-        raise NotRun(f"metric: no value at steps {steps}; the last is {rows['step'].max()}")
-    end = rows.groupby("run", observed=True)["step"].transform("max")
-    diverged_before = (rows["status"] == "diverged") & (rows["step"] == end) & (end < first)
-    rows = rows.assign(value=rows["value"].mask(diverged_before))
-    return rows[rows["step"].between(first, np.inf if last is None else last) | diverged_before]
+def _interval(at: At) -> tuple[float, float]:
+    """Return the first and the last of the steps that are requested; infinite where there is no limit.
+
+    Raises:
+        InputError: these are not steps.
+    """
+    if isinstance(at, int):
+        return at, at
+    if isinstance(at, Mapping):
+        return at.get("from", -math.inf), at.get("to", math.inf)
+    if at != "last":
+        raise InputError(f"at: {at!r} is not a step, last or lowest")
+    return -math.inf, math.inf
+
+
+def _check_recorded(rows: pd.DataFrame, reaches: pd.Series, inside: pd.Series, at: int | Mapping[str, int]) -> None:
+    """Check that each run that reaches some steps has a value there.
+
+    Args:
+        rows: of a metric.
+        reaches: for each row, whether its run reaches the steps and did not diverge before.
+        inside: for each row, whether it is at one of the steps.
+        at: the steps.
+
+    Raises:
+        InputError: a run that reaches the steps has no value there.
+        NotRun: no run reaches the steps, or the scale observes runs at other steps.
+    """
+    metric, (first, last) = rows["metric"].iloc[0], _interval(at)
+    steps = f"step {at}" if isinstance(at, int) else f"steps {first} to {last}"
+    if isinstance(at, Mapping) and "to" not in at:
+        steps = f"steps from {first}"
+    if not reaches.any():
+        if (rows["status"] == "diverged").all():
+            return
+        raise NotRun(f"metric: {metric!r} has no value at {steps}; the last is {rows['step'].max()}")
+    recorded = inside.groupby([rows["run"], rows["metric"]], observed=True).transform("any")
+    missing = rows[reaches & ~recorded]
+    if len(missing):
+        run, name = missing[["run", "metric"]].iloc[0]
+        recorded_steps = missing.loc[(missing["run"] == run) & (missing["metric"] == name), "step"]
+        earlier, later = recorded_steps[recorded_steps < first], recorded_steps[recorded_steps > last]
+        listed = " and ".join(str(step) for step in [*earlier.nlargest(1), *later.nsmallest(1)])
+        error = InputError if rows.attrs.get("observed_as_published", True) else NotRun
+        raise error(f"at: {name!r} is not recorded at {steps}, but at {listed}: name steps that are recorded")

@@ -49,7 +49,7 @@ def plan(
     `inference.Estimate.runs_needed` says.
 
     Args:
-        studies: which.
+        studies: the studies that have the claims.
         judged: their claims with verdicts, at each scale, the largest scale last.
         results: the folder of records.
         seconds: the time that training and evaluating some runs takes.

@@ -13,11 +13,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from goodinit import records
 from goodinit.errors import InputError
 from goodinit.report.distributions import t_quantile
-from goodinit.report.evidence import Evidence, compare, worst
+from goodinit.report.evidence import Evidence, compare_with_bounds, worst
 from goodinit.report.inference import Difference, Exact, Median, Share, location
-from goodinit.report.measures import NotRun, condition_columns, measure, select
+from goodinit.report.measures import NotRun, condition_columns, measure_all_runs, select
 from goodinit.studies import At, Reported, Where, as_list
 
 __all__ = ["agrees", "beats", "ranks", "share", "trend", "within"]  # the predicates that a study may name
@@ -33,11 +34,11 @@ def within(
     below: float | None = None,
 ) -> Evidence:
     """Test that the mean lies between two bounds in each condition (and layer) of `where`; the worst one decides."""
-    outside = -math.inf if below is None else math.inf
-    samples = _samples(frame, measure(select(frame, where), metric, at))
+    outside, deterministic = -math.inf if below is None else math.inf, _is_deterministic(frame)
+    samples = _samples(frame, measure_all_runs(select(frame, where), metric, at))
     return worst(
         {
-            name: compare(location(sample.fillna(outside), deterministic=_is_deterministic(frame)), above, below)
+            name: compare_with_bounds(location(sample.fillna(outside), deterministic=deterministic), above, below)
             for name, sample in samples.items()
         }
     )
@@ -60,7 +61,7 @@ def share(
 
     Deviation: runs with the same seed are taken as independent, though they see the same mini-batches.
     """
-    values = measure(select(frame, where), metric, at)
+    values = measure_all_runs(select(frame, where), metric, at)
     _samples(frame, values)
     if between is None and not values["value"].dropna().isin([0, 1]).all():
         raise InputError(f"share: {metric} has values other than 0 and 1: give between: [low, high]")
@@ -69,7 +70,7 @@ def share(
         numbers = values["value"].to_numpy(np.float32)
         counted = numbers >= np.float32(-math.inf if low is None else low)
         counted &= numbers <= np.float32(math.inf if high is None else high)
-    return compare(Share.of(int(counted.sum()), len(values)), above, below)
+    return compare_with_bounds(Share.of(int(counted.sum()), len(values)), above, below)
 
 
 def beats(
@@ -103,8 +104,8 @@ def ranks(
     An item of the order may be several conditions whose own order is open: each of them beats the conditions of the
     next item, and is beaten by those of the previous item.
     """
-    values = measure(select(frame, where), metric, at)
     items = [as_list(item) for item in order]
+    values = measure_all_runs(_of_runs(select(frame, where), [side for item in items for side in item]), metric, at)
     sides = [_union(values, item) for item in items]
     axes = list(dict.fromkeys(axis for item in items for condition in item for axis in condition))
     _samples(frame, pd.concat(sides), axes)
@@ -113,7 +114,7 @@ def ranks(
         pairs = itertools.product(_samples(frame, better, axes).items(), _samples(frame, worse, axes).items())
         for (name, sample), (other, other_sample) in pairs:
             difference = location(_difference(sample, other_sample, best), deterministic=_is_deterministic(frame))
-            evidence[f"{name} against {other}"] = compare(difference, above=0)
+            evidence[f"{name} against {other}"] = compare_with_bounds(difference, above=0)
     return worst(evidence)
 
 
@@ -137,8 +138,10 @@ def trend(
         InputError: a value is negative, or one of the sides does not name one condition.
     """
     rows = select(frame, where)
-    first = _only_one("trend", frame, select(measure(rows, metric, at if start_at is None else start_at), start))
-    last = _only_one("trend", frame, select(measure(rows, metric, at), end))
+    first, last = (
+        _only_one("trend", frame, select(measure_all_runs(_of_runs(rows, [side]), metric, steps), side))
+        for side, steps in ((start, at if start_at is None else start_at), (end, at))
+    )
     if not first.index.equals(last.index):
         _samples(frame, pd.concat([first.reset_index().assign(side="start"), last.reset_index().assign(side="end")]))
     if (first < 0).any() or (last < 0).any():
@@ -147,7 +150,7 @@ def trend(
         logarithms = np.log(last.to_numpy()) - np.log(first.to_numpy())
     outside = -math.inf if below is None else math.inf
     ratio = location(np.where(np.isnan(logarithms), outside, logarithms), deterministic=_is_deterministic(frame))
-    evidence = compare(ratio, *(None if bound is None else math.log(bound) for bound in (above, below)))
+    evidence = compare_with_bounds(ratio, *(None if bound is None else math.log(bound) for bound in (above, below)))
     estimate, low, high = (math.exp(value) if value < 700 else math.inf for value in _numbers(evidence))
     return replace(evidence, estimate=estimate, low=low, high=high)
 
@@ -188,7 +191,7 @@ def agrees(
         if not isinstance(at, int):
             raise InputError("agrees: window needs a step: give at as a number")
         steps = list(range(at - window + 1, at + 1))
-    samples = [_only_one("agrees", frame, measure(rows, metric, step)) for step in steps]
+    samples = [_only_one("agrees", frame, measure_all_runs(rows, metric, step)) for step in steps]
     values = np.stack([sample.to_numpy() for sample in samples])
     deterministic = _is_deterministic(frame)
     ours = location(np.where(np.isnan(values), math.inf, values).mean(axis=0), deterministic=deterministic)
@@ -204,13 +207,20 @@ def agrees(
     if isinstance(ours, Median):
         quantile = t_quantile(max(finite.size - 1, 1) if freedom is None else freedom)
         margin = within + reported.rounded_to / 2 + (quantile * error if finite.size else 0.0)
-        evidence = compare(ours, above=reported.value - margin, below=reported.value + margin)
+        evidence = compare_with_bounds(ours, above=reported.value - margin, below=reported.value + margin)
         return replace(evidence, p_for=1.0)  # a mean that is not finite agrees with no number
-    evidence = compare(
+    evidence = compare_with_bounds(
         Difference.of(ours, reported.value, error, freedom, reported.rounded_to), above=-within, below=within
     )
     low, high = reported.value + evidence.low, reported.value + evidence.high
     return replace(evidence, estimate=ours.value, low=low, high=high)
+
+
+def _of_runs(frame: pd.DataFrame, conditions: Sequence[Where]) -> pd.DataFrame:
+    """Return the rows of the runs of some conditions, whose axes of series, such as `layer`, do not matter."""
+    of_runs = [{axis: labels for axis, labels in side.items() if axis not in records.AXES} for side in conditions]
+    chosen = np.concatenate([select(frame, condition).index for condition in of_runs])
+    return frame[frame.index.isin(chosen)]
 
 
 def _samples(frame: pd.DataFrame, values: pd.DataFrame, axes: Sequence[str] | None = None) -> dict[str, pd.Series]:
@@ -222,9 +232,11 @@ def _samples(frame: pd.DataFrame, values: pd.DataFrame, axes: Sequence[str] | No
         axes: the columns that distinguish conditions; None for all.
 
     Raises:
-        InputError: a condition has several values of a seed, or the conditions have different seeds.
+        InputError: there is no value, a condition has several of a seed, or the conditions have different seeds.
         NotRun: the seeds differ because some jobs of the study have no record yet.
     """
+    if values.empty:
+        raise InputError("where: the test selects no run")
     columns = condition_columns(values) if axes is None else list(axes)
     varying = [column for column in columns if values[column].nunique() > 1] if axes is None else columns
     samples = {}

@@ -19,7 +19,7 @@ def table(study: Study, frame: pd.DataFrame) -> pd.DataFrame:
     A measure at a step that this scale does not reach is left out.
 
     Args:
-        study: which.
+        study: the study that has the table.
         frame: from `frame.from_records`.
 
     Returns:

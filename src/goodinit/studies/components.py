@@ -39,6 +39,12 @@ ALIASES = {
     "Where": ast.parse("dict[str, str | int | float | bool | list]", mode="eval").body,
 }
 
+# What a message calls these types.
+DESCRIPTIONS = {
+    "At": "last, lowest, a step, {last: how many steps} or {from: step, to: step}",
+    "Where": "{axis: label or list of labels}",
+}
+
 _REQUIRED = object()
 
 Signature = Mapping[str, tuple[ast.expr, Any]]  # {option: (annotation, default or _REQUIRED)}
@@ -70,9 +76,10 @@ def check(part: str, options: Any) -> None:
             raise InputError(f"{label}: unknown option {key!r}{nearest(key, signature)}")
         annotation, _ = signature[key]
         if not _fits(value, annotation):
-            expected = ast.unparse(annotation).removeprefix("Literal").replace("Sequence[", "list[")  # as YAML has it
-            hint = nearest(value, _literals(annotation)) if _literals(annotation) else ""
-            raise InputError(f"{label}: {key}: {value!r} is not {expected}{hint}")
+            words = _words(annotation)
+            wrong = [item for item in (value if isinstance(value, list) else [value]) if item not in words]
+            hint = nearest(wrong[0], words) if words and wrong else ""
+            raise InputError(f"{label}: {key}: {value!r} is not {_description(annotation)}{hint}")
     missing = [key for key, (_, default) in signature.items() if default is _REQUIRED and key not in options]
     if missing:
         raise InputError(f"{label}: {missing[0]} is missing")
@@ -153,6 +160,32 @@ def _literals(annotation: ast.expr) -> tuple[Any, ...]:
         values = ast.literal_eval(annotation.slice)
         return values if isinstance(values, tuple) else (values,)
     return ()
+
+
+def _words(annotation: ast.expr) -> list[Any]:
+    """Return the values of the Literals in an annotation: of its alternatives, or of the items of a list."""
+    if isinstance(annotation, ast.BinOp):
+        return _words(annotation.left) + _words(annotation.right)
+    if (item := _item(annotation)) is not None:
+        return _words(item)
+    return list(_literals(annotation))
+
+
+def _description(annotation: ast.expr) -> str:
+    """Return an annotation as a message writes it, in the terms of YAML."""
+    if isinstance(annotation, ast.BinOp):
+        return f"{_description(annotation.left)} | {_description(annotation.right)}"
+    if (item := _item(annotation)) is not None:
+        return f"a list of {list(_literals(item))}" if _literals(item) else f"list[{_description(item)}]"
+    name = ast.unparse(annotation)
+    return str(list(_literals(annotation))) if _literals(annotation) else DESCRIPTIONS.get(name, name)
+
+
+def _item(annotation: ast.expr) -> ast.expr | None:
+    """Return the annotation of the items of a list, or None if it is not that of a list."""
+    if isinstance(annotation, ast.Subscript) and ast.unparse(annotation.value) in ("list", "Sequence"):
+        return annotation.slice
+    return None
 
 
 def _fits(value: Any, annotation: ast.expr) -> bool:

@@ -8,12 +8,14 @@ from goodinit.studies.outputs import Where, as_list
 from goodinit.studies.runs import Label, Run, fill
 from goodinit.studies.study import Study
 
-__all__ = ["differences", "has_other_length", "matches"]
+__all__ = ["differences", "has_other_length", "is_observed_as_published", "matches"]
 
 # What is evaluated and recorded, and how often, is no part of the protocol of training.
 EXCLUDED = ("diagnostics", "training.evaluate_", "training.diagnose_every", "data.test_examples")
 FULL_PRECISION = ("fp32", "tf32")  # TF32 changes losses by less than the seed does, which a test shows
 LENGTH = ("training.steps", "training.epochs")
+# What determines the steps at which a run is observed.
+OBSERVATION = ("diagnostics", "training.evaluate_", "training.diagnose_every", "training.batch_size", "data", *LENGTH)
 OWN_PROTOCOL = "the source gives no protocol; this one is ours"
 
 
@@ -39,16 +41,16 @@ def differences(
     first difference.
 
     Args:
-        study: which.
-        scale: whose runs are compared.
-        conditions: which runs; all by default.
+        study: the study whose protocols are compared.
+        scale: the scale whose runs are compared with the published ones.
+        conditions: the conditions of these runs; all by default.
         at_fixed_step: whether only values at given steps matter, which do not depend on how long training goes on.
 
     Returns:
         A text for each difference, such as `training.steps: 1170 instead of 90000`; empty if there is none, or if
         there are no runs at this scale.
     """
-    runs, published_runs = study.runs(scale), study.published_runs()
+    runs, published_runs = study.runs(scale), study.runs(None)
     here, published = _by_labels(runs, conditions), _by_labels(published_runs, conditions)
     if not here:
         return []
@@ -71,6 +73,18 @@ def differences(
 def has_other_length(differences: Iterable[str]) -> bool:
     """Return whether some differences include the number of updates, from `differences`."""
     return any(text.startswith(LENGTH) for text in differences)
+
+
+def is_observed_as_published(study: Study, scale: str) -> bool:
+    """Return whether the runs at a scale are observed at the same steps as those of the published protocol.
+
+    Where they are not, a step that a claim names may have been passed without an evaluation.
+    """
+    here, published = (_by_labels(study.runs(name), ({},)) for name in (scale, None))
+    changes = (
+        change for labels in here.keys() & published.keys() for change in _changes(here[labels], published[labels], ())
+    )
+    return not any(change.startswith(OBSERVATION) for change in changes)
 
 
 def _by_labels(runs: Iterable[Run], conditions: Sequence[Where]) -> dict[tuple[Label, ...], Run]:

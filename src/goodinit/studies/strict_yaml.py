@@ -18,6 +18,7 @@ from goodinit.errors import InputError, nearest
 __all__ = ["read", "read_valid", "validate"]
 
 MAX_INTEGER = 2**63 - 1  # what NumPy and PyTorch hold
+LIMITS = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}  # keywords of a schema
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -90,6 +91,8 @@ def _message(error: ValidationError) -> str:
         return f"{prefix}unknown key {key!r}{nearest(key, schema['properties'])}"
     if error.validator == "enum":
         return f"{prefix}{error.instance!r} is not known{nearest(error.instance, schema['enum'])}"
+    if error.validator in LIMITS:
+        return f"{prefix}must be {LIMITS[error.validator]} {error.validator_value}, not {error.instance!r}"
     if "description" in schema:
         return f"{prefix}{error.instance!r} is not {schema['description']}"
     return f"{prefix}{error.message}"

@@ -110,14 +110,17 @@ class Study:
                 figures[f"{name}_{slug(label)}"] = FigureSpec(spec.kind, spec.options, spec.title, where)
         return figures
 
-    def runs(self, scale: str) -> list[Run]:
+    def runs(self, scale: str | None) -> list[Run]:
         """Return the runs at a scale, the first axis outermost and the seeds innermost.
+
+        Args:
+            scale: None for the published protocol, which is that of the file without the changes of any scale.
 
         Raises:
             InputError: there are too many runs, or a dotted path does not lead to an option.
         """
-        changes = self.scales.get(scale, {})
-        base = self._base(scale, changes)
+        changes = self._changes(scale)
+        base = self._base(f"scales.{scale}", changes)
         axes, seeds = self._axes(changes), changes.get("seeds", self.seeds)
         if (count := math.prod(map(len, axes.values())) * seeds) > MAX_RUNS:
             raise InputError(f"{count} runs, of {seeds} seeds: at most {MAX_RUNS} are allowed: compare less")
@@ -134,16 +137,12 @@ class Study:
                 runs.append(Run(expanded, seed, dict(zip(axes, labels, strict=True)), self.revision))
         return runs
 
-    def published_runs(self) -> list[Run]:
-        """Return the runs of the published protocol: those of the file without the changes of any scale."""
-        return self.runs("published")  # no scale has this name
-
     def jobs(self, scale: str) -> list[Job]:
         """Return the runs at a scale in jobs of at most `pack` runs."""
-        runs, pack = self.runs(scale), self.scales.get(scale, {}).get("pack", self.pack)
+        runs, pack = self.runs(scale), self._changes(scale).get("pack", self.pack)
         return [Job(tuple(runs[start : start + pack])) for start in range(0, len(runs), pack)]
 
-    def draws(self, scale: str, seed: int) -> dict[int, dict[str, float]]:
+    def draws(self, scale: str | None, seed: int) -> dict[int, dict[str, float]]:
         """Return `{trial: {hyper-parameter: value}}` of the random search with one seed; empty if there is none.
 
         Each seed is a random search of its own.
@@ -151,7 +150,7 @@ class Study:
         Raises:
             InputError: a distribution is not valid.
         """
-        return self.search.draw(self._trials(self.scales.get(scale, {})), seed) if self.search else {}
+        return self.search.draw(self._trials(self._changes(scale)), seed) if self.search else {}
 
     def reported_number(self, claim: Claim) -> Reported:
         """Return the reported number with which the test of a claim, `agrees`, compares.
@@ -167,20 +166,24 @@ class Study:
 
     def resources_at(self, scale: str) -> Mapping[str, int]:
         """Return the resources that a job at a scale requests from a cluster, as far as the study says."""
-        return dict(self.scales.get(scale, {}).get("resources", self.resources))
+        return dict(self._changes(scale).get("resources", self.resources))
 
     def folders(self, scale: str) -> list[str]:
         """Return the names of the image folders on which the runs at a scale are trained."""
         return sorted({run.parts["data"]["path"] for run in self.runs(scale) if run.parts["data"]["name"] == "folder"})
 
-    def _base(self, scale: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the parts that all runs at a scale share."""
+    def _changes(self, scale: str | None) -> Mapping[str, Any]:
+        """Return what a scale changes; nothing for None, the published protocol."""
+        return {} if scale is None else self.scales.get(scale, {})
+
+    def _base(self, location: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parts that all runs share under some changes, which are at a location of the file."""
         settings = ["seeds", "pack", "resources", *(f"compare.{axis}" for axis in self.compare)]
         settings += [f"conditions.{label}" for label in self.conditions]
         settings += ["tune.trials"] if self.search else []
         base = copy.deepcopy({**DEFAULTS, **self.fixed})
         options = {path: value for path, value in changes.items() if path not in settings}
-        _set_options(base, options, f"scales.{scale}", (*PARTS, *settings))
+        _set_options(base, options, location, (*PARTS, *settings))
         return base
 
     def _compared(self, base: Mapping[str, Any], axes: Axes, labels: Sequence[Label]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Validation of a study before anything is run: the parts of its runs, and the axes that its outputs refer to."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from goodinit import records
 from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
 from goodinit.studies import components
-from goodinit.studies.outputs import Claim, Where, as_list
+from goodinit.studies.outputs import At, Claim, Where, as_list
 from goodinit.studies.runs import Parts, Run, slug
 from goodinit.studies.study import Study
 
@@ -39,7 +40,7 @@ def check_study(study: Study, scales: Iterable[str]) -> None:
             _check_runs(study.runs(scale))
         except InputError as error:
             raise InputError(f"scale {scale}: {error}") from None
-    _check_runs(study.published_runs())
+    _check_runs(study.runs(None))
     _check_outputs(study)
 
 
@@ -70,10 +71,16 @@ def _check_runs(runs: Iterable[Run]) -> None:
 
 def _check_outputs(study: Study) -> None:
     """Check tables, figures, reported numbers and claims against the study's axes."""
-    for index, measure in enumerate(study.table):
-        _check_where(study, f"table.{index}.where", measure.where)
+    for key, measures in (("table", study.table), ("reported", study.reported)):
+        for index, measure in enumerate(measures):
+            _check_where(study, f"{key}.{index}.where", measure.where)
+            _check_at(f"{key}.{index}.at", measure.at)
     for index, reported in enumerate(study.reported):
-        _check_where(study, f"reported.{index}.where", reported.where)
+        if reported.sd is not None and reported.runs < 2:
+            location = f"reported.{index}.runs"
+            raise InputError(f"{location}: must be at least 2 for a standard deviation, not {reported.runs}")
+    if study.search is not None and study.search.ranking is not None:
+        _check_at("tune.choose.at", study.search.ranking.at)
     for name, figure in study.figures.items():
         _check_where(study, f"figures.{name}.where", figure.where)
         _check_component(f"figures.{name}", "figure", figure.kind, figure.options)
@@ -102,38 +109,64 @@ def _check_claim(study: Study, claim: Claim) -> None:
 
 
 def _check_test(location: str, claim: Claim) -> None:
-    """Check the bounds of a test, and the conditions that it compares."""
+    """Check the bounds of a test, its steps, and the conditions that it compares."""
     options, location = claim.options, f"{location}: {claim.predicate}"
-    above, below = options.get("above"), options.get("below")
-    if claim.predicate in ("within", "share", "trend") and above is None and below is None:
+    for key in ("at", "start_at"):
+        _check_at(f"{location}: {key}", options.get(key, "last"))
+    bounds = {key: options[key] for key in ("above", "below") if options.get(key) is not None}
+    if claim.predicate in ("within", "share", "trend") and not bounds:
         raise InputError(f"{location}: no bound: give above, below or both")
-    if above is not None and below is not None and above >= below:
+    if len(bounds) == 2 and bounds["above"] >= bounds["below"]:
+        above, below = bounds["above"], bounds["below"]
         raise InputError(f"{location}: above {above:g} and below {below:g} leave nothing between them")
-    bounds = [bound for bound in (above, below) if bound is not None]
-    if claim.predicate == "share" and not all(0 <= bound <= 1 for bound in bounds):
-        raise InputError(f"{location}: {bounds} is not within 0 and 1, as shares are")
-    if claim.predicate == "trend" and not all(bound > 0 for bound in bounds):
-        raise InputError(f"{location}: {bounds} is not more than 0, as ratios are")
-    if claim.predicate == "agrees" and options["within"] <= 0:
-        raise InputError(f"{location}: within: {options['within']:g} is not more than 0")
+    for key, bound in bounds.items():
+        if claim.predicate == "share" and not 0 <= bound <= 1:
+            raise InputError(f"{location}: {key}: must be from 0 to 1, as a share is, not {bound:g}")
+        if claim.predicate == "trend" and bound <= 0:
+            raise InputError(f"{location}: {key}: must be more than 0, as a ratio is, not {bound:g}")
     if (between := options.get("between")) is not None:
         ends = [end for end in between if end is not None]
         if len(between) != 2 or ends != sorted(ends):
             raise InputError(f"{location}: between: {between} is not [low, high]")
+    if claim.predicate == "agrees":
+        _check_agreement(location, options)
     if claim.predicate in ("beats", "ranks"):
         order = options.get("order", [options.get("better"), options.get("worse")])
         if len(order) < 2 or not all(order):
             raise InputError(f"{location}: give at least two conditions to compare, none of them empty")
 
 
+def _check_agreement(location: str, options: Mapping[str, Any]) -> None:
+    """Check the tolerance and the window of the test `agrees`."""
+    if options["within"] <= 0:
+        raise InputError(f"{location}: within: must be more than 0, not {options['within']:g}")
+    window, at = options.get("window", 1), options.get("at", "last")
+    if window != 1 and not isinstance(at, int):
+        raise InputError(f"{location}: window: needs a step: give at as a number, not {at!r}")
+    if window != 1 and not 1 <= window <= at:
+        raise InputError(f"{location}: window: must be from 1 to the step at, {at}, not {window}")
+
+
+def _check_at(location: str, at: At) -> None:
+    """Check that a range of steps is not empty."""
+    if isinstance(at, Mapping) and at.get("from", 0) > at.get("to", math.inf):
+        raise InputError(f"{location}: from must be at most to, {at['to']}, not {at['from']}")
+
+
 def _check_figure_options(location: str, options: Mapping[str, Any]) -> None:
-    """Check the ranges of the options of a figure."""
+    """Check the ranges of the options of a figure, and that it shows each axis once."""
     for name, minimum in (("wrap", 1), ("smooth", 0)):
         if (value := options.get(name, minimum)) < minimum:
-            raise InputError(f"{location}.{name}: {value} is not at least {minimum}")
+            raise InputError(f"{location}.{name}: must be at least {minimum}, not {value}")
+    if (smooth := options.get("smooth", 0)) and smooth % 2 == 0:
+        raise InputError(f"{location}.smooth: must be odd, so that the window has a middle, not {smooth}")
     for name in ("x", "y_limits", "curvatures"):
         if isinstance(value := options.get(name), list) and len(value) != 2:
             raise InputError(f"{location}.{name}: {value} is not a list of two")
+    axes = [options.get(name) for name in ("hue", "col", "row", "x")]
+    for axis in axes:
+        if isinstance(axis, str) and axes.count(axis) > 1:
+            raise InputError(f"{location}: axis {axis!r} is shown twice: name another one")
     if options.get("y") == []:
         raise InputError(f"{location}.y: give at least one metric")
 

@@ -1,4 +1,4 @@
-"""Building the objects of a training from the parts of a run."""
+"""Building the objects of a training run from the parts of the run."""
 
 import contextlib
 import functools
@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from goodinit import studies
-from goodinit.datasets import cache, catalog, sets, tensors
+from goodinit.datasets import tensors
 from goodinit.datasets.splits import Splits
 from goodinit.datasets.tensors import Examples
-from goodinit.errors import InputError, nearest
-from goodinit.methods.contracts import Objective
+from goodinit.errors import InputError, input_errors
+from goodinit.methods.contracts import Objective, requested_examples
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
@@ -24,18 +24,16 @@ from goodinit.training.devices import is_out_of_memory
 
 __all__ = [
     "Initialization",
+    "build_batches",
     "build_model",
-    "build_schedule",
     "call",
     "evaluation_batch",
     "generator",
     "initialize",
-    "input_errors",
     "load_splits",
     "mismatch_errors",
     "objective",
     "options",
-    "prepare",
     "probe",
 ]
 
@@ -60,25 +58,6 @@ class Initialization(NamedTuple):
 def evaluation_batch(device: str, shape: torch.Size, batch_size: int) -> int:
     """Return the number of inputs of a shape that are evaluated at once on a type of device, `cpu` or `cuda`."""
     return max(_scale_count(EVALUATION_BATCH[device], shape), batch_size)
-
-
-def prepare(name: str, data_root: str | Path, **options: Any) -> Path:
-    """Prepare a data set; return the path of its manifest.
-
-    Args:
-        name: such as `mnist` or `imagenette-144`.
-        data_root: the data folder.
-        options: of `cache.prepare`.
-
-    Raises:
-        InputError: there is no such data set, its files are missing or damaged, or the folder cannot be used.
-    """
-    names = set(sets.__all__) - {*catalog.GENERATED_PER_RUN, *catalog.PREPARED_PER_OPTIONS}
-    with input_errors():
-        if name not in names and not catalog.parse_name(name):
-            examples = {"imagenette-144", "pictures-144", "folder-NAME-144"}
-            raise InputError(f"{name}: not a data set that is prepared{nearest(name, names | examples)}")
-        return cache.prepare(name, data_root, **options)
 
 
 def call(parts: studies.Parts, part: str, *arguments: Any) -> Any:
@@ -126,14 +105,13 @@ def initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch
         InputError: an option is out of range, or the initializer cannot be used for the model.
     """
     with mismatch_errors(init=run.parts["init"], model=run.parts["model"], data=run.parts["data"]):
-        filled = studies.fill(run.parts)["init"]
-        batch = probe(splits, device, filled.get("batch_size", 0) * filled.get("batches", 1)).to("cpu")
+        batch = probe(splits, device, studies.fill(run.parts)["init"]).to("cpu")
         start = time.perf_counter()
         report = call(run.parts, "init", model, batch, generator(run, "init"))
     return Initialization(None if report is None else report.rescalings, time.perf_counter() - start)
 
 
-def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule[Examples]:
+def build_batches(run: studies.Run, splits: Splits, batch_size: int, steps: int) -> BatchSchedule[Examples]:
     """Return the training batches of a run.
 
     Raises:
@@ -141,8 +119,8 @@ def build_schedule(run: studies.Run, splits: Splits, batch_size: int, steps: int
     """
     with input_errors():
         generators = generator(run, "order"), generator(run, "subset")
-        schedule: BatchSchedule[Examples] = call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
-        return schedule
+        batches: BatchSchedule[Examples] = call(run.parts, "curriculum", splits.train, batch_size, steps, *generators)
+        return batches
 
 
 def objective(parts: studies.Parts) -> Objective:
@@ -150,30 +128,18 @@ def objective(parts: studies.Parts) -> Objective:
     return functools.partial(components.resolve("objective", parts["objective"]["name"]), **options(parts["objective"]))
 
 
-def probe(splits: Splits, device: torch.device, minimum: int) -> Examples:
-    """Return the examples that data-dependent initializers and diagnostics use.
+def probe(splits: Splits, device: torch.device, options: Mapping[str, Any]) -> Examples:
+    """Return the batch that a data-dependent initializer or a diagnostic uses: the first training examples.
 
     Args:
-        splits: whose training examples are used.
-        device: of the result.
-        minimum: the number of examples at least; 0 for the default.
+        splits: the data set, whose training examples are used.
+        device: the device of the batch.
+        options: those of the initializer or diagnostic, with defaults, which may request a number of examples, see
+            `methods.contracts.requested_examples`.
     """
     shape = splits.preprocessing.shape(splits.train.images)
-    count = max(_scale_count(PROBE_EXAMPLES, shape), minimum or MIN_PROBE_EXAMPLES)
+    count = max(_scale_count(PROBE_EXAMPLES, shape), requested_examples(options) or MIN_PROBE_EXAMPLES)
     return splits.preprocessing.normalize(next(tensors.batches(splits.train, count)).to(device))
-
-
-@contextlib.contextmanager
-def input_errors() -> Iterator[None]:
-    """Turn the errors that methods raise about their arguments and files into errors of the user."""
-    try:
-        yield
-    except InputError:
-        raise
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # an error of the system, which names the file
-        raise InputError(str(error)) from None
 
 
 @contextlib.contextmanager

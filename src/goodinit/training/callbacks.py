@@ -10,22 +10,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from goodinit.methods.contracts import Stateful
-from goodinit.steps import Interval
+from goodinit.steps import ObservationSteps
 from goodinit.training.loop import Callback, Loop, Training
 
 __all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "evaluations"]
 
-NEVER = Interval()
+FIRST_AND_LAST = ObservationSteps()
 NO_CONTEXT = nullcontext()
 
 
 class Observation(Callback):
-    """Add the result of a function to the history at step 0, at the steps of an interval, and at the last step.
+    """Add the result of a function to the history at step 0, at the steps given, and at the last step.
 
     Args:
         observe: (step) -> {name: array}; may be `Stateful`.
         activity: the name under which its seconds are counted.
-        interval: the steps.
+        steps: at which the function is called, besides the first and the last.
         at_end_only: observe only at the last step.
         first: context manager around the observation at step 0, such as one that converts its errors.
     """
@@ -34,13 +34,13 @@ class Observation(Callback):
         self,
         observe: Callable[[int], Mapping[str, Any]],
         activity: str,
-        interval: Interval = NEVER,
+        steps: ObservationSteps = FIRST_AND_LAST,
         *,
         at_end_only: bool = False,
         first: AbstractContextManager[None] = NO_CONTEXT,
     ) -> None:
         self._observe, self._activity = observe, activity
-        self._interval, self._at_end_only, self._first = interval, at_end_only, first
+        self._steps, self._at_end_only, self._first = steps, at_end_only, first
         self._last: int | None = None
 
     def start(self, loop: Loop) -> None:
@@ -49,7 +49,7 @@ class Observation(Callback):
                 self._add(loop)
 
     def after_update(self, loop: Loop) -> None:
-        if self._interval.includes(loop.step) and not self._at_end_only:
+        if self._steps.includes(loop.step) and not self._at_end_only:
             self._add(loop)
 
     def end(self, loop: Loop) -> None:
@@ -80,7 +80,7 @@ def evaluations(training: Training, evaluate: Callable[[Sequence[str]], Mapping[
         training: names the splits and the steps.
         evaluate: (names of splits) -> {name: array}.
     """
-    regular = Observation(lambda step: evaluate(training.evaluate_on), "evaluating", training.evaluation_interval)
+    regular = Observation(lambda step: evaluate(training.evaluate_on), "evaluating", training.evaluation_steps)
     at_end = Observation(lambda step: evaluate(training.splits_at_end), "evaluating", at_end_only=True)
     return [regular, at_end] if training.splits_at_end else [regular]
 

@@ -33,16 +33,16 @@ class Stopped(Exception):
 
 
 class _MismatchError(Exception):
-    """A checkpoint is of another training."""
+    """A checkpoint is of another training run."""
 
 
 class Checkpoint:
     """The unfinished work of one job, in hidden files beside its record, each of which is replaced as a whole.
 
     `.<job>.checkpoint` has the state of the runs that are being trained, as `torch.save` writes it, followed by a line
-    of JSON with the fingerprint of the training and a checksum. `.<job>.<run>.unfinished.json` and `.npz` are a record
-    of runs that are finished although the job is not; `records.known` reads them. As a context manager, it writes these
-    when an error ends the block.
+    of JSON with the fingerprint of the training run and a checksum. `.<job>.<run>.unfinished.json` and `.npz` are a
+    record of runs that are finished although the job is not; `records.find_trained` reads them. As a context manager,
+    it writes these when an error ends the block.
 
     Args:
         file: the record of the job.
@@ -74,11 +74,11 @@ class Checkpoint:
         return self._stop_requested() or time.monotonic() - self._last >= self._seconds
 
     def save(self, fingerprint: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-        """Save the state of a training; without space for it, log that, keep the previous checkpoint, and continue.
+        """Save the state of a training run; without space for it, log that, keep the previous checkpoint, and continue.
 
         Args:
-            fingerprint: of the training, see `fingerprint`.
-            state: tensors and plain data.
+            fingerprint: what identifies the training run, see `fingerprint`.
+            state: the state, see `training_state`.
 
         Raises:
             OSError: there is no space or no permission, and the process was requested to stop.
@@ -100,9 +100,9 @@ class Checkpoint:
             raise Stopped
 
     def load(self, fingerprint: Mapping[str, Any]) -> dict[str, Any] | None:
-        """Return the saved state of the training with this fingerprint, or None.
+        """Return the saved state of the training run with this fingerprint, or None.
 
-        A checkpoint that is damaged or of another training is deleted, and a warning logged.
+        A checkpoint that is damaged or of another training run is deleted, and a warning logged.
         """
         try:
             content = self._file.read_bytes()
@@ -156,7 +156,7 @@ class Checkpoint:
 
 
 def fingerprint(setup: Setup) -> dict[str, Any]:
-    """Return what must be equal for a training to continue from a checkpoint, as plain data."""
+    """Return what must be equal for a training run to continue from a checkpoint, as plain data."""
     return {
         "format": FORMAT,
         "runs": [run.id for run in setup.runs],
@@ -194,7 +194,7 @@ def restore(setup: Setup, state: Mapping[str, Any]) -> dict[str, Any]:
     if setup.optimizer is not None:
         setup.optimizer.load_state_dict(state["optimizer"])
     for member, augmentation_state in zip(setup.members, state["augment"], strict=True):
-        member.schedule.skip(loop["step"])
+        member.batch_schedule.skip(loop["step"])
         member.augmentation_generator.set_state(augmentation_state)
     torch.set_rng_state(state["random"])
     if setup.device.type == "cuda":
@@ -203,10 +203,10 @@ def restore(setup: Setup, state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _code_checksum() -> str:
-    """Return the checksum of the source files that determine the numbers of a training."""
+    """Return the checksum of the source files that determine the numbers of a training run."""
     package, digest = Path(__file__).parents[1], hashlib.sha256()
     shared = [package / f"{name}.py" for name in ("seeds", "steps", "transfer")]
-    rooms = [file for room in ("datasets", "methods", "training") for file in (package / room).rglob("*.py")]
-    for file in sorted(shared + rooms):
+    packages = [file for name in ("datasets", "methods", "training") for file in (package / name).rglob("*.py")]
+    for file in sorted(shared + packages):
         digest.update(file.read_bytes())
     return digest.hexdigest()

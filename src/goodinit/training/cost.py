@@ -12,6 +12,7 @@ from torch import nn
 from goodinit import studies
 from goodinit.datasets import catalog
 from goodinit.datasets.splits import MAX_DEVICE_BYTES
+from goodinit.errors import input_errors
 from goodinit.studies import components, settings
 from goodinit.training import build, operations
 from goodinit.training.loop import Training
@@ -42,7 +43,7 @@ class DataSize(NamedTuple):
     """The size of a data set.
 
     Args:
-        shape: of an input.
+        shape: the shape of an input.
         classes: number of classes, 0 if there are none.
         examples: {split: number of examples}.
         example_bytes: bytes of one stored example.
@@ -60,8 +61,8 @@ def estimate(runs: Sequence[studies.Run], batch_size: int | None = None) -> Cost
     Not counted are initializers that use data, diagnostics, and operations other than matrix products and convolutions.
 
     Args:
-        runs: of any studies.
-        batch_size: instead of their own.
+        runs: the runs, of any studies.
+        batch_size: number of examples in a mini-batch; None for that of each run.
 
     Raises:
         InputError: a model or its options cannot be used.
@@ -108,12 +109,12 @@ def evaluated_examples(training: Training, steps: int, size: DataSize) -> int:
         return 0
     regular = sum(size.examples[split] for split in training.evaluate_on)
     at_end = sum(size.examples[split] for split in training.splits_at_end)
-    return regular * training.evaluation_interval.count(steps) + at_end
+    return regular * training.evaluation_steps.count(steps) + at_end
 
 
 def _estimate_run(parts: Mapping[str, Any]) -> Cost:
     training = Training(**parts["training"])
-    with build.input_errors():
+    with input_errors():
         size = data_size(parts["data"])
         steps = training.total_steps(size.examples["train"])
         model = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)

@@ -64,7 +64,7 @@ def jobs_per_gpu() -> int:
     """
     text = os.environ.get("GOODINIT_JOBS_PER_GPU", "1")
     if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"GOODINIT_JOBS_PER_GPU: {text!r} is not a number of jobs, at least 1")
+        raise InputError(f"GOODINIT_JOBS_PER_GPU must be an integer, at least 1, not {text!r}")
     return int(text)
 
 

@@ -1,4 +1,4 @@
-"""The history of a training: the metrics of its steps, and the time that it took."""
+"""The history of a training run: the metrics of its steps, and the time that it took."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ ACTIVITIES = ("training", "evaluating", "diagnosing")  # among which the wall ti
 
 @dataclass
 class History:
-    """The history of a training.
+    """The history of a training run.
 
     Args:
         steps: number of updates.

@@ -39,7 +39,8 @@ def train(
 
     Args:
         jobs: each with its study.
-        scale: of all jobs; without a GPU, `paper` needs an explicit device, except for studies that request no GPU.
+        scale: the scale of all jobs; without a GPU, `paper` needs an explicit device, except for studies that request
+            no GPU.
         results: the folder of the records.
         data_root: the data folder, or None for the default one.
         device: auto, cpu, cuda or cuda:N; auto is the CPU for studies that request no GPU.
@@ -53,9 +54,9 @@ def train(
         SystemExit: a signal requested the process to stop; its work is saved.
     """
     if not checkpoint_minutes > 0:
-        raise InputError(f"checkpoint-minutes: {checkpoint_minutes} is not more than 0")
+        raise InputError(f"checkpoint-minutes must be more than 0, not {checkpoint_minutes}")
     if threads < 1:
-        raise InputError(f"threads: {threads} is not at least 1")
+        raise InputError(f"threads must be at least 1, not {threads}")
     root = settings.data_root(data_root)
     chosen = devices.choose_device(device)
     if scale == "paper" and chosen.type == "cpu" and device == "auto":
@@ -122,9 +123,9 @@ def _records_of(
 ) -> list[records.RunRecord]:
     """Return the records of a job: those of runs that another record has, and new ones."""
     finished = {}
-    for run_id, record in records.known(file, {run.id for run in job.runs}, unfinished_only=retrain).items():
+    for run_id, record in records.find_trained(file, {run.id for run in job.runs}, unfinished_only=retrain).items():
         with contextlib.suppress(InputError):  # stale
-            records.verify(file, record, studies.fill(record.parts))
+            records.check_current(file, record, studies.fill(record.parts))
             finished[run_id] = record
     missing = [run for run in job.runs if run.id not in finished]
     with JobProgress(job) as progress:
@@ -161,6 +162,6 @@ def _paper_without_gpu(runs: Sequence[studies.Run]) -> str:
 def _out_of_memory(job: studies.Job, device: torch.device) -> str:
     gibibytes = cost.estimate(job.runs).memory / 2**30
     return (
-        f"job {job.name}: memory ran out on {device}; it needs about {gibibytes:.2g} GiB beside the libraries: "
-        "end other processes, ask for more, or lower training.batch_size; what was done is kept"
+        f"job {job.name}: out of memory on {device}; it needs about {gibibytes:.2g} GiB beside the libraries: end "
+        "other processes, request more memory, or lower training.batch_size; finished work is kept"
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from goodinit.methods.contracts import Examples, Metrics, Objective, Update
-from goodinit.steps import Interval, steps_of_epochs
+from goodinit.steps import ObservationSteps, steps_of_epochs
 from goodinit.training.devices import wait_for_gpu
 from goodinit.training.history import History
 
@@ -23,7 +23,7 @@ FETCH_INTERVAL = 100  # steps after which losses are fetched from the device and
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """The length of a training, its mini-batches, and when it is observed.
+    """The length of a training run, its mini-batches, and when it is observed.
 
     Args:
         steps: number of updates; give this or `epochs`.
@@ -38,7 +38,7 @@ class Training:
         evaluate_at_end_on: splits on which it is evaluated only after the last step.
         diagnose_every: steps between two runs of the diagnostics, which also run before the first step and after the
             last.
-        precision: of the arithmetic.
+        precision: the precision of the arithmetic.
         diverged_above: a run whose loss exceeds this, or is not finite, is `diverged`.
         stop_when_diverged: end a diverged run; otherwise it continues, and its predictions are evaluated.
     """
@@ -57,9 +57,9 @@ class Training:
     stop_when_diverged: bool = True
 
     @property
-    def evaluation_interval(self) -> Interval:
+    def evaluation_steps(self) -> ObservationSteps:
         """The steps at which the model is evaluated."""
-        return Interval(self.evaluate_every, self.evaluate_from)
+        return ObservationSteps(self.evaluate_every, self.evaluate_from)
 
     @property
     def splits_at_end(self) -> list[str]:
@@ -70,17 +70,21 @@ class Training:
         """Return the number of updates for a training set of `examples` examples.
 
         Raises:
-            ValueError: not exactly one of `steps` and `epochs` is given, or a number is out of range.
+            ValueError: not exactly one of `steps` and `epochs` is given, a number is out of range, or `epochs` is more
+                than 0 but less than one update.
         """
-        if self.batch_size < 1 or (self.steps or 0) < 0 or (self.epochs or 0) < 0:
-            raise ValueError("training: batch_size must be at least 1, steps and epochs at least 0")
+        if self.batch_size < 1 or (self.steps or 0) < 0:
+            raise ValueError("training: batch_size must be at least 1, and steps at least 0")
         for name in ("evaluate_every", "diagnose_every"):
             if (every := getattr(self, name)) is not None and every < 1:
                 raise ValueError(f"training: {name} must be at least 1, not {every}")
         if self.epochs is None and self.steps is not None:
             return self.steps
         if self.steps is None and self.epochs is not None:
-            return steps_of_epochs(self.epochs, examples, self.batch_size)
+            try:
+                return steps_of_epochs(self.epochs, examples, self.batch_size)
+            except ValueError as error:
+                raise ValueError(f"training: epochs: {error}") from None
         raise ValueError("training: give either steps or epochs")
 
 
@@ -111,11 +115,11 @@ class Callback:
 
 
 class Loop:
-    """The state of a training between two updates.
+    """The state of a training run between two updates.
 
     Attributes:
-        history: of the steps whose losses have been fetched from the device.
-        callbacks: those of the training.
+        history: the history of the steps whose losses have been fetched from the device.
+        callbacks: the callbacks of the training run.
     """
 
     def __init__(self, diverged_above: float, callbacks: Sequence[Callback]) -> None:
@@ -208,8 +212,8 @@ def fit(
         model: the model, or a stack of S models, which is trained until all its losses have diverged.
         objective: (model, batch) -> (loss, {metric: tensor}), each () or, for a stack, (S,).
         batches: the mini-batches.
-        update: its step() applies the gradients and clears them.
-        training: its length and batch size are not used.
+        update: the object whose step() applies the gradients and clears them.
+        training: the options of the training run, of which the length and the batch size are not used.
         callbacks: called in this order.
         resume: the state of the loop from which training is resumed, or None; `batches` are the remaining ones.
 

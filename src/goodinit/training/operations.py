@@ -40,7 +40,7 @@ def count(
     Args:
         build_model: returns the model.
         objective: (model, batch) -> (loss, metrics).
-        shape: of one input.
+        shape: the shape of one input.
         batch_size: number of inputs.
         backward: count the forward and the backward pass, instead of the forward pass.
     """

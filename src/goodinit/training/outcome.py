@@ -1,4 +1,4 @@
-"""The outcome of a training: the records of its runs."""
+"""The outcome of a training run: the records of its runs."""
 
 import numpy as np
 import torch
@@ -53,8 +53,8 @@ def _series(member: Member, history: History, index: int | None) -> dict[str, re
     if member.initialization.rescalings is not None:
         rescalings = member.initialization.rescalings.numpy()[None]
         series["rescalings"] = records.Series(np.array([0]), rescalings, ("layer",))
-    if member.schedule.subset is not None:
-        series["subset"] = records.Series(np.array([0]), member.schedule.subset.numpy()[None], ("example",))
+    if member.batch_schedule.subset is not None:
+        series["subset"] = records.Series(np.array([0]), member.batch_schedule.subset.numpy()[None], ("example",))
     for name, (steps, values) in history.series.items():
         array = np.array(values) if index is None else np.array(values)[:, index]
         series[name] = records.Series(np.array(steps), array, diagnostics.DIMENSIONS.get(name, ()))

@@ -17,8 +17,8 @@ def effective_precision(precision: Precision, device: torch.device) -> Precision
     in single precision. TF32 is a precision of GPUs.
 
     Args:
-        precision: what the run requests.
-        device: where it is trained.
+        precision: the precision that the run requests.
+        device: the device on which it is trained.
     """
     if precision == "fp32" or device.type == "cuda":
         return precision

@@ -18,7 +18,7 @@ from goodinit import records, studies
 __all__ = ["JobProgress"]
 
 LOGGER = logging.getLogger(__name__)
-STEP_SECONDS = 10.0  # between two lines about the steps of a training
+STEP_SECONDS = 10.0  # between two lines about the steps of a training run
 RUN_SECONDS = 1.0  # between two lines about finished runs
 
 
@@ -26,7 +26,7 @@ class JobProgress:
     """A context manager that shows the progress of a job.
 
     Args:
-        job: its runs are counted.
+        job: the job, whose runs are counted.
     """
 
     def __init__(self, job: studies.Job) -> None:

@@ -1,4 +1,4 @@
-"""Setting up a training: from the parts of runs to the objects with which they are trained."""
+"""Setting up a training run: from the parts of runs to the objects with which they are trained."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from goodinit import studies
 from goodinit.datasets import tensors
 from goodinit.datasets.splits import Copies, Splits
 from goodinit.datasets.tensors import Examples
+from goodinit.errors import input_errors
 from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.studies import components
@@ -28,15 +29,15 @@ class Member:
     run: studies.Run
     splits: Splits
     initialization: build.Initialization
-    schedule: BatchSchedule[Examples]
+    batch_schedule: BatchSchedule[Examples]
     augmentation_generator: torch.Generator
 
     def batches(self, device: torch.device) -> Iterator[Examples]:
         """Yield the training batches of the run, augmented if its data set is."""
         preprocessing = self.splits.preprocessing
         if preprocessing.pad is None:
-            return self.schedule
-        return (preprocessing.augment(batch.to(device), self.augmentation_generator) for batch in self.schedule)
+            return self.batch_schedule
+        return (preprocessing.augment(batch.to(device), self.augmentation_generator) for batch in self.batch_schedule)
 
 
 @dataclass
@@ -44,14 +45,14 @@ class Setup:
     """The objects with which runs are trained together.
 
     Args:
-        members: those of each run.
-        training: the options of the training.
+        members: the objects of each run.
+        training: the options of the training run.
         steps: number of updates.
         device: where the runs are trained.
         precision: in which the device computes.
         model: the model of the only run, or a stack of the models of all runs.
         stacked: whether it is a stack.
-        objective, update: those of the runs.
+        objective, update: the objective and the update of the runs.
         optimizer: the optimizer, or None if the model is not trained.
     """
 
@@ -97,7 +98,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
 
     Args:
         runs: if they cannot be stacked, only the first is set up.
-        training: their options of the training.
+        training: the options of the training run.
         data_root: the data folder.
         device: where they are trained.
 
@@ -106,7 +107,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
     """
     run, parts = runs[0], runs[0].parts
     splits = build.load_splits(run, data_root)
-    with build.input_errors():
+    with input_errors():
         steps = training.total_steps(len(splits.train.labels))
     shape = splits.preprocessing.shape(splits.train.images)
     model = build.build_model(run, shape, splits.classes)
@@ -119,7 +120,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
     initializations = [build.initialize(*each, device) for each in zip(runs, models, all_splits, strict=True)]
     model = stacking.stack(models) if stacked else model
     model = model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster in this format
-    with build.input_errors():
+    with input_errors():
         optimizer = build.call(parts, "optimizer", model.named_parameters()) if "optimizer" in parts else None
         update = build.call(parts, "update", model, optimizer, build.generator(run, "update"))
     members = [
@@ -127,7 +128,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
             run=run,
             splits=splits,
             initialization=initialization,
-            schedule=build.build_schedule(run, splits, training.batch_size, steps),
+            batch_schedule=build.build_batches(run, splits, training.batch_size, steps),
             augmentation_generator=build.generator(run, "augment"),
         )
         for run, splits, initialization in zip(runs, all_splits, initializations, strict=True)
@@ -157,7 +158,7 @@ def _can_stack(run: studies.Run, model: nn.Module) -> bool:
     if run.parts["diagnostics"] or not stacking.can_stack(model):
         return False
     if "optimizer" in run.parts:
-        with build.input_errors():
+        with input_errors():
             optimizer = build.call(run.parts, "optimizer", model.named_parameters())
         if not (isinstance(optimizer, UpdateRule) and optimizer.elementwise):
             return False

@@ -11,6 +11,7 @@ import torch
 
 from goodinit import studies
 from goodinit.datasets.tensors import Examples
+from goodinit.errors import input_errors
 from goodinit.training import build
 from goodinit.training.cost import data_size, evaluated_examples
 from goodinit.training.loop import Training, evaluate, fit
@@ -44,8 +45,8 @@ def measure_seconds(runs: Sequence[studies.Run], device: torch.device, threads: 
     diagnostics and augmentation; runs that diverge are assumed not to end early.
 
     Args:
-        runs: of any studies.
-        device: where the updates are timed.
+        runs: the runs, of any studies.
+        device: the device on which the updates are timed.
         threads: number of CPU threads, or None for the number that torch is set to.
 
     Raises:
@@ -55,7 +56,7 @@ def measure_seconds(runs: Sequence[studies.Run], device: torch.device, threads: 
     for run in runs:
         parts = run.parts
         training = Training(**parts["training"])
-        with build.input_errors():
+        with input_errors():
             size = data_size(parts["data"])
             steps = training.total_steps(size.examples["train"])
         timed = {part: parts[part] for part in ("model", "objective", "optimizer", "update") if part in parts}

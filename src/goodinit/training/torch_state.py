@@ -1,4 +1,4 @@
-"""The global state of torch during a training: determinism, precision, threads and random numbers."""
+"""The global state of torch during a training run: determinism, precision, threads and random numbers."""
 
 import contextlib
 import inspect
@@ -21,8 +21,8 @@ def torch_state(device: torch.device, precision: Precision = "fp32", threads: in
     of CPU threads, the generators of the CPU and of the device, and the environment variable that cuBLAS reads.
 
     Args:
-        device: the device of the training.
-        precision: of the training; TF32 is used only if it is `tf32`.
+        device: the device of the training run.
+        precision: the precision of the training run; TF32 is used only if it is `tf32`.
         threads: number of CPU threads, or None to leave it unchanged.
     """
     with contextlib.ExitStack() as stack:
@@ -33,7 +33,7 @@ def torch_state(device: torch.device, precision: Precision = "fp32", threads: in
         # The mode is set in this way because torch.use_deterministic_algorithms imports the compiler.
         stack.callback(torch.set_deterministic_debug_mode, torch.get_deterministic_debug_mode())
         torch.set_deterministic_debug_mode("error")
-        # No code reads uninitialized memory, and filling it takes a tenth of the time of a training.
+        # No code reads uninitialized memory, and filling it takes a tenth of the time of a training run.
         stack.enter_context(_attributes(torch.utils.deterministic, fill_uninitialized_memory=False))
         for backend in (torch.backends.cuda.matmul, torch.backends.cudnn):
             stack.enter_context(_attributes(backend, allow_tf32=precision == "tf32"))

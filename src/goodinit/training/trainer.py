@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from goodinit import records, studies
+from goodinit.errors import input_errors
 from goodinit.records import provenance
 from goodinit.seeds import stream_seed
-from goodinit.steps import Interval
+from goodinit.steps import ObservationSteps
 from goodinit.studies import components
 from goodinit.training import build, outcome
 from goodinit.training.callbacks import Checkpointing, LearningRate, Observation, Progress, ResetOptimizer, evaluations
@@ -24,12 +25,13 @@ from goodinit.training.precision import autocast
 from goodinit.training.setup import Setup, set_up
 from goodinit.training.torch_state import torch_state
 
-__all__ = ["Report", "execute"]
+__all__ = ["ProgressCallback", "execute"]
 
 # Models in a stack: more do not fit the cache of a core; on a GPU, where launching operations dominates, not measured.
 MAX_STACK_SIZE = {"cpu": 5, "cuda": 50}
 
-Report = Callable[[Sequence[studies.Run], int, int, NDArray[np.floating[Any]]], None]
+# (runs that are trained together, step, number of steps, their latest losses)
+ProgressCallback = Callable[[Sequence[studies.Run], int, int, NDArray[np.floating[Any]]], None]
 
 
 def execute(
@@ -38,7 +40,7 @@ def execute(
     data_root: str | Path,
     device: torch.device,
     threads: int | None = None,
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Iterator[records.RunRecord]:
     """Train runs; neighbors that differ in seed and initializer alone are trained together.
@@ -47,9 +49,9 @@ def execute(
     that diverged is observed until all runs of its stack have ended.
 
     Args:
-        runs: of one job.
+        runs: the runs of one job.
         data_root: the data folder.
-        device: where they are trained.
+        device: the device on which they are trained.
         threads: number of CPU threads, or None for the number that torch is set to.
         progress: called as (runs, step, steps, losses), or None.
         checkpoint: stores the state of the training and restores an interrupted one, or None.
@@ -65,7 +67,7 @@ def execute(
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
         remaining = list(group)
         while remaining:
-            with build.input_errors():
+            with input_errors():
                 training = Training(**remaining[0].parts["training"])
             with torch_state(device, training.precision, threads):
                 setup = set_up(remaining[: MAX_STACK_SIZE[device.type]], training, data_root, device)
@@ -77,7 +79,7 @@ def execute(
             remaining = remaining[len(finished) :]
 
 
-def _train(setup: Setup, progress: Report | None, checkpoint: Checkpoint | None) -> History:
+def _train(setup: Setup, progress: ProgressCallback | None, checkpoint: Checkpoint | None) -> History:
     """Train the model of a setup."""
     with contextlib.ExitStack() as context:
         callbacks = _observations(setup, context) + _optimizer_callbacks(setup)
@@ -94,26 +96,26 @@ def _train(setup: Setup, progress: Report | None, checkpoint: Checkpoint | None)
             callbacks.append(
                 Checkpointing(checkpoint.due, lambda loop: checkpoint.save(mark, training_state(setup, loop)))
             )
-        context.enter_context(build.input_errors())
+        context.enter_context(input_errors())
         return fit(setup.model, setup.objective, setup.batches(), setup.update, setup.training, callbacks, resume)
 
 
 def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]:
     """Return the callbacks of the diagnostics, which end with the context, and of the evaluation."""
     run, splits = setup.runs[0], setup.members[0].splits
-    interval = Interval(setup.training.diagnose_every)
+    steps = ObservationSteps(setup.training.diagnose_every)
     callbacks: list[Callback] = []
     for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
         parts = {"diagnostic": part, "model": run.parts["model"]}
         with build.mismatch_errors(**parts):
             diagnostic = components.resolve("diagnostics", part["name"])(
                 setup.model,
-                build.probe(splits, setup.device, filled.get("examples") or 0),
+                build.probe(splits, setup.device, filled),
                 build.generator(run, f"diagnostics/{part['name']}"),
                 **build.options(part),
             )
             observe = context.enter_context(diagnostic)
-        callbacks.append(Observation(observe, "diagnosing", interval, first=build.mismatch_errors(**parts)))
+        callbacks.append(Observation(observe, "diagnosing", steps, first=build.mismatch_errors(**parts)))
     if splits.classes:
         callbacks += evaluations(setup.training, lambda names: _evaluate(setup, names))
     return callbacks
@@ -124,10 +126,10 @@ def _optimizer_callbacks(setup: Setup) -> list[Callback]:
     callbacks: list[Callback] = []
     if setup.optimizer is None:
         return callbacks
-    if reset_steps := setup.members[0].schedule.reset_steps:
+    if reset_steps := setup.members[0].batch_schedule.reset_steps:
         callbacks.append(ResetOptimizer(setup.optimizer, reset_steps))
     if "schedule" in setup.parts:
-        with build.input_errors():
+        with input_errors():
             callbacks.append(LearningRate(setup.optimizer, build.call(setup.parts, "schedule")))
     return callbacks
 

@@ -1,5 +1,7 @@
 """Image folders as data sets: options, splits, preprocessing, training, and their cost."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -51,12 +53,13 @@ def test_path_out_of_the_data_folder_is_rejected(workspace, tmp_path, path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"size": 0}, "folder: size: 0 is not more than 0"),
-        ({"crop": 0}, "folder: crop: 0 is not more than 0"),
+        ({"size": 0}, "folder: size must be more than 0, not 0"),
+        ({"crop": 0}, "folder: crop must be more than 0, not 0"),
         ({"crop": 25}, "folder: crop: 25 is more than the size, 24"),
-        ({"scale": 0.0}, "folder: scale: 0.0 is not more than 0"),
+        ({"scale": 0.0}, "folder: scale must be more than 0, not 0.0"),
+        ({"scale": math.nan}, "folder: scale must be more than 0, not nan"),
         ({"standardize": True, "center": True}, "standardize, and scale with center exclude each other"),
-        ({"train_examples": 61}, "folder: train_examples: 61 is not between 1 and 60"),
+        ({"train_examples": 61}, "folder: train_examples must be at least 1 and at most 60, not 61"),
         ({"validation_examples": 60}, "folder: validation_examples: 60 leaves nothing of 60"),
     ],
 )

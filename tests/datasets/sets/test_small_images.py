@@ -1,6 +1,7 @@
 """Data sets of small images: sizes, splits, and normalization by statistics of the training images."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -148,9 +149,9 @@ def test_options_that_exclude_each_other_are_rejected(data_root):
 
 
 @pytest.mark.parametrize(("name", "option"), OPTIONS)
-@pytest.mark.parametrize("value", [0, -1])
-def test_options_of_0_and_less_are_rejected(tmp_path, name, option, value):
-    with pytest.raises(ValueError, match=f"{name}: {option}: {value} is not more than 0"):
+@pytest.mark.parametrize("value", [0, -1, math.nan])
+def test_options_that_are_not_more_than_0_are_rejected(tmp_path, name, option, value):
+    with pytest.raises(ValueError, match=f"{name}: {option} must be more than 0, not {value}"):
         getattr(sets, name)(tmp_path, _generator(), **{option: value})
 
 

@@ -1,6 +1,7 @@
 """Progressive Data Increasing as a batch sampler for plain PyTorch code."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -81,6 +82,11 @@ def test_stage_epochs_set_the_lengths_of_stages():
     assert sampler.reset_steps == (3, 3 + 20, 3 + 20 + 25)
 
 
+def test_a_stage_of_0_epochs_has_no_batches():
+    sampler = goodinit.progressive(1000, batch_size=50, steps=10, fractions=[0.001, 0.1], stage_epochs=[0, 0.5])
+    assert sampler.reset_steps == (0, 1)
+
+
 def test_batches_depend_on_the_seed_and_not_on_the_global_random_state():
     torch.manual_seed(1)
     first = list(_sampler(_examples(), seed=1))
@@ -121,9 +127,19 @@ def test_features_can_be_vectors_with_any_magnitude(dtype):
         ({"stage_steps": None, "stage_epochs": [1]}, "2 fractions and 1 stage_epochs"),
         ({"stage_steps": [1]}, "2 fractions and 1 stage_steps"),
         ({"stage_steps": [20, 20]}, "in total at most 30"),
-        ({"batch_size": 121}, "batch_size: 121 is not between 1 and the 120 examples"),
-        ({"batch_size": 0}, "batch_size: 0"),
-        ({"steps": -1}, "steps, -1, is less than 0"),
+        *[({"batch_size": size}, f"batch_size must be .*at most 120.*, not {size}") for size in (0, 121, math.nan)],
+        *[({"steps": steps}, f"steps must be at least 0, not {steps}") for steps in (-1, math.nan)],
+        ({"fractions": [math.nan, math.nan]}, "fractions: .*more than 0"),
+        ({"stage_steps": [math.nan, 1]}, "stage_steps: .*at least 0"),
+        ({"stage_steps": [1, math.nan]}, "stage_steps: .*at least 0"),
+        *[
+            ({"stage_steps": None, "stage_epochs": [1, epochs]}, f"stage_epochs: must be .*finite, not {epochs}")
+            for epochs in (-1, math.nan, math.inf)
+        ],
+        (
+            {"stage_steps": None, "stage_epochs": [0.5, 1]},
+            r"stage_epochs: 0.5 epochs are less than one step \(1 per epoch\): give more epochs, or 0",
+        ),
         ({"fractions": [0.5, 2]}, "at most 1"),
         ({"fractions": [0.5] * 1000}, "1000 fractions"),
         ({"fractions": [0.0] * 1000, "stage_steps": [0] * 1000}, "more than 0"),
@@ -137,5 +153,5 @@ def test_invalid_arguments_are_rejected_in_one_line(options, message):
 
 
 def test_a_position_outside_the_training_is_rejected():
-    with pytest.raises(ValueError, match="31 is not between 0 and the 30 batches"):
+    with pytest.raises(ValueError, match="steps must be at least 0 and at most 30, not 31"):
         _sampler(_examples()).set_position(31)

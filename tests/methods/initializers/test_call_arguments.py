@@ -1,5 +1,7 @@
 """The forms of data that `goodinit.lsuv` accepts."""
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
@@ -91,6 +93,49 @@ def test_optional_arguments_in_a_tuple_may_be_followed_by_labels():
         lsuv(model, data, seed=0)
         weights.append(_weights(model))
     assert torch.equal(*weights)
+
+
+class _OptionalInput(nn.Linear):
+    """A model whose only argument is optional, as in models that take either tokens or their embeddings."""
+
+    def forward(self, x=None):
+        return super().forward(x)
+
+
+class _OptionalInputs(nn.Linear):
+    def forward(self, x=None, scale=1.0):
+        return scale * super().forward(x)
+
+
+class _AnyInputs(nn.Linear):
+    def forward(self, *inputs):
+        return sum(map(super().forward, inputs))
+
+
+class _OptionalAndAnyInputs(nn.Linear):
+    def forward(self, x=None, *others):
+        return sum(map(super().forward, (x, *others)))
+
+
+def _optional_forms():
+    x, labels = torch.randn(64, 4), torch.zeros(64, dtype=torch.int64)
+    with_labels, loader = [(x,), (x, labels), [x, ["a"] * 64]], DataLoader(TensorDataset(x, labels), batch_size=64)
+    return [
+        *[(_OptionalInput, data, (x,)) for data in (x, *with_labels, {"x": x}, loader)],
+        *[(_OptionalInputs, data, (x,)) for data in (x, (x,), {"x": x})],
+        *[(_OptionalInputs, data, (x, 3.0)) for data in ((x, 3.0), (x, 3.0, labels))],
+        *[(_AnyInputs, data, data) for data in ((x,), (x, 2 * x))],
+        *[(_OptionalAndAnyInputs, data, data) for data in ((x,), (x, 2 * x), (x, 2 * x, 3 * x))],
+    ]
+
+
+@pytest.mark.parametrize(("kind", "data", "expected"), _optional_forms())
+def test_labels_after_optional_arguments_are_ignored(kind, data, expected):
+    args, kwargs = call_arguments.call_arguments(kind(4, 2), data, 32)
+    bound = inspect.signature(kind.forward).bind(None, *args, **kwargs)
+    assert len(bound.args) == 1 + len(expected)
+    assert all(torch.equal(*map(torch.as_tensor, pair)) for pair in zip(bound.args[1:], expected, strict=True))
+    assert lsuv(kind(4, 2), data, seed=0).scaled
 
 
 class _Bags(nn.Module):

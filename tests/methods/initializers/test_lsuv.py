@@ -191,5 +191,5 @@ def test_a_constant_output_is_rejected():
 @pytest.mark.parametrize("option", [{"tolerance": 0.0}, {"max_iterations": 0}, {"batch_size": 0}, {"batches": 0}])
 def test_options_out_of_range_are_rejected(option):
     ((name, value),) = option.items()
-    with pytest.raises(ValueError, match=f"lsuv: {name}: {value} is not (more than 0|at least 1)"):
+    with pytest.raises(ValueError, match=f"lsuv: {name} must be (more than 0|at least 1), not {value}"):
         initializers.lsuv(_small(), _batch(), _generator(), **option)

@@ -54,8 +54,9 @@ def test_example_of_the_docstring_runs():
         ({"start": "normal"}, "start must be orthonormal or lecun_normal, not 'normal'"),
         ({"measure": "between"}, "measure must be before or after"),
         ({"decomposition": "lu"}, "decomposition must be qr or svd"),
-        ({"tolerance": 0.0}, "tolerance: 0.0 is not more than 0"),
-        ({"max_iterations": 0}, "max_iterations: 0 is not at least 1"),
+        ({"tolerance": 0.0}, "lsuv: tolerance must be more than 0, not 0.0"),
+        ({"max_iterations": 0}, "lsuv: max_iterations must be at least 1, not 0"),
+        ({"examples": 0}, "lsuv: examples must be at least 1, not 0"),
     ],
 )
 def test_options_out_of_range_are_rejected(options, reason):

@@ -60,7 +60,7 @@ def report(options: argparse.Namespace) -> None:
     from goodinit.report import build
 
     if options.processes is not None and options.processes < 1:
-        raise InputError(f"processes: {options.processes} is not at least 1")
+        raise InputError(f"processes must be at least 1, not {options.processes}")
     selected = selected_studies(options, (*studies.SCALES, "all"))
     scales = [options.scale]
     if options.scale == "all":
@@ -117,7 +117,7 @@ def readme(options: argparse.Namespace) -> None:
         contents[results / f"{work}.md"] = findings.findings_page(work, text, verdicts, tables)
     for path, content in contents.items():
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != content):
-            raise InputError(f"{path}: it is stale: make figures")
+            raise InputError(f"{path}: it is stale: run `make figures`")
         if not options.check:
             replace_file(path, content.encode())
 
@@ -202,7 +202,7 @@ def _with_section(file: Path, text: str, name: str, section: str) -> str:
     begin, end = (f"<!-- {edge} of {name}, which make figures writes -->" for edge in ("begin", "end"))
     pieces = re.split(f"({re.escape(begin)}|{re.escape(end)})", text)
     if pieces[1::2] != [begin, end]:
-        raise InputError(f"{file}: the lines {begin} and {end} must stand in it once each")
+        raise InputError(f"{file}: each of the lines {begin} and {end} must occur exactly once")
     return f"{pieces[0]}{begin}\n\n{section}\n\n{end}{pieces[4]}"
 
 

@@ -58,10 +58,10 @@ def show(options: argparse.Namespace) -> None:
 
 
 def prepare(options: argparse.Namespace) -> None:
-    """Prepare the arrays of a data set; a folder of images is NAME in `folders` of the data folder."""
-    from goodinit.training import build
+    """Prepare the arrays of a data set, unless they exist."""
+    from goodinit.datasets import preparation
 
-    manifest = build.prepare(
+    manifest = preparation.prepare(
         options.data,
         settings.data_root(options.data_root),
         processes=options.processes,

@@ -36,7 +36,7 @@ def progressive(
     .. math:: \theta_0 = \arg\min_\theta L(S, \theta), \qquad S \subset D
 
     Subsets are nested: each is a prefix of the same selected order. In a stage with fewer than `batch_size` examples,
-    a batch contains all of them. One pass over the sampler is the whole training. Reset the optimizer after each
+    a batch contains all of them. One pass over the sampler is the whole training run. Reset the optimizer after each
     number of updates in `sampler.reset_steps`, since an initialization has no momentum.
 
     Args:
@@ -46,14 +46,14 @@ def progressive(
         fractions: fraction of the examples in each stage except the last, increasing, more than 0 and at most 1.
         stage_steps: number of batches of each of these stages; the last stage, with all examples, has the remaining
             `steps`. Give this or `stage_epochs`.
-        stage_epochs: instead, the length of each of these stages in passes over its subset.
+        stage_epochs: instead, the length of each of these stages in passes over its subset; 0, or at least one batch.
         selection: `random`; `class_balanced`, one example of each class in turn; `k_center`, which adds the example
             farthest from all selected ones; or `herding`, which adds the example that brings the mean of the selected
             ones nearest to the mean of all.
         labels: classes of the examples, integers (N,), for `class_balanced`.
         features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to 8 x 8 pixels, or
             feature vectors (N, F).
-        seed: of the selection and of the orders; the same seed gives the same batches as a study's run.
+        seed: determines the selection and the orders; the same seed gives the same batches as a study's run.
 
     Returns:
         A sampler for `DataLoader(data, batch_sampler=...)`; iterating over it yields lists of indices.
@@ -64,11 +64,12 @@ def progressive(
     Reference: Sato & Kimura, Progressive Data Increasing as initialization of neural networks (2019), section 2.2.
     """
     count = data if isinstance(data, int) else len(data)
-    if not 1 <= batch_size <= count or steps < 0:
+    if not 1 <= batch_size <= count:
         raise InputError(
-            f"progressive: batch_size: {batch_size} is not between 1 and the {count} examples, or steps, {steps}, is "
-            "less than 0"
+            f"progressive: batch_size must be at least 1 and at most {count}, the number of examples, not {batch_size}"
         )
+    if not steps >= 0:
+        raise InputError(f"progressive: steps must be at least 0, not {steps}")
     if (stage_steps is None) == (stage_epochs is None):
         raise InputError("progressive: give either stage_steps or stage_epochs, a number for each of the fractions")
     subset_generator = torch.Generator().manual_seed(stream_seed(seed, "subset"))
@@ -95,7 +96,10 @@ def _epochs_to_steps(epochs: Sequence[float], sizes: Sequence[int], batch_size: 
     """Return the numbers of batches in `epochs` passes over subsets of `sizes` examples."""
     if len(epochs) != len(sizes):
         raise ValueError(f"progressive: {len(sizes)} fractions and {len(epochs)} stage_epochs: give one each")
-    return [steps_of_epochs(passes, size, batch_size) for passes, size in zip(epochs, sizes, strict=True)]
+    try:
+        return [steps_of_epochs(passes, size, batch_size) for passes, size in zip(epochs, sizes, strict=True)]
+    except ValueError as error:
+        raise ValueError(f"progressive: stage_epochs: {error}") from None
 
 
 class ProgressiveBatchSampler(Sampler[list[int]]):
@@ -113,7 +117,7 @@ class ProgressiveBatchSampler(Sampler[list[int]]):
         self._position = 0
 
     def set_position(self, steps: int) -> None:
-        """Start each following pass after the first `steps` batches, to resume an interrupted training.
+        """Start each following pass after the first `steps` batches, to resume an interrupted training run.
 
         Count the updates, not the batches that a DataLoader's workers have fetched.
 
@@ -121,7 +125,9 @@ class ProgressiveBatchSampler(Sampler[list[int]]):
             ValueError: `steps` is not between 0 and the number of batches.
         """
         if not 0 <= steps <= sum(self._stages.steps):
-            raise InputError(f"set_position: {steps} is not between 0 and the {sum(self._stages.steps)} batches")
+            raise InputError(
+                f"set_position: steps must be at least 0 and at most {sum(self._stages.steps)}, not {steps}"
+            )
         self._position = steps
 
     def __len__(self) -> int:

@@ -138,7 +138,7 @@ def plan_stages(
     """
     if len(fractions) != len(stage_steps):
         raise ValueError(f"progressive: {len(fractions)} fractions and {len(stage_steps)} stage_steps: give one each")
-    if sum(stage_steps) > steps or min(stage_steps, default=0) < 0:
+    if not all(number >= 0 for number in stage_steps) or sum(stage_steps) > steps:
         raise ValueError(f"progressive: stage_steps: {list(stage_steps)}: must be at least 0, in total at most {steps}")
     if selection not in SELECTIONS:
         raise ValueError(f"progressive: selection: {selection!r}: allowed: {', '.join(SELECTIONS)}")

@@ -33,7 +33,7 @@ def select(
     The last two compare `features`: feature vectors unchanged, images reduced to 8 x 8 pixels.
 
     Args:
-        selection: the strategy.
+        selection: how the examples are selected, see above.
         count: number of examples.
         size: number of examples to select, at most `count`.
         generator: draws the random numbers.

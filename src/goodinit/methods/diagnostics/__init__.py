@@ -1,7 +1,8 @@
 """Diagnostics: observations of a model in training, which they do not change.
 
 Each is a context manager, `(model, batch, generator, *, options)`, that yields a function of the step, which returns
-{name: array or number}. `DIMENSIONS` names the axes of every array.
+{name: array or number}. `DIMENSIONS` names the axes of every array. See `contracts.requested_examples` for how a
+diagnostic requests a number of examples.
 """
 
 from goodinit.methods.diagnostics.check import gradient_check

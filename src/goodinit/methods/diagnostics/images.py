@@ -21,10 +21,10 @@ def reconstructions(
     """Reconstructions of the first images of `batch` by a variational auto-encoder, and samples from it.
 
     Args:
-        model: see `models.resnet_vae`.
+        model: a variational auto-encoder, such as `models.resnet_vae`.
         batch: images, float (N, C, H, W) in [0, 1].
         generator: draws the latent numbers, the same at every step.
-        images: number of images.
+        images: number of images, at most that of the training set.
         size: larger images are reduced to this height and width.
 
     Yields:

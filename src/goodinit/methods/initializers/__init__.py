@@ -1,6 +1,7 @@
 """Initializers: functions that set the weights and biases of a model in place.
 
-All have the signature `(model, batch, generator, *, options)`. Only `lsuv` uses `batch`. Layers are initialized in the
+All have the signature `(model, batch, generator, *, options)`. Only `lsuv` uses `batch`; see
+`contracts.requested_examples` for how an initializer requests a number of examples. Layers are initialized in the
 order in which the model lists them, so that, with the same seed, two initializers with normal distributions draw the
 same standard normal numbers and differ only in scale.
 """

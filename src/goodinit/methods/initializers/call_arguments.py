@@ -23,8 +23,8 @@ def call_arguments(model: nn.Module, data: Any, examples: int) -> Arguments:
     """Return the positional and keyword arguments of a call of the model, on its device and with its dtype.
 
     Args:
-        model: its `forward` determines the number of arguments.
-        data: see `ACCEPTED`.
+        model: the model, whose `forward` determines the number of arguments.
+        data: the examples, in one of the forms that `ACCEPTED` lists.
         examples: minimum number of examples to take from a DataLoader; whole batches are taken.
 
     Raises:
@@ -64,9 +64,11 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
     if not isinstance(data, tuple | list):
         raise InputError(f"lsuv: data must be {ACCEPTED}, not {type(data).__name__}")
     data = tuple(data)
-    if required and len(data) in (len(required) + 1, len(positional) + 1):
+    any_number = any(item.kind is item.VAR_POSITIONAL for item in parameters)
+    with_labels = {len(names) + 1 for names in (required, positional) if names and (required or not any_number)}
+    if len(data) in with_labels:
         return data[:-1], {}  # the last element is the labels
-    most = len(data) if any(item.kind is item.VAR_POSITIONAL for item in parameters) else len(positional)
+    most = len(data) if any_number else len(positional)
     if not len(required) <= len(data) <= most:
         raise InputError(
             f"lsuv: data has {len(data)} elements, but forward of {type(model).__name__} requires {len(required)} and "

@@ -75,7 +75,7 @@ def lsuv(
     """
     for name, value in (("batch_size", batch_size), ("batches", batches)):
         if value < 1:
-            raise InputError(f"lsuv: {name}: {value} is not at least 1")
+            raise InputError(f"lsuv: {name} must be at least 1, not {value}")
     options = Options(start, tolerance, max_iterations, batch_size, dropout, measure, biases, decomposition)
     images = batch.images[: batches * batch_size]
     return unit_variance(model, generator, options, lambda: model(images), lambda: model(images[:2]))

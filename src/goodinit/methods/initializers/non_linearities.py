@@ -21,7 +21,7 @@ class NonLinearity:
     """A module or function that takes the output of a layer.
 
     Args:
-        name: of the function or of the module's class.
+        name: the name of the function or of the module's class.
         call: the function or the module's `forward`.
         arguments: positional and keyword arguments, with a placeholder for the output of the layer; None if other
             arguments are tensors that are not parameters.
@@ -62,11 +62,11 @@ class _TrackedOutput:
     """The output of a layer and its consumers so far, in the order in which their calls began.
 
     Args:
-        output: that of the layer, or of linear functions that follow it; None after another function has taken it:
-            later consumers do not follow the layer directly.
-        shape: of the output of the layer.
+        output: the output of the layer, or of linear functions that follow it; None after another function has taken
+            it: later consumers do not follow the layer directly.
+        shape: the shape of the output of the layer.
         after: these linear functions.
-        consumers: of the output.
+        consumers: the modules and functions that take the output.
     """
 
     output: Tensor | None

@@ -37,8 +37,8 @@ def orthonormal(
         generator: draws the normal numbers.
         gain: scale of the matrix, more than 0; :math:`\sqrt 2` compensates for rectifiers.
         biases: set biases to 0 or to the values of the model's authors, see `published`.
-        decomposition: of the normal matrix, see `orthonormal_matrix`. The program of Mishkin & Matas uses `svd`, which
-            takes several times as long.
+        decomposition: the factorization of the normal matrix, see `orthonormal_matrix`. The program of Mishkin & Matas
+            uses `svd`, which takes several times as long.
 
     Raises:
         ValueError: `gain` is not more than 0, the model has no published biases, it has no layer to initialize, or a
@@ -47,7 +47,7 @@ def orthonormal(
     Reference: Saxe, McClelland & Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear
         neural networks (2014); Mishkin & Matas, All you need is a good init (2016), section 2.
     """
-    if gain <= 0:
+    if not gain > 0:
         raise InputError(f"orthonormal: gain must be more than 0, not {gain}")
     layers = layers_to_initialize("orthonormal", model)
     set_biases("orthonormal", layers, biases)
@@ -93,7 +93,7 @@ def orthonormal_matrix(
         generator: draws A, on its own device.
         device: device of the factorization and of the result.
         dtype: data type of A and of the result.
-        decomposition: see above.
+        decomposition: `qr` or `svd`, see above.
 
     Reference: Mezzadri, How to generate random matrices from the classical compact groups (2007), section 4;
         Eaton, Multivariate statistics (1983), proposition 7.1.

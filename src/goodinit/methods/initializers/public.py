@@ -62,10 +62,10 @@ def lsuv(
     Args:
         model: any module that contains linear or convolutional layers.
         data: inputs as in training, normalized to a variance of about 1. One of: a tensor; a tuple with the positional
-            arguments of the model's `forward`, where one element after those that it requires, or after all of them,
-            is ignored as labels; a dict with its arguments, also optional ones; a `DataLoader` with such batches. If
-            `forward` requires one argument, a dict without its name is passed as this argument. The memory must
-            suffice for one forward pass of all examples.
+            arguments of the model's `forward`, where one element after those that it requires, if any, or after all of
+            them, is ignored as labels; a dict with its arguments, also optional ones; a `DataLoader` with such
+            batches. If `forward` requires one argument, a dict without its name is passed as this argument. The memory
+            must suffice for one forward pass of all examples.
         seed: determines the weights, dropout and the order of a DataLoader that has no generator. If neither `seed` nor
             `generator` is given, they depend on the state of torch's default generator, which does not advance.
         generator: alternative to `seed`; it advances. It does not determine the order of a DataLoader.
@@ -78,8 +78,8 @@ def lsuv(
             it directly (`after`); if there is none, the output of the layer.
         decomposition: algorithm for orthonormal weights, see `initializers.orthonormal`.
         include_frozen: also initialize parameters that do not require a gradient.
-        examples: minimum number of examples to take from a `DataLoader`; whole batches are taken. If the tensors
-            of a batch differ in length, such as tokens and offsets, only the first batch is taken.
+        examples: minimum number of examples, at least 1, to take from a `DataLoader`; whole batches are taken. If the
+            tensors of a batch differ in length, such as tokens and offsets, only the first batch is taken.
 
     Returns:
         A report with a row for each layer: name, shape of the weight, standard deviation of the output before and after
@@ -105,6 +105,8 @@ def lsuv(
     for name, value in (("start", start), ("measure", measure), ("decomposition", decomposition)):
         if value not in CHOICES[name]:
             raise InputError(f"lsuv: {name} must be {' or '.join(CHOICES[name])}, not {value!r}")
+    if not examples >= 1:
+        raise InputError(f"lsuv: examples must be at least 1, not {examples}")
     if generator is None:
         generator = torch.Generator()
         if seed is None:

@@ -15,8 +15,8 @@ class LayerRow:
     """The result of LSUV for one layer.
 
     Args:
-        name: of the layer in `model.named_modules()`, or of a parameter of another module.
-        shape: of the weight.
+        name: the name of the layer in `model.named_modules()`, or of a parameter of another module.
+        shape: the shape of the weight.
         std_before: standard deviation of the measured output before the first rescaling; None if it was not
             measured.
         std_after: standard deviation of the measured output after the last rescaling; None if it was not measured.
@@ -50,7 +50,7 @@ class LSUVReport:
     `print(report)` prints a table.
 
     Args:
-        rows: the rows.
+        rows: the rows, in this order.
     """
 
     rows: tuple[LayerRow, ...]

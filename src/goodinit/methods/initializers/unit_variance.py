@@ -54,10 +54,10 @@ class Options:
     include_frozen: bool = False
 
     def __post_init__(self) -> None:
-        if self.tolerance <= 0:
-            raise InputError(f"lsuv: tolerance: {self.tolerance} is not more than 0")
-        if self.max_iterations < 1:
-            raise InputError(f"lsuv: max_iterations: {self.max_iterations} is not at least 1")
+        if not self.tolerance > 0:
+            raise InputError(f"lsuv: tolerance must be more than 0, not {self.tolerance}")
+        if not self.max_iterations >= 1:
+            raise InputError(f"lsuv: max_iterations must be at least 1, not {self.max_iterations}")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def unit_variance(
     Args:
         model: initialized in place; modes, hooks, buffers and global random states are restored, also after an error.
         generator: draws the weights, the mini-batches and the seed of the forward pass.
-        options: of the method.
+        options: the options of LSUV.
         run: runs the model on the examples.
         run_few: runs the model on a few examples, to find the non-linearity that follows each layer.
 
@@ -190,7 +190,7 @@ def _scale(
         call: the arguments and the output of the call.
         non_linearity: if given, its output is measured.
         generator: draws the mini-batches.
-        options: of the method.
+        options: the options of LSUV.
 
     Raises:
         _ConstantOutputError: the output is constant before the first rescaling; then nothing is changed.
@@ -200,7 +200,7 @@ def _scale(
     if not isinstance(output, Tensor) or not output.is_floating_point():
         row.note = "initialized but not scaled: its output is not a floating-point tensor"
         return output
-    rescalings, previous, divisor, power = 0, None, 1.0, 1.0
+    rescalings, previous, total_divisor, power = 0, None, 1.0, 1.0
     while True:
         sample = _mini_batch(output, options.batch_size, generator)
         variance = _variance(sample if non_linearity is None else non_linearity(sample))
@@ -215,7 +215,7 @@ def _scale(
             return output
         if options.batch_size is None or len(output) <= options.batch_size:  # all measurements use the same examples
             if previous is not None and MIN_DISTANCE < abs(previous - 1) > abs(variance - previous) / MIN_PROGRESS:
-                divide_weight(layer, 1 / divisor)
+                divide_weight(layer, 1 / total_divisor)
                 row.rescalings, row.std_after = None, row.std_before
                 row.note = _join("initialized but not scaled: no scale of its weight gives a variance of 1", row.note)
                 return layer.forward(*call.args, **call.kwargs)
@@ -224,16 +224,16 @@ def _scale(
         if rescalings == options.max_iterations:
             row.note = _join(row.note, f"not within the tolerance after {rescalings} rescalings")
             return output
-        step = row.std_after**power
-        divide_weight(layer, step)
-        previous, divisor, rescalings = variance, divisor * step, rescalings + 1
-        output = _rescaled_output(layer, call, output, step, options)
+        divisor = row.std_after**power
+        divide_weight(layer, divisor)
+        previous, total_divisor, rescalings = variance, total_divisor * divisor, rescalings + 1
+        output = _rescaled_output(layer, call, output, divisor, options)
 
 
-def _rescaled_output(layer: Layer, call: _Call, output: Tensor, step: float, options: Options) -> Tensor:
-    """Return the output of a layer whose weight has been divided by `step`: divided if it is linear, or recomputed."""
+def _rescaled_output(layer: Layer, call: _Call, output: Tensor, divisor: float, options: Options) -> Tensor:
+    """Return the output of a layer whose weight has been divided: the divided output if it is linear, or a new one."""
     if options.batch_size is None and _is_linear(layer, call, output):
-        divided = output / step
+        divided = output / divisor
         expected = layer.forward(call.args[0][:1])
         if (expected - divided[:1]).norm() <= 1e-3 * divided[:1].norm():
             return divided

@@ -47,7 +47,7 @@ def gaussian(model: nn.Module, batch: Examples | None, generator: torch.Generato
 
     Reference: Saito, Deep Learning from Scratch (2016), section 6.2, with std 1 and 0.01.
     """
-    if std < 0:
+    if not std >= 0:
         raise InputError(f"gaussian: std must be at least 0, not {std}")
     _initialize("gaussian", model, generator, set_normal, lambda fan_in, fan_out: std)
 

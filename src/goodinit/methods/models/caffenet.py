@@ -44,7 +44,7 @@ def caffenet(
     Deviation: for other image sizes, `fc6` has as many inputs as the last pooling has outputs.
 
     Args:
-        shape: of an image, (channels, height, width); height and width are at least 39.
+        shape: the shape of an image, (channels, height, width); height and width are at least 39.
         classes: number of outputs, logits (N, classes).
         dropout: dropout probability after each hidden layer, `fc6` and `fc7`.
         width: factor of the number of channels of all convolutions, which remains even.
@@ -59,7 +59,7 @@ def caffenet(
     channels, *size = shape
     if len(size) != 2 or min(size) < MIN_SIZE:
         raise ValueError(f"caffenet: images must be at least {MIN_SIZE} x {MIN_SIZE}, not of shape {tuple(shape)}")
-    if width <= 0 or units < 1 or not 0 <= dropout < 1:
+    if not width > 0 or units < 1 or not 0 <= dropout < 1:
         raise ValueError("caffenet: width must be more than 0, units at least 1, dropout at least 0 and less than 1")
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     for number, spec in enumerate(CONVOLUTIONS, 1):

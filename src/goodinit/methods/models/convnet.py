@@ -14,7 +14,7 @@ def convnet3(shape: Sequence[int], classes: int, *, channels: Sequence[int] = (3
     Deviation: the paper specifies only a convolutional network of three layers, which may count the classifier.
 
     Args:
-        shape: of an image, (channels, height, width); height and width are at least 8.
+        shape: the shape of an image, (channels, height, width); height and width are at least 8.
         classes: number of outputs, logits (N, classes).
         channels: number of channels of each of the three convolutions.
 

@@ -40,10 +40,10 @@ def fitnet4(
     a scale and a shift. Here it normalizes each piece (`before`) or the maximum (`after`), and learns neither.
 
     Args:
-        shape: of an image, (channels, height, width).
+        shape: the shape of an image, (channels, height, width).
         classes: number of outputs, logits (N, classes).
-        activation: of each layer except the last; `maxout` is the maximum of several pieces, `vlrelu` a leaky rectifier
-            with slope 0.333.
+        activation: the activation of each layer except the last; `maxout` is the maximum of several pieces, `vlrelu` a
+            leaky rectifier with slope 0.333.
         batch_norm: normalize every layer except the last, before or after the activation.
         dropout: dropout probability of the input, after each pooling, and after the hidden layer.
         width: factor of the number of channels of all convolutions and of the units of the hidden layer.
@@ -117,6 +117,7 @@ def fitnet_mnist(
 
     Reference: Mishkin & Matas (2016), released definition, whose kernels and pieces differ from those of Romero et al.
     """
+    _check_dropout(dropout)
     layers: list[nn.Module] = []
     channels = shape[0]
     for widths, window in (([16, 16], 4), ([16, 16], 4), ([12, 12], 2)):
@@ -138,8 +139,9 @@ def _cifar_network(
     width: float,
     residual: bool = False,
 ) -> nn.Sequential:
-    if width <= 0:
+    if not width > 0:
         raise ValueError(f"width must be more than 0, not {width}")
+    _check_dropout(dropout)
     *blocks, [hidden] = ([max(round(width * outputs), 1) for outputs in block] for block in [*blocks, [500]])
     layers: list[nn.Module] = [nn.Dropout(dropout)]
     channels = shape[0]
@@ -152,6 +154,11 @@ def _cifar_network(
         layers += [_GlobalMaxPool() if last else nn.MaxPool2d(2, 2, ceil_mode=True), nn.Dropout(dropout)]
     layers += [nn.Flatten(), _MaxoutLayer(nn.Linear, channels, hidden, 5, activation, batch_norm), nn.Dropout(dropout)]
     return nn.Sequential(*layers, nn.Linear(hidden, classes))
+
+
+def _check_dropout(dropout: float) -> None:
+    if not 0 <= dropout <= 1:
+        raise ValueError(f"dropout must be at least 0 and at most 1, not {dropout}")
 
 
 def _with_classifier(features: nn.Sequential, shape: Sequence[int], classes: int) -> nn.Sequential:

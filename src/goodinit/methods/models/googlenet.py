@@ -59,8 +59,8 @@ def googlenet(
     as many inputs as their pooling has outputs.
 
     Args:
-        shape: of an image, (channels, height, width); height and width are at least 47, or 31 without auxiliary
-            classifiers.
+        shape: the shape of an image, (channels, height, width); height and width are at least 47, or 31 without
+            auxiliary classifiers.
         classes: number of outputs, logits (N, classes).
         auxiliary: construct the auxiliary classifiers.
         dropout: dropout probability before the classifier; that before the auxiliary classifiers is 0.7, or 0 if
@@ -75,7 +75,7 @@ def googlenet(
     min_size = MIN_SIZE_AUXILIARY if auxiliary else MIN_SIZE
     if len(shape) != 3 or min(shape[1:]) < min_size:
         raise ValueError(f"googlenet: images must be at least {min_size} x {min_size}, not of shape {tuple(shape)}")
-    if width <= 0 or not 0 <= dropout < 1:
+    if not width > 0 or not 0 <= dropout < 1:
         raise ValueError("googlenet: width must be more than 0, dropout at least 0 and less than 1")
     return _GoogLeNet(shape, classes, auxiliary, dropout, lambda channels: max(round(width * channels), 1))
 

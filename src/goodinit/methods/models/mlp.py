@@ -28,7 +28,7 @@ def mlp(
     r"""Multilayer perceptron: :math:`h_l = f(W_l h_{l-1} + b_l)`, followed by a linear output layer.
 
     Args:
-        shape: of an input, without the batch; inputs are flattened.
+        shape: the shape of an input, without the batch; inputs are flattened.
         classes: number of outputs, logits (N, classes); 0 omits the output layer.
         hidden: number of units of each hidden layer.
         activation: f.

@@ -49,7 +49,7 @@ def resnet_vae(
     Deviation: the paper specifies only that the network is a ResNet with 162 layers for images of 1024 x 1024.
 
     Args:
-        shape: of an image, (channels, size, size); size is 4 times a power of 2, at least 8.
+        shape: the shape of an image, (channels, size, size); size is 4 times a power of 2, at least 8.
         classes: not used.
         blocks: number of blocks of the encoder, and of the decoder; at least the number of halvings.
         width: number of channels of the largest feature maps; each halving of the size doubles it.
@@ -100,10 +100,10 @@ class _ResNetVAE(nn.Module):
         features = widths[-1] * MIN_SIZE**2
         self.mean = nn.Linear(features, latent)
         self.log_variance = nn.Linear(features, latent)
-        self.unfold = nn.Linear(latent, features)
-        self.first = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
+        self.project = nn.Linear(latent, features)
+        self.decoder_stem = nn.Conv2d(widths[-1], widths[-1], 3, padding=1)
         self.up = nn.ModuleList(up)
-        self.colors = nn.Conv2d(widths[0], channels, 3, padding=1)
+        self.to_image = nn.Conv2d(widths[0], channels, 3, padding=1)
         self.norms = nn.ModuleList(_normalization(width, batch_norm) for width in (widths[-1], widths[0]))
 
     def forward(self, images: Tensor) -> Encoded:
@@ -121,14 +121,14 @@ class _ResNetVAE(nn.Module):
 
     def decode(self, latent: Tensor) -> Tensor:
         """Return images (N, C, H, W) in [0, 1] for latent variables (N, latent)."""
-        features = self.unfold(latent).view(len(latent), -1, MIN_SIZE, MIN_SIZE)
-        features = self._apply_blocks(self.up, self.first(features))
-        return torch.sigmoid(self.colors(functional.relu(self.norms[1](features))))
+        features = self.project(latent).view(len(latent), -1, MIN_SIZE, MIN_SIZE)
+        features = self._apply_blocks(self.up, self.decoder_stem(features))
+        return torch.sigmoid(self.to_image(functional.relu(self.norms[1](features))))
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Return `count` images decoded from standard normal latent variables."""
         latent = torch.randn(count, self.latent, generator=generator)
-        return self.decode(latent.to(self.unfold.weight))
+        return self.decode(latent.to(self.project.weight))
 
     def _apply_blocks(self, blocks: Iterable[nn.Module], features: Tensor) -> Tensor:
         for block in blocks:

@@ -33,7 +33,7 @@ def vgg16(
     model pools or repeats these outputs to 7 x 7.
 
     Args:
-        shape: of an image, (channels, height, width); height and width are at least 32.
+        shape: the shape of an image, (channels, height, width); height and width are at least 32.
         classes: number of outputs, logits (N, classes).
         batch_norm: apply batch normalization before the non-linearity of the convolutions, the hidden layers, or both.
         dropout: dropout probability after the non-linearity of each hidden layer.
@@ -50,7 +50,7 @@ def vgg16(
     channels, *size = shape
     if len(size) != 2 or min(size) < MIN_SIZE:
         raise ValueError(f"vgg16: images must be at least {MIN_SIZE} x {MIN_SIZE}, not of shape {tuple(shape)}")
-    if width <= 0 or units < 1 or not 0 <= dropout < 1:
+    if not width > 0 or units < 1 or not 0 <= dropout < 1:
         raise ValueError("vgg16: width must be more than 0, units at least 1, dropout at least 0 and less than 1")
     features: list[nn.Module] = []
     for block in BLOCKS:
