@@ -7,6 +7,7 @@ import pytest
 from sample_results import INITS, crosses_of, lines_of
 
 from goodinit import records
+from goodinit.errors import InputError
 from goodinit.report import drawing, figures, statistics
 from goodinit.report.measures import select
 
@@ -60,7 +61,9 @@ def test_several_metrics_are_lines_in_the_given_order(drawn_study, drawn_frame):
 
 def test_an_axis_of_the_metric_can_be_the_panels(workspace, drawn_study, drawn_frame):
     options = {"kind": "curves", "x": "step", "y": "spread", "hue": "init", "col": "layer"}
-    other = workspace.study("other", figures={"layers": options | {"where": {"layer": [1, 3]}}})
+    other = workspace.study(
+        "other", figures={"layers": options | {"where": {"layer": [1, 3], "model.activation": "relu"}}}
+    )
     figure = drawing.draw(other, "laptop", "layers", drawn_frame)
     assert [axis.get_title() for axis in figure.axes] == ["layer: 1", "layer: 3"]
     assert [len(lines_of(axis)) for axis in figure.axes] == [3, 3]
@@ -201,7 +204,7 @@ def test_values_before_the_first_update_can_be_left_out(workspace):
     def numbers(run):
         return {"test_l1": records.Series(np.array([0, 5, 10]), np.array([8.0, 4.0, 2.0]))}
 
-    frame = workspace.frame(workspace.study(), numbers)
+    frame = select(workspace.frame(workspace.study(), numbers), {"model.activation": "relu"})
     for initial, expected in ((True, [8, 4, 2]), (False, [4, 2])):
         figure = figures.curves(frame, y="test_l1", hue="init", initial=initial)
         assert [list(line.get_ydata()) for line in lines_of(figure.axes[0]).values()] == [expected] * len(INITS)
@@ -229,17 +232,20 @@ def test_a_line_over_layers_ends_where_a_run_has_no_value(workspace):
     np.testing.assert_array_equal(lines_of(figure.axes[0])["b"].get_ydata(), [1, np.nan, 3])
 
 
-def test_a_condition_hidden_among_others_of_a_line_is_not_left_out_where_it_diverged(workspace):
-    """The line is the mean over the labels of an axis that no line, panel or `where` distinguishes."""
-
-    def numbers(run):
-        diverged = run.labels == {"model.activation": "relu", "init": "zeta"}
-        return {"loss": records.Series(np.arange(1, 4), np.array([1.0, 2.0, np.nan if diverged else 3.0]))}
-
-    figure = figures.curves(workspace.frame(workspace.study(), numbers), y="loss", hue="init")
-    lines = lines_of(figure.axes[0])
-    assert len(lines["zeta"].get_ydata()) == 2
-    np.testing.assert_array_equal(lines["Mu"].get_ydata(), [1, 2, 3])
+@pytest.mark.parametrize(
+    ("y", "options", "others"),
+    [
+        ("loss", {"hue": "init"}, "model.activation"),
+        ("loss", {"hue": "model.activation"}, "init"),
+        ("spread", {"hue": "init", "col": "model.activation"}, "layer"),
+        ("spread", {"hue": "init"}, "model.activation and layer"),
+        ("spread", {"hue": "init", "x": "layer"}, "model.activation"),
+        (["test_loss", "loss"], {"hue": "metric", "col": "init"}, "model.activation"),
+    ],
+)
+def test_a_line_is_not_the_mean_over_an_axis_that_the_figure_does_not_show(drawn_frame, y, options, others):
+    with pytest.raises(InputError, match=f"several values of {others}: give one in where, or name hue or col"):
+        figures.curves(drawn_frame, y=y, **options)
 
 
 def test_the_lines_can_be_layers(workspace):

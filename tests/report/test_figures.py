@@ -279,7 +279,7 @@ AXES = ["init", "model.activation", "layer", "parameter", "coordinate", "bin", "
         ("curves", {"y": "loss"}, ("hue", "col")),
         ("curves", {"y": "spread", "x": "layer"}, ("hue", "col")),
         ("curves", {"y": "spread"}, ("hue", "col")),
-        ("curves", {"y": ["loss", "spread"]}, ("hue", "col")),
+        ("curves", {"y": ["loss", "test_loss"]}, ("hue", "col")),
         ("curves", {"y": "spread", "hue": "init"}, ("x", "col")),
         ("heat_map", {"metric": "spread"}, ("row", "col")),
         ("heat_map", {"metric": "loss"}, ("row", "col")),

@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from goodinit import records
+from goodinit.errors import InputError
+from goodinit.report.measures import condition_columns
 from goodinit.report.statistics import smooth
 
 __all__ = [
@@ -90,9 +92,14 @@ def condition_line(
 
     Returns:
         The cross to draw at the last finite point, or None if the line reaches its end.
+
+    Raises:
+        InputError: a run has several values at one place.
     """
-    points = rows.groupby([x, "seed"], observed=True)["value"]
-    wide = points.mean().mask(points.count() < points.size()).unstack("seed").dropna(how="all")  # NaN if a value is
+    if rows.duplicated([x, "seed"]).any():
+        others = [name for name in condition_columns(rows) if rows[name].nunique() > 1 and name != x]
+        raise InputError(f"line {label}: several values of {' and '.join(others)}: give one in where, or name hue or col")
+    wide = rows.pivot(index=x, columns="seed", values="value").dropna(how="all")
     places, values = wide.index.to_numpy(), wide.to_numpy()
     if wide.empty:
         _mean_line(axis, np.empty(0), np.empty((0, 1)), log_y, label, look)
