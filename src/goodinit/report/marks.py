@@ -97,8 +97,8 @@ def condition_line(
         InputError: a run has several values at one place.
     """
     if rows.duplicated([x, "seed"]).any():
-        others = [name for name in condition_columns(rows) if rows[name].nunique() > 1 and name != x]
-        raise InputError(f"line {label}: several values of {' and '.join(others)}: give one in where, or name hue or col")
+        others = " and ".join(name for name in condition_columns(rows) if rows[name].nunique() > 1 and name != x)
+        raise InputError(f"line {label}: several values of {others}: give one in where, or name hue or col")
     wide = rows.pivot(index=x, columns="seed", values="value").dropna(how="all")
     places, values = wide.index.to_numpy(), wide.to_numpy()
     if wide.empty:
