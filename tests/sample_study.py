@@ -20,7 +20,7 @@ scales:
 table:
   - {metric: loss}
 figures:
-  loss: {kind: curves, y: loss, hue: init}
+  loss: {kind: curves, y: loss, hue: init, col: model.activation}
 reported:
   - {where: {init: He}, metric: loss, value: 2.3, source: here, verified: true}
 claims:

@@ -142,9 +142,12 @@ def test_a_state_of_other_layers_is_rejected():
     update = goodinit.semi_synchronous(model, optimizer, layers=["0"])
     other = goodinit.semi_synchronous(model, torch.optim.SGD(model.parameters(), lr=0.05))
     for state, message in (
-        (optimizer.state_dict(), "the state has no layer '0'"),
+        ({"optimizer": {}, "layers": {}}, "the state has no layer '0'"),
         (other.state_dict(), "the state has a layer '3', which is not updated here"),
-        ({"layers": {"0": {"groups": torch.arange(4).view(2, 2), "active_group": 0}}}, "another number of neurons"),
+        (
+            {"optimizer": {}, "layers": {"0": {"groups": torch.arange(4).view(2, 2), "active_group": 0}}},
+            "another number of neurons",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             update.load_state_dict(state)

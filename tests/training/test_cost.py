@@ -11,7 +11,7 @@ from goodinit import studies
 from goodinit.cli.commands import report
 from goodinit.datasets import cache, catalog
 from goodinit.errors import InputError
-from goodinit.methods import models, objectives
+from goodinit.methods import models, objectives, optimizers
 from goodinit.report import costs
 from goodinit.training import cost, operations
 
@@ -39,6 +39,13 @@ def test_operations_and_memory_are_those_counted_by_hand():
     kept = weights * 3 + 784 * 1300  # with Adam's two moments, and the images
     looking = 1000 * 4 * 784 + 1000 * 4 * (100 + 100 + 10)  # the float images, which the count leaves out, and outputs
     assert kept + 1000 * 4 * 200 <= total.memory < kept + looking
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.AdamW, torch.optim.SGD])
+def test_an_optimizer_of_torch_is_estimated_like_adam(optimizer, monkeypatch):
+    expected = _estimate()
+    monkeypatch.setattr(optimizers, "adam", lambda parameters, *, lr: optimizer([value for _, value in parameters], lr))
+    assert _estimate() == expected
 
 
 def test_memory_is_that_of_weights_and_images_plus_a_multiple_of_the_batch_size():

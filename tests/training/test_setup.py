@@ -8,7 +8,7 @@ from sample_training import execute
 
 from goodinit import studies
 from goodinit.errors import InputError
-from goodinit.methods import diagnostics, initializers
+from goodinit.methods import curricula, diagnostics, initializers, models, optimizers, updates
 from goodinit.training import build
 
 
@@ -150,3 +150,57 @@ def test_on_a_cpu_no_gpu_is_touched(study, data_root, monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_rng_state", touched)
     execute(study.runs("laptop"), data_root)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "part", "result", "message"),
+    [
+        (initializers, "he_normal", "init", 5, "init he_normal: must return None or a report with .*, not int"),
+        (optimizers, "sgd", "optimizer", 5, "optimizer sgd: must return a torch.optim.Optimizer, not int"),
+        (models, "mlp", "model", None, "model mlp: must return a torch.nn.Module, not NoneType"),
+        (updates, "synchronous", "update", [], r"update synchronous: must return an object with step\(\), not list"),
+        (curricula, "full", "curriculum", [], "curriculum full: must return a BatchSchedule, not list"),
+    ],
+)
+def test_an_object_of_another_type_is_rejected(study, data_root, monkeypatch, module, name, part, result, message):
+    monkeypatch.setattr(module, name, lambda *arguments, **options: result)
+    run = study.runs("paper")[-1]
+    with pytest.raises(InputError, match=message):
+        execute([studies.Run(run.parts | {part: {"name": name}}, 0, {})], data_root)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (KeyError("x"), "init he_normal with model mlp with data digits: KeyError: 'x'"),
+        (IndexError("x"), "init he_normal with model mlp with data digits: IndexError: x"),
+        (AttributeError("x"), "init he_normal with model mlp with data digits: AttributeError: x"),
+        (TypeError(), "init he_normal with model mlp with data digits: TypeError"),
+        (ValueError("x"), "init he_normal with model mlp with data digits: x"),
+    ],
+    ids=repr,
+)
+def test_an_error_of_a_method_has_its_type(study, data_root, monkeypatch, error, message):
+    def failing(*arguments, **options):
+        raise error
+
+    monkeypatch.setattr(initializers, "he_normal", failing)
+    run = study.runs("paper")[-1]
+    with pytest.raises(InputError, match=f"^{message}$"):
+        execute([studies.Run(run.parts | {"init": {"name": "he_normal"}}, 0, {})], data_root)
+
+
+def test_an_error_begins_with_the_labels_of_its_runs(study, data_root):
+    parts = study.runs("paper")[0].parts | {"training": {"steps": 0}}
+    runs = [
+        studies.Run(parts | {"init": {"name": "gaussian", "std": std}}, 0, {"condition": "late", "init": f"std {std}"})
+        for std in (1.0, -1.0)
+    ]
+    with pytest.raises(InputError, match=r"^condition: late, init: std -1.0: gaussian: std must be at least 0, not -1"):
+        execute(runs, data_root)
+    optimizer = {"name": "sgd", "lr": -1.0}
+    runs = [studies.Run(run.parts | {"optimizer": optimizer}, 0, run.labels) for run in runs]
+    with pytest.raises(InputError, match=r"^condition: late, init: std -1.0: sgd: lr must be more than 0, not -1"):
+        execute(runs[1:], data_root)
+    with pytest.raises(InputError, match=r"^condition: late: sgd: lr must be more than 0, not -1"):
+        execute(runs, data_root)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, NoReturn
 
+import goodinit
 from goodinit import standard_streams
 from goodinit.cli.commands import planning, report, studies, training
 from goodinit.errors import InputError, one_line
@@ -40,6 +41,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--data-root": {"help": "the data folder (default: $GOODINIT_DATA, else data)"},
 }
 STUDIES = ("studies", "--scale", "--configs", "--results")
+ALL_STUDIES = {"studies": {"nargs": "*", "help": argparse.SUPPRESS}}  # rejected with the reason
 
 
 class Command(NamedTuple):
@@ -113,7 +115,7 @@ COMMANDS = {
     ),
     "table": Command(report.table),
     "figure": Command(report.figure, [*STUDIES, "--figures"], {"--figure": {"help": "only the figure of this name"}}),
-    "claims": Command(report.claims, ["--scale", "--configs", "--results", "--figures"]),
+    "claims": Command(report.claims, ["--scale", "--configs", "--results", "--figures"], ALL_STUDIES),
     "report": Command(
         report.report,
         ["studies", "--configs", "--results", "--figures"],
@@ -155,7 +157,7 @@ COMMANDS = {
     "export": Command(
         report.export,
         ["--scale", "--configs", "--results", "--figures"],
-        {"--file": {"help": "the file to write (default: goodinit-<scale>.crate.zip)"}},
+        {**ALL_STUDIES, "--file": {"help": "the file to write (default: goodinit-<scale>.crate.zip)"}},
     ),
     "show": Command(studies.show, ["--results"], {"run": {"help": "the beginning of the id of a run"}}),
 }
@@ -185,8 +187,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class _Parser(argparse.ArgumentParser):
-    def print_help(self, file: Any = None) -> None:
-        print(self.format_help(), end="", file=file)  # argparse ignores that standard output cannot be written
+    def _print_message(self, message: str, file: Any = None) -> None:
+        print(message, end="", file=file)  # argparse ignores that standard output cannot be written
 
     def error(self, message: str) -> NoReturn:
         sys.exit(_fail(f"{message}: see {self.prog} --help"))
@@ -199,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"goodinit {goodinit.__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="command")
     for name, command in COMMANDS.items():
         text = str(command.function.__doc__)

@@ -2,12 +2,12 @@
 
 import argparse
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from goodinit import studies
 from goodinit.errors import InputError, nearest
 
-__all__ = ["check_positive", "check_scale", "selected_studies"]
+__all__ = ["check_positive", "check_scale", "reject_studies", "selected_studies", "without_runs"]
 
 
 def check_positive(name: str, value: float | None) -> None:
@@ -20,6 +20,20 @@ def check_scale(scale: str, scales: Collection[str] = studies.SCALES) -> None:
     """Raise InputError unless the scale is one of those allowed."""
     if scale not in scales:
         raise InputError(f"scale: unknown scale {scale!r}{nearest(scale, scales)}")
+
+
+def reject_studies(command: str, given: Sequence[str], reason: str) -> None:
+    """Raise InputError if the command line names studies for a command that is about all of them."""
+    if given:
+        raise InputError(f"{command}: {', '.join(given)}: {reason}: omit {'it' if len(given) == 1 else 'them'}")
+
+
+def without_runs(selected: Sequence[studies.Study], scale: str) -> str:
+    """Return why some studies have no runs at a scale, and what to do."""
+    names = ", ".join(study.full_name for study in selected)
+    others = [other for other in studies.SCALES if any(study.runs(other) for study in selected)]
+    instead = f"; they have runs at {', '.join(others)} scale" if others else ""
+    return f"no runs at {scale} scale, where the files of {names} set seeds: 0{instead}"
 
 
 def selected_studies(options: argparse.Namespace, scales: Collection[str] = studies.SCALES) -> list[studies.Study]:

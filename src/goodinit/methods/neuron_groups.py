@@ -1,7 +1,7 @@
 """Groups of neurons of linear layers, and linear layers of which only one group receives gradients."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,18 +9,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from goodinit.errors import InputError
+from goodinit.methods.arguments import whole_number
 
 __all__ = ["Members", "choose_layers", "group_neurons", "linear_with_row_gradients"]
 
 Members = Literal["contiguous", "shuffled"]
 
 
-def choose_layers(model: nn.Module, names: Sequence[str] | None = None) -> dict[str, nn.Linear]:
-    """Return the linear layers with these names; without names, all except the last that the model registers.
+def choose_layers(model: nn.Module, names: Sequence[str] | str | None = None) -> dict[str, nn.Linear]:
+    """Return the linear layers with these names, or this name; without names, all except the last registered one.
 
     Raises:
-        ValueError: there is no such layer, or the model has only one linear layer and none is named.
+        ValueError: `model` is not a module, there is no such layer, or the model has only one linear layer and none is
+            named.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"semi_synchronous: model must be a torch.nn.Module, not {type(model).__name__}")
+    if names is not None and not isinstance(names, Iterable):
+        raise InputError(f"semi_synchronous: layers must be a list of names of layers, or one name, not {names!r}")
+    names = [names] if isinstance(names, str) else names
     modules = model.named_modules(remove_duplicate=False)
     linear = {name: module for name, module in modules if isinstance(module, nn.Linear) and name}
     if names is None:
@@ -48,6 +55,8 @@ def group_neurons(
     Raises:
         ValueError: N is not a perfect square and `groups` is None, `groups` does not divide N, or `members` is unknown.
     """
+    if groups is not None:
+        groups = whole_number("semi_synchronous: groups", groups)
     root = math.isqrt(neurons)
     if groups is None and root**2 != neurons:
         raise InputError(

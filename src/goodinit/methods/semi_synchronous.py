@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from goodinit.errors import InputError, nearest
 from goodinit.methods.neuron_groups import Members, choose_layers, group_neurons, linear_with_row_gradients
+from goodinit.methods.semi_synchronous_arguments import as_generator, check_optimizer, check_state
 
 __all__ = ["SemiSynchronous", "semi_synchronous"]
 
@@ -18,7 +19,7 @@ def semi_synchronous(
     model: nn.Module,
     optimizer: torch.optim.SGD,
     *,
-    layers: Sequence[str] | None = None,
+    layers: Sequence[str] | str | None = None,
     groups: int | None = None,
     members: Members = "contiguous",
     generator: torch.Generator | int | None = None,
@@ -46,23 +47,25 @@ def semi_synchronous(
     Args:
         model: the model that the optimizer trains; with `sparse` the class of its linear layers is changed.
         optimizer: a torch.optim.SGD. Construct learning-rate schedulers with it, not with the returned object.
-        layers: names of linear layers, as in `model.named_modules()`. None for all except the last that the model
-            registers, which usually is the output layer; name the layers if it is not.
+        layers: names of linear layers, or one name, as in `model.named_modules()`. None for all except the last that
+            the model registers, which usually is the output layer; name the layers if it is not.
         groups: number of groups in each layer; None for the square root of its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
         generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch. In
-            distributed training, give a seed, so that all processes have the same groups.
+            distributed training, give a seed, so that all processes have the same groups. (There is no argument
+            `seed`, as in `progressive` and `lsuv`.)
         sparse: compute only the active rows of the gradient, as a sparse tensor, which makes a step of large layers
             about twice as fast. Gradient clipping by norm then uses these rows alone, otherwise all rows. A layer of a
             subclass of nn.Linear keeps its dense gradient. Not for DistributedDataParallel, clip_grad_value_ and
-            torch.func, which do not take sparse gradients.
+            torch.func, which do not take sparse gradients. torch.compile may recompile the layer for each active
+            group, and runs it uncompiled after its limit of recompilations.
 
     Returns:
         An object whose `step()` and `zero_grad()` replace those of the optimizer, also for a GradScaler.
 
     Raises:
         ValueError: the optimizer is not a torch.optim.SGD, there is no such layer, its weight is computed or not in
-            the optimizer, or its neurons cannot be divided into the groups.
+            the optimizer, its neurons cannot be divided into the groups, or another argument has another type.
 
     Note:
         A parameter that several layers share has one partition into groups, by its rows. A parameter without a
@@ -71,16 +74,8 @@ def semi_synchronous(
     Reference: Hori, Sekiya & Takenaka, Semi-synchronous updating of neurons in full-connection layers through
         backpropagation of deep learning (2019), section 3.
     """
-    if type(optimizer) is not torch.optim.SGD:
-        raise InputError(
-            f"semi_synchronous: {type(optimizer).__name__} is not supported, only torch.optim.SGD, which is linear in "
-            "the gradient: Adam, AdaGrad, RMSprop and others divide by a running mean of squared gradients, which a "
-            "gradient of 0 changes"
-        )
-    if any(group["differentiable"] for group in optimizer.param_groups):
-        raise InputError("semi_synchronous: the optimizer is differentiable=True; parameters are updated in place")
-    if isinstance(generator, int):
-        generator = torch.Generator().manual_seed(generator)
+    check_optimizer(model, optimizer, sparse)
+    generator = as_generator(generator)
     optimized = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     by_layer: dict[str, _Partition] = {}
     by_parameter: dict[nn.Parameter, _Partition] = {}
@@ -206,9 +201,11 @@ class SemiSynchronous:
         """Restore a state that `state_dict` returned.
 
         Raises:
-            ValueError: the state has other layers, or other numbers of neurons.
+            ValueError: the state has other layers, or other numbers of neurons, or `state_dict` of a torch optimizer
+                returned it.
         """
-        layers = state.get("layers", {})
+        check_state(state)
+        layers = state["layers"]
         for name in {**self._by_layer, **layers}:
             if name not in layers:
                 raise InputError(f"semi_synchronous: the state has no layer {name!r}{nearest(name, layers)}")

@@ -17,6 +17,7 @@ from goodinit.report.planning import UNANSWERED
 __all__ = ["findings_page", "read_tables"]
 
 WIDTH = 120  # of the lines of a page
+MAX_STUDIES = 8  # that are named one by one
 
 
 def findings_page(
@@ -108,14 +109,17 @@ class _Results:
         return " ".join(sentences)
 
     def unanswered(self) -> str:
-        """Return the numbers of claims and questions without an answer by study, in a sentence for each verdict."""
-        sentences = []
-        for verdict in (*UNANSWERED, "unverified"):
-            counts = Counter(claim.study for claim in self._claims.values() if claim.verdict == verdict)
-            if counts:
-                of_studies = ", ".join(f"`{study}` {count}" for study, count in counts.items())
-                sentences.append(f"{verdict.capitalize()}: {of_studies}.")
-        return " ".join(sentences) or "Nothing."
+        """Return the numbers of claims and questions without an answer by study, in a sentence.
+
+        Studies with only one or two of them are named together if there are many.
+        """
+        verdicts = (*UNANSWERED, "unverified")
+        counts = Counter(claim.study for claim in self._claims.values() if claim.verdict in verdicts).most_common()
+        named = [item for item in counts if item[1] > 2] if len(counts) > MAX_STUDIES else counts
+        listed = [f"`{study}` {count}" for study, count in named]
+        if others := counts[len(named) :]:
+            listed.append(f"{len(others)} other studies {sum(count for _, count in others)}")
+        return f"Claims and questions without an answer: {', '.join(listed)}." if listed else "Nothing."
 
 
 def _wrap(page: str) -> str:

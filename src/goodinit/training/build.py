@@ -4,7 +4,7 @@ import contextlib
 import functools
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +35,24 @@ __all__ = [
     "objective",
     "options",
     "probe",
+    "run_errors",
 ]
 
 # Numbers of images of 32 x 32; of larger images, there are fewer.
 EVALUATION_BATCH = {"cpu": 500, "cuda": 5000}  # fits the cache of a CPU; keeps a GPU busy
 PROBE_EXAMPLES = 1024  # the first training examples, which data-dependent initializers and diagnostics use
 MIN_PROBE_EXAMPLES = 16  # however large the images are
+
+# {part: (a test of what its function must return, what that is)}
+RESULTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "data": (lambda result: isinstance(result, Splits), "Splits"),
+    "model": (lambda result: isinstance(result, nn.Module), "a torch.nn.Module"),
+    "init": (lambda result: result is None or hasattr(result, "rescalings"), "None or a report with `rescalings`"),
+    "optimizer": (lambda result: isinstance(result, torch.optim.Optimizer), "a torch.optim.Optimizer"),
+    "update": (lambda result: callable(getattr(result, "step", None)), "an object with step()"),
+    "curriculum": (lambda result: isinstance(result, BatchSchedule), "a BatchSchedule"),
+    "schedule": (callable, "a function of the number of updates"),
+}
 
 
 class Initialization(NamedTuple):
@@ -61,8 +73,16 @@ def evaluation_batch(device: str, shape: torch.Size, batch_size: int) -> int:
 
 
 def call(parts: studies.Parts, part: str, *arguments: Any) -> Any:
-    """Call the function that a part of a run names with the options of the part."""
-    return components.resolve(part, parts[part]["name"])(*arguments, **options(parts[part]))
+    """Call the function that a part of a run names with the options of the part.
+
+    Raises:
+        InputError: it returns an object of another type than its contract says.
+    """
+    result = components.resolve(part, parts[part]["name"])(*arguments, **options(parts[part]))
+    fits, expected = RESULTS[part]
+    if not fits(result):
+        raise InputError(f"{part} {parts[part]['name']}: must return {expected}, not {type(result).__name__}")
+    return result
 
 
 def options(part: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,8 +178,28 @@ def mismatch_errors(**parts: Mapping[str, Any]) -> Iterator[None]:
             raise
         names = " with ".join(f"{kind} {part['name']}" for kind, part in parts.items())
         text = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if str(error) and not isinstance(error, RuntimeError | ValueError):
+            text = f"{type(error).__name__}: {text}"  # the text of a KeyError is only the key
         names_itself = text.startswith(tuple(f"{part['name']}: " for part in parts.values()))  # as our methods do
         raise InputError(text if names_itself else f"{names}: {text}") from None
+
+
+@contextlib.contextmanager
+def run_errors(runs: Sequence[studies.Run]) -> Iterator[None]:
+    """Begin the message of an InputError with the labels that runs have in common.
+
+    Args:
+        runs: those that are trained together; a message that begins with the labels of one of them does not change.
+    """
+    try:
+        yield
+    except InputError as error:
+        first, *others = (run.labels for run in runs)
+        common = {axis: label for axis, label in first.items() if all(other.get(axis) == label for other in others)}
+        labels = ", ".join(f"{axis}: {label}" for axis, label in common.items())
+        if not labels or str(error).startswith(tuple(run.title for run in runs)):
+            raise
+        raise InputError(f"{labels}: {error}") from None
 
 
 def _scale_count(count: int, shape: torch.Size) -> int:

@@ -28,6 +28,7 @@ class Observation(Callback):
         steps: at which the function is called, besides the first and the last.
         at_end_only: observe only at the last step.
         first: context manager around the observation at step 0, such as one that converts its errors.
+        check: raises an error if the result cannot be recorded; None to accept any.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class Observation(Callback):
         *,
         at_end_only: bool = False,
         first: AbstractContextManager[None] = NO_CONTEXT,
+        check: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> None:
-        self._observe, self._activity = observe, activity
+        self._observe, self._activity, self._check = observe, activity, check
         self._steps, self._at_end_only, self._first = steps, at_end_only, first
         self._last: int | None = None
 
@@ -70,7 +72,10 @@ class Observation(Callback):
     def _add(self, loop: Loop) -> None:
         self._last = loop.step
         with loop.timed(self._activity):
-            loop.history.add(loop.step, self._observe(loop.step))
+            values = self._observe(loop.step)
+            if self._check is not None:
+                self._check(values)
+            loop.history.add(loop.step, values)
 
 
 def evaluations(training: Training, evaluate: Callable[[Sequence[str]], Mapping[str, Any]]) -> list[Callback]:

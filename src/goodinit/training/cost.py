@@ -13,11 +13,15 @@ from goodinit import studies
 from goodinit.datasets import catalog
 from goodinit.datasets.splits import MAX_DEVICE_BYTES
 from goodinit.errors import input_errors
+from goodinit.methods.contracts import UpdateRule
 from goodinit.studies import components, settings
 from goodinit.training import build, operations
 from goodinit.training.loop import Training
 
 __all__ = ["Cost", "DataSize", "data_size", "estimate", "evaluated_examples", "format_duration"]
+
+
+ASSUMED_SLOTS = 2  # of an optimizer that does not declare them, such as one of torch; Adam has as many
 
 
 class Cost(NamedTuple):
@@ -59,6 +63,7 @@ def estimate(runs: Sequence[studies.Run], batch_size: int | None = None) -> Cost
     """Return what runs cost, from counting operations on one batch without data.
 
     Not counted are initializers that use data, diagnostics, and operations other than matrix products and convolutions.
+    The memory of an optimizer that is not an `UpdateRule` is taken to be that of Adam.
 
     Args:
         runs: the runs, of any studies.
@@ -119,7 +124,7 @@ def _estimate_run(parts: Mapping[str, Any]) -> Cost:
         steps = training.total_steps(size.examples["train"])
         model = json.dumps({part: parts[part] for part in ("model", "objective")}, sort_keys=True)
         count = functools.partial(_count, model, size.shape, size.classes)
-        slots = build.call(parts, "optimizer", _parameters(model, size.shape, size.classes)).slots if steps else 0
+        slots = _slots(parts, _parameters(model, size.shape, size.classes)) if steps else 0
         forward = count(training.batch_size, backward=False)
         step = count(training.batch_size, backward=True) if steps else operations.Count(0, 0, 0)
         evaluated = evaluated_examples(training, steps, size)
@@ -135,6 +140,12 @@ def _estimate_run(parts: Mapping[str, Any]) -> Cost:
         + max(step.memory, evaluation.memory)
         + sum(split for split in data_bytes if split <= MAX_DEVICE_BYTES),
     )
+
+
+def _slots(parts: Mapping[str, Any], parameters: list[tuple[str, nn.Parameter]]) -> int:
+    """Return the number of state tensors that the optimizer of a run keeps for each parameter."""
+    optimizer = build.call(parts, "optimizer", parameters)
+    return optimizer.slots if isinstance(optimizer, UpdateRule) else ASSUMED_SLOTS
 
 
 @functools.cache

@@ -75,6 +75,11 @@ class Training:
         """
         if self.batch_size < 1 or (self.steps or 0) < 0:
             raise ValueError("training: batch_size must be at least 1, and steps at least 0")
+        if not self.diverged_above > 0 or self.evaluate_from < 0:
+            raise ValueError(
+                f"training: diverged_above must be more than 0, not {self.diverged_above}, and evaluate_from at least "
+                f"0, not {self.evaluate_from}"
+            )
         for name in ("evaluate_every", "diagnose_every"):
             if (every := getattr(self, name)) is not None and every < 1:
                 raise ValueError(f"training: {name} must be at least 1, not {every}")

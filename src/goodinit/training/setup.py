@@ -54,6 +54,7 @@ class Setup:
         stacked: whether it is a stack.
         objective, update: the objective and the update of the runs.
         optimizer: the optimizer, or None if the model is not trained.
+        metrics: the names of the metrics of the objective; none if it is not evaluated.
     """
 
     members: list[Member]
@@ -66,6 +67,7 @@ class Setup:
     objective: Objective
     optimizer: torch.optim.Optimizer | None
     update: Update
+    metrics: frozenset[str] = frozenset()
 
     @property
     def runs(self) -> list[studies.Run]:
@@ -117,7 +119,7 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
     all_splits = [splits, *(build.load_splits(run, data_root) for run in runs[1:])]
     all_splits = [splits.to(device, copies) for splits in all_splits]
     models = [model, *(build.build_model(run, shape, splits.classes) for run in runs[1:])]
-    initializations = [build.initialize(*each, device) for each in zip(runs, models, all_splits, strict=True)]
+    initializations = [_initialize(*each, device) for each in zip(runs, models, all_splits, strict=True)]
     model = stacking.stack(models) if stacked else model
     model = model.to(device).to(memory_format=torch.channels_last)  # convolutions are faster in this format
     with input_errors():
@@ -146,8 +148,14 @@ def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Pat
         update=update,
     )
     if steps or splits.classes:
-        _check_compatibility(setup)
+        setup.metrics = _check_compatibility(setup)
     return setup
+
+
+def _initialize(run: studies.Run, model: nn.Module, splits: Splits, device: torch.device) -> build.Initialization:
+    """Initialize the model of one of the runs, in which they differ; an error begins with the labels of the run."""
+    with build.run_errors([run]):
+        return build.initialize(run, model, splits, device)
 
 
 def _can_stack(run: studies.Run, model: nn.Module) -> bool:
@@ -166,8 +174,11 @@ def _can_stack(run: studies.Run, model: nn.Module) -> bool:
     return all(isinstance(method, Stackable) and method.stackable for method in methods)
 
 
-def _check_compatibility(setup: Setup) -> None:
+def _check_compatibility(setup: Setup) -> frozenset[str]:
     """Evaluate the objective on a batch, so that parts that do not fit each other are reported before training.
+
+    Returns:
+        The names of the metrics of the objective.
 
     Raises:
         InputError: the model, the objective and the data do not fit each other.
@@ -175,6 +186,7 @@ def _check_compatibility(setup: Setup) -> None:
     batch = next(setup.split_batches("train", 2))
     parts = {part: setup.parts[part] for part in ("model", "objective", "data")}
     with build.mismatch_errors(**parts), evaluating(setup.model):
-        loss, _ = setup.objective(setup.model, batch)
+        loss, metrics = setup.objective(setup.model, batch)
         if loss.shape != ((len(setup.members),) if setup.stacked else ()):
             raise ValueError(f"the loss has the shape {tuple(loss.shape)} instead of being one number")
+    return frozenset(metrics)

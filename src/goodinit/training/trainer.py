@@ -1,6 +1,7 @@
 """Training of runs, one at a time or several as a stack, from their parts to their records."""
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from goodinit.studies import components
 from goodinit.training import build, outcome
 from goodinit.training.callbacks import Checkpointing, LearningRate, Observation, Progress, ResetOptimizer, evaluations
 from goodinit.training.checkpoint import Checkpoint, fingerprint, restore, training_state
+from goodinit.training.diagnostic_values import DiagnosticValues
 from goodinit.training.history import History
 from goodinit.training.loop import Callback, Training, evaluate, fit
 from goodinit.training.precision import autocast
@@ -67,10 +69,11 @@ def execute(
     for _, group in itertools.groupby(runs, lambda run: {**run.parts, "init": None}):
         remaining = list(group)
         while remaining:
-            with input_errors():
+            together = remaining[: MAX_STACK_SIZE[device.type]]
+            with build.run_errors(together), input_errors():
                 training = Training(**remaining[0].parts["training"])
-            with torch_state(device, training.precision, threads):
-                setup = set_up(remaining[: MAX_STACK_SIZE[device.type]], training, data_root, device)
+            with build.run_errors(together), torch_state(device, training.precision, threads):
+                setup = set_up(together, training, data_root, device)
                 history = _train(setup, progress, checkpoint)
                 finished = outcome.records_of(setup, history)
             if checkpoint is not None:
@@ -103,9 +106,10 @@ def _train(setup: Setup, progress: ProgressCallback | None, checkpoint: Checkpoi
 def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]:
     """Return the callbacks of the diagnostics, which end with the context, and of the evaluation."""
     run, splits = setup.runs[0], setup.members[0].splits
-    steps = ObservationSteps(setup.training.diagnose_every)
+    steps, recorded = ObservationSteps(setup.training.diagnose_every), DiagnosticValues(setup.metrics)
     callbacks: list[Callback] = []
-    for part, filled in zip(run.parts["diagnostics"], studies.fill(run.parts)["diagnostics"], strict=True):
+    filled_parts = studies.fill(run.parts)["diagnostics"]
+    for number, (part, filled) in enumerate(zip(run.parts["diagnostics"], filled_parts, strict=True)):
         parts = {"diagnostic": part, "model": run.parts["model"]}
         with build.mismatch_errors(**parts):
             diagnostic = components.resolve("diagnostics", part["name"])(
@@ -115,7 +119,8 @@ def _observations(setup: Setup, context: contextlib.ExitStack) -> list[Callback]
                 **build.options(part),
             )
             observe = context.enter_context(diagnostic)
-        callbacks.append(Observation(observe, "diagnosing", steps, first=build.mismatch_errors(**parts)))
+        check = functools.partial(recorded.check, number, part["name"])
+        callbacks.append(Observation(observe, "diagnosing", steps, first=build.mismatch_errors(**parts), check=check))
     if splits.classes:
         callbacks += evaluations(setup.training, lambda names: _evaluate(setup, names))
     return callbacks

@@ -6,10 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 import goodinit
 from goodinit.datasets.tensors import Examples
+from goodinit.errors import InputError
 from goodinit.methods import curricula
 from goodinit.seeds import stream_seed
 
@@ -128,7 +129,7 @@ def test_features_can_be_vectors_with_any_magnitude(dtype):
         ({"stage_steps": [1]}, "2 fractions and 1 stage_steps"),
         ({"stage_steps": [20, 20]}, "in total at most 30"),
         *[({"batch_size": size}, f"batch_size must be .*at most 120.*, not {size}") for size in (0, 121, math.nan)],
-        *[({"steps": steps}, f"steps must be at least 0, not {steps}") for steps in (-1, math.nan)],
+        *[({"steps": steps}, f"steps must be a whole number, at least 0, not {steps}") for steps in (-1, math.nan)],
         ({"fractions": [math.nan, math.nan]}, "fractions: .*more than 0"),
         ({"stage_steps": [math.nan, 1]}, "stage_steps: .*at least 0"),
         ({"stage_steps": [1, math.nan]}, "stage_steps: .*at least 0"),
@@ -153,5 +154,108 @@ def test_invalid_arguments_are_rejected_in_one_line(options, message):
 
 
 def test_a_position_outside_the_training_is_rejected():
-    with pytest.raises(ValueError, match="steps must be at least 0 and at most 30, not 31"):
+    with pytest.raises(
+        ValueError, match="set_position: steps must be a whole number, at least 0 and at most 30, not 31"
+    ):
         _sampler(_examples()).set_position(31)
+
+
+@pytest.mark.parametrize("wrap", [float, np.int64, np.float32, np.array, torch.tensor, lambda number: [number]])
+def test_numbers_can_be_of_any_type(wrap):
+    batches = list(goodinit.progressive(1000, batch_size=50, steps=300, fractions=[0.25], stage_steps=[50], seed=3))
+    one = wrap if wrap(1) != [1] else int
+    share = float if wrap is np.int64 else wrap
+    sampler = goodinit.progressive(
+        one(1000), batch_size=one(50), steps=one(300), fractions=share(0.25), stage_steps=wrap(50), seed=one(3)
+    )
+    assert list(sampler) == batches
+    epochs = goodinit.progressive(1000, batch_size=50, steps=300, fractions=share(0.25), stage_epochs=wrap(10), seed=3)
+    assert list(epochs) == batches
+    sampler.set_position(one(120))
+    assert list(sampler) == batches[120:]
+
+
+@pytest.mark.parametrize("wrap", [tuple, np.array, torch.tensor, iter])
+def test_lists_of_numbers_can_be_of_any_type(wrap):
+    expected = list(_sampler(_examples()))
+    assert list(_sampler(_examples(), fractions=wrap([0.1, 0.5]), stage_steps=wrap([7, 9]))) == expected
+
+
+def test_labels_can_be_strings():
+    train = _examples()
+    names = [f"class {label}" for label in train.labels]
+    expected = _sampler(train, selection="class_balanced").subset
+    for labels in (names, np.array(names), np.array(names, dtype=object)):
+        assert torch.equal(_sampler(train, selection="class_balanced", labels=labels).subset, expected)
+
+
+class _Endless(IterableDataset):
+    def __iter__(self):
+        return iter(range(120))
+
+    def __len__(self):
+        return 120
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (
+            DataLoader(list(range(120)), batch_size=4),
+            "DataLoader, whose length is a number of batches: pass the data set",
+        ),
+        (_Endless(), "IterableDataset, whose examples have no index: .* pass it or its number of examples"),
+        (DataLoader(_Endless()), "pass the data set, or its number of examples"),
+        *[(data, "pass the data set, or its number of examples") for data in ({"x": 1}, "cifar10", None, 0, 1.5, True)],
+        (iter([1, 2]), "pass the data set, or its number of examples"),
+        ([], "a whole number, at least 1, not 0"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_data_without_a_number_of_examples_are_rejected(data, message):
+    with pytest.raises(InputError, match=message) as error:
+        goodinit.progressive(data, **OPTIONS)
+    assert len(str(error.value)) <= 280
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": "16"}, "batch_size must be a whole number, .* not '16'"),
+        ({"batch_size": 16.5}, "batch_size must be a whole number, .* not 16.5"),
+        ({"batch_size": True}, "batch_size must be a whole number, .* not True"),
+        ({"steps": None}, "steps must be a whole number, at least 0, not None"),
+        ({"seed": "a"}, "seed must be a whole number, not 'a'"),
+        ({"fractions": "0.1"}, "fractions must be a list of numbers, or one number, not '0.1'"),
+        ({"fractions": ["0.1", 0.5]}, "fractions must be a list of numbers, or one number, not "),
+        ({"fractions": None}, "fractions must be a list of numbers, or one number, not None"),
+        ({"fractions": torch.zeros(2, 2)}, "fractions must be a list of numbers"),
+        ({"stage_steps": [7, "9"]}, "stage_steps must be a list of numbers"),
+        ({"stage_steps": [7, 9.5]}, "stage_steps: each must be a whole number, at least 0, not 9.5"),
+        ({"stage_steps": None, "stage_epochs": "12"}, "stage_epochs must be a list of numbers"),
+        ({"labels": [None] * 120}, "labels must be integers or strings"),
+        ({"labels": [[1], [1, 2]]}, "labels must be integers or strings"),
+        ({"features": ["a"] * 120}, "features must be a tensor or an array"),
+    ],
+    ids=str,
+)
+def test_arguments_of_other_types_are_rejected_in_one_line(options, message):
+    with pytest.raises(InputError, match=message) as error:
+        _sampler(_examples(), **options)
+    assert str(error.value).startswith("progressive: ")
+
+
+@pytest.mark.parametrize("selection", ["k_center", "herding"])
+@pytest.mark.parametrize("shape", [(32, 32, 3), (28, 28, 1), (64, 48, 4)])
+@pytest.mark.parametrize("kind", [torch.as_tensor, np.asarray])
+def test_images_with_the_channels_last_are_rejected(selection, shape, kind):
+    features = kind(np.zeros((COUNT, *shape), dtype=np.uint8))
+    with pytest.raises(InputError, match=r"channels in the last dimension; images must be .*permute") as error:
+        _sampler(_examples(), selection=selection, features=features)
+    assert "..." not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (3, 32, 3), (64, 1, 1), (64, 3, 3), (64, 8, 8)])
+def test_images_and_feature_maps_with_the_channels_first_are_accepted(shape):
+    features = torch.rand(COUNT, *shape, generator=torch.Generator().manual_seed(0))
+    assert len(_sampler(_examples(), selection="k_center", features=features).subset) == 60

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -56,7 +57,14 @@ def test_example_of_the_docstring_runs():
         ({"decomposition": "lu"}, "decomposition must be qr or svd"),
         ({"tolerance": 0.0}, "lsuv: tolerance must be more than 0, not 0.0"),
         ({"max_iterations": 0}, "lsuv: max_iterations must be at least 1, not 0"),
-        ({"examples": 0}, "lsuv: examples must be at least 1, not 0"),
+        ({"examples": 0}, "lsuv: examples must be a whole number, at least 1, not 0"),
+        ({"examples": "8"}, "lsuv: examples must be a whole number, at least 1, not '8'"),
+        ({"seed": "a"}, "lsuv: seed must be a whole number, not 'a'"),
+        ({"seed": 1.5}, "lsuv: seed must be a whole number, not 1.5"),
+        ({"seed": True}, "lsuv: seed must be a whole number, not True"),
+        ({"seed": torch.Generator()}, "lsuv: seed must be a whole number, not <torch"),
+        ({"generator": 3}, "lsuv: generator must be a torch.Generator or None, not 3"),
+        ({"generator": "a"}, "lsuv: generator must be a torch.Generator or None, not 'a'"),
     ],
 )
 def test_options_out_of_range_are_rejected(options, reason):
@@ -89,6 +97,11 @@ def test_without_a_seed_the_global_random_state_determines_the_weights():
         weights.append(_initialized())
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+@pytest.mark.parametrize("seed", [np.int64(1), 1.0, torch.tensor(1)])
+def test_a_seed_may_be_of_any_type(seed):
+    assert all(map(torch.equal, _initialized(seed=seed), _initialized(seed=1)))
 
 
 def test_a_generator_advances():

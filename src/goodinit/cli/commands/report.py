@@ -1,6 +1,7 @@
 """Commands that turn records into tables, figures, verdicts and pages."""
 
 import argparse
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from goodinit import studies
-from goodinit.cli.selection import check_scale, selected_studies
+from goodinit.cli.selection import check_scale, reject_studies, selected_studies
 from goodinit.errors import InputError, nearest
 from goodinit.files import replace_file
 from goodinit.studies import strict_yaml
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["claims", "compare", "export", "figure", "readme", "report", "table"]
 
+LOGGER = logging.getLogger(__name__)
 GPU_RATE = 100e12  # floating-point operations per second that a large GPU achieves
 
 
@@ -47,6 +49,7 @@ def claims(options: argparse.Namespace) -> None:
     from goodinit.report import build
     from goodinit.report.claims import count_verdicts
 
+    reject_studies("claims", options.studies, "verdicts are computed over all studies")
     check_scale(options.scale)
     selected = studies.load_all(options.configs)
     judged = [build.judge(study, options.scale, options.results) for study in selected]
@@ -157,6 +160,7 @@ def export(options: argparse.Namespace) -> None:
     """Write the results, figures and studies of a scale, and their origin, as a zipped RO-Crate."""
     from goodinit.report import ro_crate
 
+    reject_studies("export", options.studies, "all studies of a scale are exported")
     check_scale(options.scale)
     file = Path(options.file or f"goodinit-{options.scale}.crate.zip")
     count = ro_crate.export(options.scale, options.configs, options.results, options.figures, file)
@@ -164,7 +168,7 @@ def export(options: argparse.Namespace) -> None:
 
 
 def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.DataFrame"]]:
-    """Yield each selected study that has records, with its frame.
+    """Yield each selected study that has records, with its frame; log if there is none.
 
     Raises:
         NotRun: a study that the command line names has no records, or one of a work that it names and that has runs
@@ -173,13 +177,24 @@ def _frames(options: argparse.Namespace) -> Iterator[tuple[studies.Study, "pd.Da
     from goodinit.report.frame import from_records
     from goodinit.report.measures import NotRun
 
+    recorded = False
     for study in selected_studies(options):
         try:
-            yield study, from_records(study, options.scale, options.results)
+            frame = from_records(study, options.scale, options.results)
         except NotRun:
             named = study.full_name in options.studies
             if named or (study.work in options.studies and study.runs(options.scale)):
                 raise
+        else:
+            recorded = True
+            yield study, frame
+    if not recorded:
+        LOGGER.info(
+            "no study has records at %s scale in %s: see goodinit list --scale %s",
+            options.scale,
+            options.results,
+            options.scale,
+        )
 
 
 def _read_claims(path: Path) -> "pd.DataFrame":

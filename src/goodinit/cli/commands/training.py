@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from goodinit import records, studies
-from goodinit.cli.selection import check_positive, selected_studies
+from goodinit.cli.selection import check_positive, selected_studies, without_runs
 from goodinit.errors import InputError, nearest
 
 __all__ = ["estimate", "train"]
@@ -17,7 +17,8 @@ BATCH_SIZES = (1, 4, 16)  # whose memory is estimated besides that of the study'
 
 def train(options: argparse.Namespace) -> None:
     """Train the jobs of the selected studies that have no record, or all with --force."""
-    jobs = [(study, job) for study in selected_studies(options) for job in study.jobs(options.scale)]
+    selected = selected_studies(options)
+    jobs = [(study, job) for study in selected for job in study.jobs(options.scale)]
     if options.job:
         names = [job.name for _, job in jobs]
         if options.job not in names:
@@ -25,6 +26,8 @@ def train(options: argparse.Namespace) -> None:
         jobs = [(study, job) for study, job in jobs if job.name == options.job]
     remaining = [(study, job) for study, job in jobs if options.force or not _recorded(study, job, options)]
     LOGGER.info("%d jobs, %d of them recorded already", len(jobs), len(jobs) - len(remaining))
+    if not jobs:
+        LOGGER.info("  %s", without_runs(selected, options.scale))
     if remaining:
         from goodinit.training import jobs as training
 

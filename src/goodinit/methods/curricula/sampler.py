@@ -8,6 +8,15 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from goodinit.errors import InputError
+from goodinit.methods.arguments import numbers_in, whole_number
+from goodinit.methods.curricula.data_arguments import (
+    Features,
+    Labels,
+    Numbers,
+    as_features,
+    as_labels,
+    count_examples,
+)
 from goodinit.methods.curricula.stages import Stages, plan_stages, subset_sizes
 from goodinit.methods.curricula.subset_selection import Selection
 from goodinit.seeds import stream_seed
@@ -21,12 +30,12 @@ def progressive(
     *,
     batch_size: int,
     steps: int,
-    fractions: Sequence[float] = (0.001,),
-    stage_steps: Sequence[int] | None = None,
-    stage_epochs: Sequence[float] | None = None,
+    fractions: Numbers = (0.001,),
+    stage_steps: Numbers | None = None,
+    stage_epochs: Numbers | None = None,
     selection: Selection = "random",
-    labels: Tensor | Sequence[int] | None = None,
-    features: Tensor | None = None,
+    labels: Labels | None = None,
+    features: Features | None = None,
     seed: int = 0,
 ) -> "ProgressiveBatchSampler":
     r"""Progressive Data Increasing: batches of one or more growing subsets, then of all training examples.
@@ -37,23 +46,28 @@ def progressive(
 
     Subsets are nested: each is a prefix of the same selected order. In a stage with fewer than `batch_size` examples,
     a batch contains all of them. One pass over the sampler is the whole training run. Reset the optimizer after each
-    number of updates in `sampler.reset_steps`, since an initialization has no momentum.
+    number of updates in `sampler.reset_steps`, since an initialization has no momentum. To resume after k updates, call
+    `sampler.set_position(k)` and count the updates with `enumerate(loader, start=k)`.
+
+    Distributed training is not supported: every process would draw the same batches, not a shard of them.
 
     Args:
-        data: the training set, or its number of examples N.
+        data: the training set, such as a Dataset, or its number of examples N; not a DataLoader or an IterableDataset.
         batch_size: examples in a batch, at most N.
         steps: total number of batches.
-        fractions: fraction of the examples in each stage except the last, increasing, more than 0 and at most 1.
+        fractions: fraction of the examples in each stage except the last, increasing, more than 0 and at most 1; a list
+            of numbers, or one number for one stage, as for the next two arguments.
         stage_steps: number of batches of each of these stages; the last stage, with all examples, has the remaining
             `steps`. Give this or `stage_epochs`.
         stage_epochs: instead, the length of each of these stages in passes over its subset; 0, or at least one batch.
         selection: `random`; `class_balanced`, one example of each class in turn; `k_center`, which adds the example
             farthest from all selected ones; or `herding`, which adds the example that brings the mean of the selected
             ones nearest to the mean of all.
-        labels: classes of the examples, integers (N,), for `class_balanced`.
+        labels: classes of the examples, integers or strings (N,), for `class_balanced`.
         features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to 8 x 8 pixels, or
             feature vectors (N, F).
-        seed: determines the selection and the orders; the same seed gives the same batches as a study's run.
+        seed: determines the selection and the orders; the same seed gives the same batches as a study's run. (`lsuv`
+            takes `seed` or `generator`, `semi_synchronous` a `generator`, which may be a seed.)
 
     Returns:
         A sampler for `DataLoader(data, batch_sampler=...)`; iterating over it yields lists of indices.
@@ -63,30 +77,33 @@ def progressive(
 
     Reference: Sato & Kimura, Progressive Data Increasing as initialization of neural networks (2019), section 2.2.
     """
-    count = data if isinstance(data, int) else len(data)
-    if not 1 <= batch_size <= count:
-        raise InputError(
-            f"progressive: batch_size must be at least 1 and at most {count}, the number of examples, not {batch_size}"
-        )
-    if not steps >= 0:
-        raise InputError(f"progressive: steps must be at least 0, not {steps}")
+    count = count_examples(data)
+    batch_size = whole_number("progressive: batch_size", batch_size, 1, count, ", the number of examples")
+    steps, seed = whole_number("progressive: steps", steps, 0), whole_number("progressive: seed", seed)
     if (stage_steps is None) == (stage_epochs is None):
         raise InputError("progressive: give either stage_steps or stage_epochs, a number for each of the fractions")
+    fractions = numbers_in("progressive: fractions", fractions)
     subset_generator = torch.Generator().manual_seed(stream_seed(seed, "subset"))
     try:
         if stage_epochs is not None:
-            stage_steps = _epochs_to_steps(stage_epochs, subset_sizes(count, fractions), batch_size)
+            epochs = numbers_in("progressive: stage_epochs", stage_epochs)
+            lengths = _epochs_to_steps(epochs, subset_sizes(count, fractions), batch_size)
+        else:
+            given = numbers_in("progressive: stage_steps", stage_steps)
+            lengths = [whole_number("progressive: stage_steps: each", length, 0) for length in given]
         stages = plan_stages(
             count,
             batch_size=batch_size,
             steps=steps,
             fractions=fractions,
-            stage_steps=stage_steps or (),
+            stage_steps=lengths,
             selection=selection,
             generator=subset_generator,
-            labels=None if labels is None else torch.as_tensor(labels),
-            features=None if features is None else torch.as_tensor(features),
+            labels=as_labels(labels),
+            features=as_features(features),
         )
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(str(error)) from None
     return ProgressiveBatchSampler(stages, stream_seed(seed, "order"), subset_generator.get_state())
@@ -119,15 +136,16 @@ class ProgressiveBatchSampler(Sampler[list[int]]):
     def set_position(self, steps: int) -> None:
         """Start each following pass after the first `steps` batches, to resume an interrupted training run.
 
-        Count the updates, not the batches that a DataLoader's workers have fetched.
+        Count the updates, not the batches that a DataLoader's workers have fetched. `reset_steps` still count from the
+        beginning of the training run, so count the resumed updates with `enumerate(loader, start=steps)`.
+
+        Args:
+            steps: number of updates already done, at least 0 and at most the total number of batches.
 
         Raises:
             ValueError: `steps` is not between 0 and the number of batches.
         """
-        if not 0 <= steps <= sum(self._stages.steps):
-            raise InputError(
-                f"set_position: steps must be at least 0 and at most {sum(self._stages.steps)}, not {steps}"
-            )
+        steps = whole_number("set_position: steps", steps, 0, sum(self._stages.steps))
         self._position = steps
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from goodinit.errors import InputError
 
-__all__ = ["ACCEPTED", "call_arguments"]
+__all__ = ["ACCEPTED", "call_arguments", "mismatch_hint"]
 
 ACCEPTED = "a tensor, a tuple or dict of the model's arguments, an (inputs, labels) batch, or a DataLoader"
 
@@ -59,7 +59,10 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
         unknown, missing = set() if any_name else {*data} - {*names}, {*required} - {*data}
         if unknown or missing:
             error = f"has no argument {min(map(str, unknown))!r}" if unknown else f"requires {min(missing)!r}"
-            raise InputError(f"lsuv: data: forward of {type(model).__name__} {error}; it takes {', '.join(names)}")
+            raise InputError(
+                f"lsuv: data: forward of {type(model).__name__} {error}; it takes {', '.join(names)}, and data has the "
+                f"keys {', '.join(map(str, data))}"
+            )
         return (), dict(data)
     if not isinstance(data, tuple | list):
         raise InputError(f"lsuv: data must be {ACCEPTED}, not {type(data).__name__}")
@@ -72,9 +75,20 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
     if not len(required) <= len(data) <= most:
         raise InputError(
             f"lsuv: data has {len(data)} elements, but forward of {type(model).__name__} requires {len(required)} and "
-            f"takes at most {most}; data must be {ACCEPTED}"
+            f"takes at most {most}: pass the inputs alone"
         )
     return data, {}
+
+
+def mismatch_hint(model: nn.Module, args: tuple[Any, ...]) -> str:
+    """Return what to pass instead of arguments that the model could not process, or "" if that is not known."""
+    for data in args:
+        if isinstance(data, Mapping):
+            keys, names = ", ".join(map(str, data)), ", ".join(inspect.signature(model.forward).parameters)
+            return f"data has the keys {keys}, but forward takes {names}: pass the inputs"
+        if isinstance(data, tuple | list) and not isinstance(data, PackedSequence):
+            return f"an argument of forward is a {type(data).__name__}: pass the inputs, a tensor or a tuple of tensors"
+    return ""
 
 
 def _first_batches(loader: DataLoader[Any], examples: int) -> Any:

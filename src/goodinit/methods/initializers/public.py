@@ -7,7 +7,8 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from goodinit.errors import InputError
-from goodinit.methods.initializers.call_arguments import ACCEPTED, call_arguments
+from goodinit.methods.arguments import check_generator, whole_number
+from goodinit.methods.initializers.call_arguments import ACCEPTED, call_arguments, mismatch_hint
 from goodinit.methods.initializers.preserve import preserve_data_state
 from goodinit.methods.initializers.report import LSUVReport
 from goodinit.methods.initializers.unit_variance import Options, unit_variance
@@ -68,7 +69,7 @@ def lsuv(
             must suffice for one forward pass of all examples.
         seed: determines the weights, dropout and the order of a DataLoader that has no generator. If neither `seed` nor
             `generator` is given, they depend on the state of torch's default generator, which does not advance.
-        generator: alternative to `seed`; it advances. It does not determine the order of a DataLoader.
+        generator: a torch.Generator instead of `seed`; it advances. It does not determine the order of a DataLoader.
         start: weights before scaling; `lecun_normal` is the Gaussian initialization of the paper.
         tolerance: largest deviation of the variance from 1, more than 0.
         max_iterations: maximum number of rescalings of a layer, at least 1.
@@ -105,8 +106,9 @@ def lsuv(
     for name, value in (("start", start), ("measure", measure), ("decomposition", decomposition)):
         if value not in CHOICES[name]:
             raise InputError(f"lsuv: {name} must be {' or '.join(CHOICES[name])}, not {value!r}")
-    if not examples >= 1:
-        raise InputError(f"lsuv: examples must be at least 1, not {examples}")
+    examples = whole_number("lsuv: examples", examples, 1)
+    seed = None if seed is None else whole_number("lsuv: seed", seed)
+    check_generator("lsuv: generator", generator)
     if generator is None:
         generator = torch.Generator()
         if seed is None:
@@ -134,7 +136,7 @@ def lsuv(
         except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
             raise InputError(
                 f"lsuv: {type(model).__name__} cannot process this data: {type(error).__name__}: {error}; "
-                f"data must be {ACCEPTED}"
+                f"{mismatch_hint(model, args) or f'data must be {ACCEPTED}'}"
             ) from error
 
     return unit_variance(model, generator, options, run, run)

@@ -1,0 +1,73 @@
+"""Checks of the arguments of the public functions, which users call with numbers of any type."""
+
+import numbers
+import operator
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from goodinit.errors import InputError
+
+__all__ = ["check_generator", "numbers_in", "whole_number"]
+
+
+def whole_number(place: str, value: Any, at_least: int | None = None, at_most: int | None = None, of: str = "") -> int:
+    """Return a whole number of any type, such as `numpy.int64(8)` or 8.0, as an int.
+
+    Args:
+        place: function and argument, such as `lsuv: seed`, for the message.
+        value: the number.
+        at_least, at_most: its limits, or None.
+        of: what the upper limit is, for the message.
+
+    Raises:
+        InputError: it is not a whole number, or out of range.
+    """
+    number = _whole(value)
+    if number is None or (at_least is not None and number < at_least) or (at_most is not None and number > at_most):
+        limits = [] if at_least is None else [f"at least {at_least}"]
+        limits += [] if at_most is None else [f"at most {at_most}{of}"]
+        allowed = f", {' and '.join(limits)}" if limits else ""
+        raise InputError(f"{place} must be a whole number{allowed}, not {value!r}")
+    return number
+
+
+def numbers_in(place: str, value: Any) -> list[Any]:
+    """Return the numbers in a list, tuple, array or tensor as a list; a single number is a list of one.
+
+    Raises:
+        InputError: it is neither, or an element is not a number.
+    """
+    if hasattr(value, "tolist"):  # an array, a tensor, or a number of numpy
+        value = value.tolist()
+    elements = [value] if isinstance(value, numbers.Real) or not isinstance(value, Iterable) else list(value)
+    elements = [item.item() if isinstance(item, Tensor) and item.numel() == 1 else item for item in elements]
+    if isinstance(value, str) or not all(_is_number(element) for element in elements):
+        raise InputError(f"{place} must be a list of numbers, or one number, not {value!r}")
+    return elements
+
+
+def check_generator(place: str, value: Any) -> None:
+    """Raise InputError unless a value is a torch.Generator or None."""
+    if value is not None and not isinstance(value, torch.Generator):
+        raise InputError(f"{place} must be a torch.Generator or None, not {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _whole(value: Any) -> int | None:
+    """Return a value as an int, or None if it is not a whole number."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral):
+        return int(float(value)) if float(value).is_integer() else None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None

@@ -1,0 +1,84 @@
+"""The arguments of `semi_synchronous`: numbers and names of any usual type, and clear errors for others."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from goodinit import semi_synchronous
+from goodinit.errors import InputError
+
+
+def _model():
+    names = {"fc1": nn.Linear(6, 16), "act": nn.ReLU(), "fc2": nn.Linear(16, 4)}
+    model = nn.Sequential()
+    for name, module in names.items():
+        model.add_module(name, module)
+    return model
+
+
+def _update(model=None, **options):
+    model = model or _model()
+    return semi_synchronous(model, torch.optim.SGD(model.parameters(), lr=0.1), **options)
+
+
+def _groups(update):
+    return {name: layer["groups"].tolist() for name, layer in update.state_dict()["layers"].items()}
+
+
+def test_layers_may_be_one_name():
+    assert _groups(_update(layers="fc2")) == _groups(_update(layers=["fc2"]))
+    with pytest.raises(InputError, match="layers: no linear layer 'fc3'; the model has fc1, fc2"):
+        _update(layers="fc3")
+
+
+@pytest.mark.parametrize("groups", [8.0, np.int64(8), np.float32(8), torch.tensor(8)])
+def test_the_number_of_groups_may_be_of_any_type(groups):
+    assert _groups(_update(groups=groups)) == _groups(_update(groups=8))
+
+
+@pytest.mark.parametrize("seed", [3.0, np.int64(3), torch.tensor(3)])
+def test_the_seed_may_be_of_any_type(seed):
+    expected = _groups(_update(members="shuffled", generator=3))
+    assert _groups(_update(members="shuffled", generator=seed)) == expected
+    assert expected != _groups(_update(members="shuffled", generator=4))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *[
+            ({"groups": groups}, "groups must be a whole number, not ")
+            for groups in ("8", 7.5, {"0": 8}, [8], True, float("nan"))
+        ],
+        ({"layers": 3}, "layers must be a list of names of layers, or one name, not 3"),
+        ({"generator": "a"}, "generator must be a torch.Generator, None or a seed, .* not 'a'"),
+        ({"generator": 1.5}, "generator must be a torch.Generator, None or a seed, .* not 1.5"),
+    ],
+    ids=str,
+)
+def test_arguments_of_other_types_are_rejected_in_one_line(options, message):
+    with pytest.raises(InputError, match=message) as error:
+        _update(**options)
+    assert str(error.value).startswith("semi_synchronous: ")
+    assert "..." not in str(error.value)
+
+
+def test_the_model_must_be_a_module():
+    model = _model()
+    for other in (model.parameters(), list(model.parameters()), model.state_dict(), None):
+        with pytest.raises(InputError, match=f"model must be a torch.nn.Module, not {type(other).__name__}"):
+            semi_synchronous(other, torch.optim.SGD(model.parameters(), lr=0.1))
+
+
+def test_sparse_gradients_of_a_distributed_model_are_rejected(monkeypatch):
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", nn.Sequential)  # one needs a process group
+    with pytest.raises(InputError, match="DistributedDataParallel takes dense gradients: use sparse=False"):
+        _update(sparse=True)
+    _update()
+
+
+@pytest.mark.parametrize("state", [torch.optim.SGD(_model().parameters(), lr=0.1).state_dict(), {}, None, [1]])
+def test_the_state_of_another_object_is_rejected(state):
+    with pytest.raises(InputError, match=r"must be one that SemiSynchronous.state_dict\(\) returned"):
+        _update().load_state_dict(state)
