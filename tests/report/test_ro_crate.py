@@ -18,7 +18,8 @@ PACKAGES = {"packages": {"torch": "2.11", "numpy": "2.0", "torchvision": None}, 
 @pytest.fixture
 def crate(workspace, tmp_path):
     """Return the command, and the study whose records it exports."""
-    study = workspace.study(pack=4, figures={"loss": {"kind": "curves", "y": "loss", "hue": "init"}})
+    figure = {"kind": "curves", "y": "loss", "hue": "init", "col": "model.activation"}
+    study = workspace.study(pack=4, figures={"loss": figure})
     numbers = {"loss": records.Series(np.arange(1, 5), np.arange(4.0))}
     workspace.fill(study, lambda run: numbers, provenance=PACKAGES)
     (workspace.configs / "works.yaml").write_text(

@@ -10,6 +10,7 @@ REPORTED = "reported:\n  - {where: {init: He}"
 ACTIVATION = "model.activation: [relu, tanh]"
 
 # id, text in the study, what replaces it, part of the message
+CURVES = "{kind: curves, y: loss, hue: init, col: model.activation}"  # the figure of the study
 CASES = [
     ("unknown-key", "seeds: 1", "sedes: 1", "'sedes'; did you mean seeds?"),
     ("unknown-part", "  optimizer:", "  optimiser:",
@@ -102,7 +103,7 @@ CASES = [
      "evaluate_on: 'test' is not a list of ['train', 'validation', 'test']"),
     ("split-number", "steps: 2", "steps: 2, evaluate_on: [3]",
      "evaluate_on: [3] is not a list of ['train', 'validation', 'test']; allowed: test, train, validation"),
-    ("figure-at", "{kind: curves, y: loss, hue: init}", "{kind: scatter, x: [loss, loss], y: loss, at: lats}",
+    ("figure-at", CURVES, "{kind: scatter, x: [loss, loss], y: loss, at: lats}",
      "figure.scatter: at: 'lats' is not int | ['last']; did you mean last?"),
     ("claim-where", "where: {init: He}, metric: loss, below", "where: He, metric: loss, below",
      "claims.low: test.within: where: 'He' is not {axis: label or list of labels} | None"),
@@ -166,15 +167,15 @@ CASES = [
     ("figure-limits", "hue: init", "hue: init, y_limits: [0, 1, 2]",
      "figures.loss.y_limits: [0, 1, 2] is not a list of two"),
     ("figure-of-nothing", "y: loss, hue: init", "y: [], hue: metric", "figures.loss.y: give at least one metric"),
-    ("figure-axis-twice", "y: loss, hue: init", "y: loss, hue: init, col: init",
+    ("figure-axis-twice", "hue: init, col: model.activation", "hue: init, col: init",
      "figures.loss: axis 'init' is shown twice: name another one"),
     ("figure-layer-twice", "y: loss, hue: init", "y: loss, hue: layer, x: layer",
      "figures.loss: axis 'layer' is shown twice: name another one"),
-    ("figure-cells-of-one-axis", "{kind: curves, y: loss, hue: init}",
+    ("figure-cells-of-one-axis", CURVES,
      "{kind: heat_map, metric: loss, row: init, col: init}", "figures.loss: axis 'init' is shown twice"),
-    ("figure-curvatures", "{kind: curves, y: loss, hue: init}", "{kind: path, col: init, curvatures: [1]}",
+    ("figure-curvatures", CURVES, "{kind: path, col: init, curvatures: [1]}",
      "figures.loss.curvatures: [1] is not a list of two"),
-    ("figure-of-one-parameter", "{kind: curves, y: loss, hue: init}", "{kind: scatter, x: [loss], y: loss}",
+    ("figure-of-one-parameter", CURVES, "{kind: scatter, x: [loss], y: loss}",
      "figures.loss.x: ['loss'] is not a list of two"),
     ("figure-name", "  loss:", "  Loss!:", "figures: 'Loss!' is not lowercase letters, digits and underscores"),
     ("tune-range", "seeds: 1", "tune: {trials: 2, draw: {optimizer.lr: {uniform: [0.2, 0.1]}}}",
@@ -265,7 +266,7 @@ def test_figures_whose_labels_give_the_same_name_are_rejected(tmp_path):
     text = STUDY.replace(
         "small: {name: gaussian, std: 0.01}", "ガウス: gaussian, 正規: glorot_normal, small: lecun_normal"
     )
-    text = text.replace("hue: init}", "hue: model.activation, each: init}")
+    text = text.replace("hue: init, col: model.activation}", "hue: model.activation, each: init}")
     assert "figures.1: the same as figures.0 ('loss_')" in _error(tmp_path, text)
 
 
