@@ -10,7 +10,7 @@ from goodinit import records
 from goodinit.report.claims import PILOT_SEEDS, JudgedClaim
 from goodinit.studies import SCALES, Claim, Job, Run, Study, as_list, protocol
 
-__all__ = ["Plan", "plan", "within_budget"]
+__all__ = ["Plan", "plan", "within_budget", "without_plan"]
 
 COUNTED = ("training", "evaluating")  # activities whose time is estimated from operations
 UNANSWERED = ("inconclusive", "open", "not run")
@@ -84,6 +84,23 @@ def within_budget(plans: Sequence[Plan], seconds: float) -> Iterator[Plan]:
         if item.seconds <= seconds:
             seconds -= item.seconds
             yield item
+
+
+def without_plan(judged: Mapping[str, Sequence[JudgedClaim]], plans: Sequence[Plan]) -> list[str]:
+    """Return the claims that were run and have no answer, and that no plan may answer, as `work/study.claim`.
+
+    Args:
+        judged: the claims with verdicts, at each scale, the largest scale last, whose verdict counts.
+        plans: all plans.
+    """
+    verdicts = {
+        f"{row.work}/{row.study}.{row.claim}": row.verdict
+        for rows in judged.values()
+        for row in rows
+        if row.verdict != "not run"
+    }
+    planned = {f"{item.study.full_name}.{claim}" for item in plans for claim in item.claims}
+    return [claim for claim, verdict in verdicts.items() if verdict in UNANSWERED and claim not in planned]
 
 
 class _Costs:

@@ -1,16 +1,10 @@
 """The command that plans what to run next."""
 
 import argparse
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from goodinit import studies
 from goodinit.cli.selection import check_positive, selected_studies
-
-if TYPE_CHECKING:
-    from goodinit.report.claims import JudgedClaim
-    from goodinit.report.planning import Plan
 
 __all__ = ["next_runs"]
 
@@ -33,7 +27,7 @@ def next_runs(options: argparse.Namespace) -> None:
         for scale in studies.SCALES[1:]
     }
     plans = planning.plan(selected, judged, Path(options.results), lambda runs: cost.estimate(runs).operations / rate)
-    undecided = _undecided(judged, plans)
+    undecided = planning.without_plan(judged, plans)
     if options.hours is not None:
         plans = list(planning.within_budget(plans, options.hours * 3600))
     for item in plans:
@@ -52,21 +46,3 @@ def next_runs(options: argparse.Namespace) -> None:
     print(f"{claims_answered} claims in {total}, at {rate / 1e12:.3g} TFLOP/s ({origin})")
     if undecided:
         print(f"not listed: {', '.join(undecided)}: undecided, and more runs are not expected to decide them")
-
-
-def _undecided(judged: Mapping[str, Sequence["JudgedClaim"]], plans: Sequence["Plan"]) -> list[str]:
-    """Return the claims, as `work/study.claim`, that were run, have no answer, and are in no plan.
-
-    Args:
-        judged: the claims with verdicts at each scale, the largest scale last, whose verdict counts.
-        plans: all plans.
-    """
-    verdicts: dict[str, str] = {}
-    for claims in judged.values():
-        for claim in claims:
-            if claim.verdict != "not run":
-                verdicts[f"{claim.work}/{claim.study}.{claim.claim}"] = claim.verdict
-    planned = {f"{plan.study.full_name}.{claim}" for plan in plans for claim in plan.claims}
-    return [
-        claim for claim, verdict in verdicts.items() if verdict in ("inconclusive", "open") and claim not in planned
-    ]
