@@ -25,9 +25,10 @@ from torch import nn
 from goodinit import records, studies
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import models, objectives, optimizers, updates
+from goodinit.studies import Training
 from goodinit.training import devices, operations, stacking, timing, trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
-from goodinit.training.loop import Training, fit
+from goodinit.training.loop import fit
 from goodinit.training.precision import Precision, autocast, effective_precision
 from goodinit.training.torch_state import torch_state
 

@@ -8,6 +8,7 @@ from torch import nn
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
 from goodinit.steps import ObservationSteps
+from goodinit.studies import Training
 from goodinit.training import loop
 from goodinit.training.callbacks import Observation, evaluations
 
@@ -38,7 +39,7 @@ def weight_and_bias(weight, bias):
 def fit_model(model, steps=30, seed=0, lr=0.1, training=None, evaluate=None, diagnostics=()):
     update = updates.synchronous(model, optimizers.sgd(model.named_parameters(), lr=lr), None)
     batches = curricula.full(new_examples(), batch_size=20, steps=steps, generator=seeded(seed))
-    training = training or loop.Training(steps=steps)
+    training = training or Training(steps=steps)
     steps_observed = ObservationSteps(training.diagnose_every)
     callbacks = [Observation(diagnostic, "diagnosing", steps_observed) for diagnostic in diagnostics]
     callbacks += evaluations(training, functools.partial(evaluate, model)) if evaluate else []

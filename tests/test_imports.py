@@ -36,6 +36,7 @@ NARROWER = {  # file: what it may import instead
         "numpy",
         "goodinit.methods.contracts",
         "goodinit.steps",
+        "goodinit.studies.training",
         "goodinit.training.devices",
         "goodinit.training.history",
     },
@@ -47,6 +48,7 @@ NARROWER = {  # file: what it may import instead
         "numpy",
         "goodinit.methods.contracts",
         "goodinit.steps",
+        "goodinit.studies.training",
         "goodinit.training.loop",
     },
 }

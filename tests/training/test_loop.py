@@ -1,7 +1,6 @@
 """The training loop: its losses, the steps at which it evaluates, and divergence."""
 
 import contextlib
-import math
 
 import pytest
 import torch
@@ -10,6 +9,7 @@ from torch import nn
 
 from goodinit.datasets import tensors
 from goodinit.methods import curricula, diagnostics, objectives
+from goodinit.studies import Training
 from goodinit.training import loop
 
 torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
@@ -28,7 +28,7 @@ def test_sgd_equals_that_of_torch_bit_by_bit():
 
 def test_the_loss_after_an_update_is_that_of_the_updated_model():
     model, model_copy = new_model(), new_model()
-    after = fit_model(model, steps=1, training=loop.Training(steps=1, loss_after_update=True)).series["loss"][1][0]
+    after = fit_model(model, steps=1, training=Training(steps=1, loss_after_update=True)).series["loss"][1][0]
     before = fit_model(model_copy, steps=1).series["loss"][1][0]
     batch = next(curricula.full(new_examples(), batch_size=20, steps=1, generator=seeded()))
     with torch.no_grad():
@@ -64,7 +64,7 @@ def _norms(model, parts):
     ],
 )
 def test_the_steps_of_evaluation(steps, options, expected):
-    training = loop.Training(steps=steps, evaluate_on=["test"], **options)
+    training = Training(steps=steps, evaluate_on=["test"], **options)
     history = fit_model(new_model(), steps, training=training, evaluate=_norms)
     assert history.series["test_norm"][0] == expected
     assert history.series["loss"][0] == list(range(1, steps + 1))
@@ -72,7 +72,7 @@ def test_the_steps_of_evaluation(steps, options, expected):
 
 @pytest.mark.parametrize(("lr", "last"), [(0.1, 300), (1e12, 100)])
 def test_splits_at_the_end_are_evaluated_once(lr, last):
-    training = loop.Training(
+    training = Training(
         steps=300, evaluate_every=60, evaluate_on=["train", "test"], evaluate_at_end_on=["test", "validation"]
     )
     history = fit_model(new_model(), 300, lr=lr, training=training, evaluate=_norms)
@@ -86,7 +86,7 @@ def test_splits_at_the_end_are_evaluated_once(lr, last):
 
 
 def test_splits_at_the_end_are_evaluated_without_any_update():
-    training = loop.Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
+    training = Training(steps=0, evaluate_on=["train"], evaluate_at_end_on=["test"])
     history = fit_model(new_model(), 0, training=training, evaluate=_norms)
     assert {name: steps for name, (steps, _) in history.series.items()} == {"train_norm": [0], "test_norm": [0]}
 
@@ -104,7 +104,7 @@ def test_training_is_the_same_twice_and_with_all_diagnostics():
         ]
         torch.manual_seed(5)
         state = torch.get_rng_state()
-        second = fit_model(watched, training=loop.Training(steps=30, diagnose_every=3), diagnostics=every)
+        second = fit_model(watched, training=Training(steps=30, diagnose_every=3), diagnostics=every)
         assert torch.equal(state, torch.get_rng_state())
     fit_model(again)
     for name in {*diagnostics.DIMENSIONS, "batch_loss", "path_length"} - {"reconstructions"}:
@@ -119,23 +119,11 @@ def test_divergence_ends_a_training():
     assert 0 < history.diverged_at[0] < 20
     assert history.steps < 1000
     assert fit_model(new_model()).diverged_at[0] == 0
-    assert fit_model(new_model(), training=loop.Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
+    assert fit_model(new_model(), training=Training(steps=30, diverged_above=1e-9)).diverged_at[0] == 1
 
 
 def test_a_diverged_training_continues_if_requested():
-    training = loop.Training(steps=300, stop_when_diverged=False)
+    training = Training(steps=300, stop_when_diverged=False)
     history = fit_model(new_model(), steps=300, lr=1e12, training=training)
     assert history.steps == 300
     assert 0 < history.diverged_at[0] < 20
-
-
-def test_the_length_is_given_in_steps_or_epochs():
-    assert loop.Training(steps=7).total_steps(100) == 7
-    assert loop.Training(epochs=2, batch_size=32).total_steps(100) == 6
-    assert loop.Training(epochs=0).total_steps(100) == 0
-    for wrong in ({}, {"steps": 1, "epochs": 1}, {"steps": -1}, {"steps": 1, "batch_size": 0}):
-        with pytest.raises(ValueError, match="training"):
-            loop.Training(**wrong).total_steps(100)
-    for epochs in (-1, math.nan, math.inf, 0.001):
-        with pytest.raises(ValueError, match=f"^training: epochs: .*{epochs}"):
-            loop.Training(epochs=epochs).total_steps(100)

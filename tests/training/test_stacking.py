@@ -10,6 +10,7 @@ from torch import nn
 
 from goodinit.datasets import tensors
 from goodinit.methods import curricula, objectives, optimizers, updates
+from goodinit.studies import Training
 from goodinit.training import loop, stacking
 from goodinit.training.callbacks import evaluations
 
@@ -23,7 +24,7 @@ def test_a_stack_trains_each_model_as_if_alone(activation):
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     orders = [curricula.full(new_examples(), batch_size=20, steps=40, generator=seeded(seed)) for seed in range(4)]
     joined = map(tensors.stack, zip(*orders, strict=True))
-    training = loop.Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
+    training = Training(steps=40, loss_after_update=True, evaluate_every=20, evaluate_on=["test"])
     test = [tensors.stack([batch] * 4) for batch in tensors.batches(new_examples(seed=9), 50)]
 
     def evaluate(parts):
@@ -53,7 +54,7 @@ def test_the_size_of_a_stack_changes_no_bit():
             objectives.cross_entropy,
             map(tensors.stack, zip(*orders, strict=True)),
             update,
-            loop.Training(steps=20),
+            Training(steps=20),
         )
         return [parameter[0] for parameter in stacked.parameters()]
 
@@ -66,7 +67,7 @@ def test_a_stack_continues_if_one_model_diverges():
         stacked[1].weight[0] = float("nan")
     update = updates.synchronous(stacked, optimizers.sgd(stacked.named_parameters(), lr=0.1), None)
     batches = itertools.repeat(tensors.stack([new_examples(), new_examples()]), 250)
-    history = loop.fit(stacked, objectives.cross_entropy, batches, update, loop.Training(steps=250))
+    history = loop.fit(stacked, objectives.cross_entropy, batches, update, Training(steps=250))
     assert history.diverged_at.tolist() == [1, 0]
     assert history.steps == 250
     assert np.isfinite(np.array(history.series["loss"][1])[:, 1]).all()

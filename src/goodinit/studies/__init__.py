@@ -4,6 +4,7 @@ from goodinit.studies.loading import find, load, load_all, works
 from goodinit.studies.outputs import At, Claim, FigureSpec, Measure, Reported, Where, as_list
 from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Parts, Run, fill, number_of_classes
 from goodinit.studies.study import SCALES, Study
+from goodinit.studies.training import Training
 
 __all__ = [
     "DEFAULTS",
@@ -19,6 +20,7 @@ __all__ = [
     "Reported",
     "Run",
     "Study",
+    "Training",
     "Where",
     "as_list",
     "fill",

@@ -31,7 +31,7 @@ MODULES = {
     "test": "goodinit.report.predicates",
 }
 # Parts without a name: their options are the fields of a dataclass.
-CLASSES = {"training": ("goodinit.training.loop", "Training")}
+CLASSES = {"training": ("goodinit.studies.training", "Training")}
 
 # Types of options that have a name, in full.
 ALIASES = {

@@ -12,6 +12,7 @@ from goodinit.studies import components
 from goodinit.studies.outputs import At, Claim, Where, as_list
 from goodinit.studies.runs import Parts, Run, slug
 from goodinit.studies.study import Study
+from goodinit.studies.training import Training
 
 __all__ = ["check_study"]
 
@@ -211,10 +212,8 @@ def _check_combination(parts: Parts) -> None:
             catalog.check_folder_name(parts["data"]["path"])
         except ValueError as error:
             raise InputError(f"data.{error}") from None
-    training = parts["training"]
-    if (training.get("steps") is None) == (training.get("epochs") is None):
-        raise InputError("training: give either steps or epochs")
+    training = Training(**parts["training"])
     if "optimizer" not in parts and "schedule" in parts:
         raise InputError("fixed: optimizer is missing; a schedule is of its learning rate")
-    if "optimizer" not in parts and (training.get("steps") or training.get("epochs")):
+    if "optimizer" not in parts and (training.steps or training.epochs):
         raise InputError("fixed: optimizer is missing; only a study of 0 steps needs none")

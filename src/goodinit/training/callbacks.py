@@ -11,7 +11,8 @@ from torch import Tensor
 
 from goodinit.methods.contracts import Stateful
 from goodinit.steps import ObservationSteps
-from goodinit.training.loop import Callback, Loop, Training
+from goodinit.studies.training import Training
+from goodinit.training.loop import Callback, Loop
 
 __all__ = ["Checkpointing", "LearningRate", "Observation", "Progress", "ResetOptimizer", "evaluations"]
 

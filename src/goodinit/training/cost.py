@@ -16,7 +16,6 @@ from goodinit.errors import input_errors
 from goodinit.methods.contracts import UpdateRule
 from goodinit.studies import components, settings
 from goodinit.training import build, operations
-from goodinit.training.loop import Training
 
 __all__ = ["Cost", "DataSize", "data_size", "estimate", "evaluated_examples", "format_duration"]
 
@@ -108,7 +107,7 @@ def data_size(part: Mapping[str, Any]) -> DataSize:
     return DataSize(torch.Size((shape[0], side, side) if side else shape), classes, examples, math.prod(shape))
 
 
-def evaluated_examples(training: Training, steps: int, size: DataSize) -> int:
+def evaluated_examples(training: studies.Training, steps: int, size: DataSize) -> int:
     """Return the number of examples that a run evaluates, counting those of each evaluation."""
     if not size.classes:
         return 0
@@ -118,7 +117,7 @@ def evaluated_examples(training: Training, steps: int, size: DataSize) -> int:
 
 
 def _estimate_run(parts: Mapping[str, Any]) -> Cost:
-    training = Training(**parts["training"])
+    training = studies.Training(**parts["training"])
     with input_errors():
         size = data_size(parts["data"])
         steps = training.total_steps(size.examples["train"])

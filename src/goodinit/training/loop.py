@@ -3,8 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,85 +11,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from goodinit.methods.contracts import Examples, Metrics, Objective, Update
-from goodinit.steps import ObservationSteps, steps_of_epochs
+from goodinit.studies.training import Training
 from goodinit.training.devices import wait_for_gpu
 from goodinit.training.history import History
 
-__all__ = ["Callback", "Loop", "Training", "evaluate", "evaluating", "fit"]
+__all__ = ["Callback", "Loop", "evaluate", "evaluating", "fit"]
 
 FETCH_INTERVAL = 100  # steps after which losses are fetched from the device and checked
-
-
-@dataclass(frozen=True, kw_only=True)
-class Training:
-    """The length of a training run, its mini-batches, and when it is observed.
-
-    Args:
-        steps: number of updates; give this or `epochs`.
-        epochs: number of passes over the training examples, each of `examples // batch_size` updates.
-        batch_size: examples in a mini-batch.
-        loss_after_update: log the loss of a mini-batch after its update, with the model in evaluation mode, instead of
-            before; this costs a second forward pass.
-        evaluate_every: steps between two evaluations; the model is also evaluated before the first step and after the
-            last.
-        evaluate_from: the step from which `evaluate_every` counts.
-        evaluate_on: the splits on which the model is evaluated.
-        evaluate_at_end_on: splits on which it is evaluated only after the last step.
-        diagnose_every: steps between two runs of the diagnostics, which also run before the first step and after the
-            last.
-        precision: the precision of the arithmetic.
-        diverged_above: a run whose loss exceeds this, or is not finite, is `diverged`.
-        stop_when_diverged: end a diverged run; otherwise it continues, and its predictions are evaluated.
-    """
-
-    steps: int | None = None
-    epochs: float | None = None
-    batch_size: int = 128
-    loss_after_update: bool = False
-    evaluate_every: int | None = None
-    evaluate_from: int = 0
-    evaluate_on: Sequence[Literal["train", "validation", "test"]] = ("validation", "test")
-    evaluate_at_end_on: Sequence[Literal["train", "validation", "test"]] = ()
-    diagnose_every: int | None = None
-    precision: Literal["fp32", "tf32", "bf16"] = "fp32"
-    diverged_above: float = 1e8
-    stop_when_diverged: bool = True
-
-    @property
-    def evaluation_steps(self) -> ObservationSteps:
-        """The steps at which the model is evaluated."""
-        return ObservationSteps(self.evaluate_every, self.evaluate_from)
-
-    @property
-    def splits_at_end(self) -> list[str]:
-        """The splits on which the model is evaluated only after the last step."""
-        return [split for split in self.evaluate_at_end_on if split not in self.evaluate_on]
-
-    def total_steps(self, examples: int) -> int:
-        """Return the number of updates for a training set of `examples` examples.
-
-        Raises:
-            ValueError: not exactly one of `steps` and `epochs` is given, a number is out of range, or `epochs` is more
-                than 0 but less than one update.
-        """
-        if self.batch_size < 1 or (self.steps or 0) < 0:
-            raise ValueError("training: batch_size must be at least 1, and steps at least 0")
-        if not self.diverged_above > 0 or self.evaluate_from < 0:
-            raise ValueError(
-                f"training: diverged_above must be more than 0, not {self.diverged_above}, and evaluate_from at least "
-                f"0, not {self.evaluate_from}"
-            )
-        for name in ("evaluate_every", "diagnose_every"):
-            if (every := getattr(self, name)) is not None and every < 1:
-                raise ValueError(f"training: {name} must be at least 1, not {every}")
-        if self.epochs is None and self.steps is not None:
-            return self.steps
-        if self.steps is None and self.epochs is not None:
-            try:
-                return steps_of_epochs(self.epochs, examples, self.batch_size)
-            except ValueError as error:
-                raise ValueError(f"training: epochs: {error}") from None
-        raise ValueError("training: give either steps or epochs")
 
 
 class Callback:

@@ -16,7 +16,7 @@ from goodinit.methods.contracts import Objective, Stackable, Update, UpdateRule
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.studies import components
 from goodinit.training import build, stacking
-from goodinit.training.loop import Training, evaluating
+from goodinit.training.loop import evaluating
 from goodinit.training.precision import Precision, effective_precision
 
 __all__ = ["Member", "Setup", "set_up"]
@@ -58,7 +58,7 @@ class Setup:
     """
 
     members: list[Member]
-    training: Training
+    training: studies.Training
     steps: int
     device: torch.device
     precision: Precision
@@ -95,7 +95,9 @@ class Setup:
         return map(self.join, zip(*batches, strict=True))
 
 
-def set_up(runs: Sequence[studies.Run], training: Training, data_root: str | Path, device: torch.device) -> Setup:
+def set_up(
+    runs: Sequence[studies.Run], training: studies.Training, data_root: str | Path, device: torch.device
+) -> Setup:
     """Build the objects for runs that differ in seed and initializer alone.
 
     Args:

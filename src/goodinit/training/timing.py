@@ -14,7 +14,7 @@ from goodinit.datasets.tensors import Examples
 from goodinit.errors import input_errors
 from goodinit.training import build
 from goodinit.training.cost import data_size, evaluated_examples
-from goodinit.training.loop import Training, evaluate, fit
+from goodinit.training.loop import evaluate, fit
 from goodinit.training.precision import autocast, effective_precision
 from goodinit.training.torch_state import torch_state
 
@@ -55,7 +55,7 @@ def measure_seconds(runs: Sequence[studies.Run], device: torch.device, threads: 
     total = 0.0
     for run in runs:
         parts = run.parts
-        training = Training(**parts["training"])
+        training = studies.Training(**parts["training"])
         with input_errors():
             size = data_size(parts["data"])
             steps = training.total_steps(size.examples["train"])
@@ -84,7 +84,7 @@ class _Seconds(NamedTuple):
 def _measure(text: str, shape: torch.Size, classes: int, device: torch.device, threads: int | None) -> _Seconds:
     """Return the times of a model whose parts are given as JSON."""
     parts = json.loads(text)
-    training = Training(**parts["training"])
+    training = studies.Training(**parts["training"])
     tested = {part: parts[part] for part in ("model", "objective")}
     with build.mismatch_errors(**tested), torch_state(device, training.precision, threads):
         model = build.call(parts, "model", shape, classes)

@@ -22,7 +22,7 @@ from goodinit.training.callbacks import Checkpointing, LearningRate, Observation
 from goodinit.training.checkpoint import Checkpoint, fingerprint, restore, training_state
 from goodinit.training.diagnostic_values import DiagnosticValues
 from goodinit.training.history import History
-from goodinit.training.loop import Callback, Training, evaluate, fit
+from goodinit.training.loop import Callback, evaluate, fit
 from goodinit.training.precision import autocast
 from goodinit.training.setup import Setup, set_up
 from goodinit.training.torch_state import torch_state
@@ -70,8 +70,7 @@ def execute(
         remaining = list(group)
         while remaining:
             together = remaining[: MAX_STACK_SIZE[device.type]]
-            with build.run_errors(together), input_errors():
-                training = Training(**remaining[0].parts["training"])
+            training = studies.Training(**remaining[0].parts["training"])
             with build.run_errors(together), torch_state(device, training.precision, threads):
                 setup = set_up(together, training, data_root, device)
                 history = _train(setup, progress, checkpoint)

@@ -8,6 +8,7 @@ from torch import nn
 from goodinit.datasets import tensors
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula, initializers, models, objectives, optimizers, updates
+from goodinit.studies import Training
 from goodinit.training import loop, stacking
 
 torch.set_num_threads(1)  # as in the command line: the order of additions depends on the number of threads
@@ -178,7 +179,7 @@ def _train(seeds, steps=30):
     stack = stacking.stack([_model(seed, dropout=RATIO) for seed in seeds])
     update = updates.synchronous(stack, optimizers.sgd(stack.named_parameters(), lr=0.1), None)
     batches = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
-    training = loop.Training(steps=steps, loss_after_update=True)
+    training = Training(steps=steps, loss_after_update=True)
     stacked_batches = map(tensors.stack, zip(*batches, strict=True))
     history = loop.fit(stack, objectives.cross_entropy, stacked_batches, update, training)
     losses = torch.from_numpy(np.array(history.series["loss"][1]))
