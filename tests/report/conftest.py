@@ -1,7 +1,13 @@
 """Studies with records for the tests of the report."""
 
+import json
+
 import pytest
 import sample_results
+
+from goodinit import studies
+from goodinit.cli.main import main
+from goodinit.report import build
 
 
 @pytest.fixture
@@ -39,3 +45,29 @@ def claimed_study(workspace):
     )
     workspace.fill(study, sample_results.decreasing_loss)
     return study
+
+
+@pytest.fixture
+def readme(workspace, claimed_study, tmp_path):
+    """Build what the README shows; return the file, without its sections, and the command that writes them."""
+    build.write_all([claimed_study], ["laptop"], workspace.results, workspace.figures, processes=1)
+    (workspace.configs / "works.yaml").write_text(
+        "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss, caption: It falls.}"
+    )
+    for scale in studies.SCALES[1:]:
+        folders = ["--configs", str(workspace.configs), "--csv", str(workspace.results / scale / "costs.csv")]
+        main(["estimate", "--scale", scale, "--rate", "20", *folders])
+    file = tmp_path / "README.md"
+    sections = [f"<!-- {edge} of {name}, which make figures writes -->" for name in ("verdicts", "works", "costs")
+                for edge in ("begin", "end")]  # fmt: skip
+    file.write_text("before\n" + "\n".join(sections) + "\nafter\n")
+    reviews = tmp_path / "claims_review"
+    reviews.mkdir()
+    entries = {f"study/{claim['id']}": {"outcome": "right"} for claim in sample_results.CLAIMS}
+    entries["study/older"] = {"outcome": "removed", "remark": "Nobody says so."}
+    (reviews / "work.yaml").write_text(json.dumps(entries))
+    findings = tmp_path / "findings"
+    findings.mkdir()
+    folders = ["--results", str(workspace.results), "--configs", str(workspace.configs), "--reviews", str(reviews)]
+    folders += ["--findings", str(findings)]
+    return file, ["readme", *folders, "--file", str(file)]

@@ -5,7 +5,16 @@ import math
 import pandas as pd
 import pytest
 import sample_results
-from sample_results import CONDITION_CLAIMS, CONDITION_REPORTED, CONDITIONS, PAIR, A, judged_conditions
+from sample_results import (
+    ACCURACY,
+    CONDITION_CLAIMS,
+    CONDITION_REPORTED,
+    CONDITIONS,
+    HIGHEST,
+    PAIR,
+    A,
+    judged_conditions,
+)
 
 from goodinit.cli.main import main
 from goodinit.errors import InputError
@@ -169,6 +178,16 @@ def test_each_condition_that_a_claim_selects_without_naming_it_must_have_records
     assert claims.judge(study, "laptop", partial)["verdict"].tolist() == ["not run"]
 
 
+def test_the_best_trials_are_not_judged_until_all_trials_have_records(workspace):
+    """The best of some trials are not the best of all."""
+    claim = CONDITION_CLAIMS[0] | {"test": {"within": {"metric": "accuracy", "where": {"rank": 1}, "below": 99}}}
+    study, frame = workspace.trials({"accuracy": ACCURACY}, HIGHEST, claims=[claim])
+    assert claims.judge(study, "laptop", frame)["verdict"].tolist() == ["replicated"]
+    partial = frame[(frame["trial"] != 2) | (frame["seed"] == 0)]  # each trial still has a record
+    partial.attrs["complete"] = False
+    assert claims.judge(study, "laptop", partial)["verdict"].tolist() == ["not run"]
+
+
 def test_an_order_with_a_condition_that_was_not_run(workspace):
     study, frame = workspace.conditions({"loss": CONDITIONS}, claims=[BEST_OF_ALL])
     assert claims.judge(study, "laptop", frame)["verdict"].tolist() != ["not run"]
@@ -180,6 +199,11 @@ def test_an_order_with_an_unknown_condition_is_an_error(workspace):
     claim = BEST_OF_ALL | {"test": {"ranks": PAIR | {"order": order}}}
     with pytest.raises(InputError, match=r"claims\.a-is-best\.order\.condition: unknown value 'D'"):
         workspace.conditions({"loss": CONDITIONS}, claims=[claim])
+
+
+def test_a_question_needs_a_verified_number(workspace):
+    with pytest.raises(InputError, match=r"claims\.as-reported: a question needs a number that is verified"):
+        judged_conditions(workspace, claims=[CONDITION_CLAIMS[5] | {"kind": "question"}])
 
 
 def test_a_missing_reported_number_is_an_error(workspace):

@@ -95,6 +95,22 @@ def test_runs_that_diverged_in_both_folders_are_the_same(workspace, study):
     assert set(compare(study, "laptop", workspace.results, other)["difference"]) == {"same"}
 
 
+@pytest.mark.parametrize(
+    ("factor", "diverged", "difference"),
+    [(1 + 1e-7, [0], "within spread"), (1.05, [0], "different"), (1 + 1e-7, [1], "different"), (1, [], "different")],
+)
+def test_the_same_runs_must_have_diverged(workspace, study, factor, diverged, difference):
+    """The first seed diverged in the first folder, and the seeds `diverged` in the second."""
+
+    def numbers(run, factor=1.0, diverged=(0,)):
+        series = decreasing_loss(run, factor)["loss"]
+        return {"loss": series._replace(values=series.values * (np.nan if run.seed in diverged else 1.0))}
+
+    workspace.fill(study, numbers)
+    other = _write_other(workspace, study, functools.partial(numbers, factor=factor, diverged=diverged))
+    assert set(compare(study, "laptop", workspace.results, other)["difference"]) == {difference}
+
+
 def test_folders_without_common_records_are_an_error(workspace, study, capsys):
     with pytest.raises(SystemExit) as ended:
         main(

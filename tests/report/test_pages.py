@@ -2,14 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
-from sample_results import CLAIMS, CONDITION_CLAIMS, decreasing_loss, judged_conditions
+from sample_results import CONDITION_CLAIMS, decreasing_loss, judged_conditions
 
-from goodinit import studies
 from goodinit.cli.main import main
-from goodinit.report import build, claims, pages
+from goodinit.report import claims, pages
 
 
 @pytest.mark.parametrize("scale", ["demo", "laptop"])
@@ -104,32 +102,6 @@ def test_verdict_table_takes_each_claim_at_the_largest_scale_that_was_run(worksp
     assert rows[7].split("|")[1:-1] == [" `work` ", " 1 ", "  ", "  ", "  ", " 1 ", "  ", "  "]
 
 
-@pytest.fixture
-def readme(workspace, claimed_study, tmp_path):
-    """Build what the README shows; return the file, without its sections, and the command that writes them."""
-    build.write_all([claimed_study], ["laptop"], workspace.results, workspace.figures, processes=1)
-    (workspace.configs / "works.yaml").write_text(
-        "work: {about: a work, author: Somebody, title: On Works, year: 2020, figure: study-loss, caption: It falls.}"
-    )
-    for scale in studies.SCALES[1:]:
-        folders = ["--configs", str(workspace.configs), "--csv", str(workspace.results / scale / "costs.csv")]
-        main(["estimate", "--scale", scale, "--rate", "20", *folders])
-    file = tmp_path / "README.md"
-    sections = [f"<!-- {edge} of {name}, which make figures writes -->" for name in ("verdicts", "works", "costs")
-                for edge in ("begin", "end")]  # fmt: skip
-    file.write_text("before\n" + "\n".join(sections) + "\nafter\n")
-    reviews = tmp_path / "claims_review"
-    reviews.mkdir()
-    entries = {f"study/{claim['id']}": {"outcome": "right"} for claim in CLAIMS}
-    entries["study/older"] = {"outcome": "removed", "remark": "Nobody says so."}
-    (reviews / "work.yaml").write_text(json.dumps(entries))
-    findings = tmp_path / "findings"
-    findings.mkdir()
-    folders = ["--results", str(workspace.results), "--configs", str(workspace.configs), "--reviews", str(reviews)]
-    folders += ["--findings", str(findings)]
-    return file, ["readme", *folders, "--file", str(file)]
-
-
 def test_the_readme_shows_a_study_at_the_scale_at_which_most_of_its_claims_were_run(workspace):
     study, laptop = judged_conditions(workspace, figures={"loss": {"kind": "curves", "y": "loss", "hue": "condition"}})
     entry = {"about": "a work", "author": "Somebody", "title": "On Works", "year": 2020, "figure": "study-loss"}
@@ -217,24 +189,6 @@ def test_a_readme_without_sections_is_an_error(readme, capsys):
     assert "must occur exactly once" in capsys.readouterr().err
 
 
-def test_a_page_of_findings_quotes_the_results(readme, workspace):
-    file, command = readme
-    main(command)
-    assert "Findings" not in file.read_text()
-    text = 'A page.\n\n{{ counts() }} It is {{ estimate("study/low", "replicated") }}. {{ unanswered() }}\n'
-    (file.parent / "findings" / "work.md.j2").write_text(text)
-    main(command)
-    page = (workspace.results / "work.md").read_text()
-    assert page.startswith("A page.\n\n3 claims: 1 ")
-    assert " 1 question: 1 yes. It is " in page
-    sentence = " ".join(page.split()).partition("It is ")[2]
-    assert re.fullmatch(
-        r"[\d.e-]+ \[[\d.e-]+, [\d.e-]+\]\. Claims and questions without an answer: `study` 1\.", sentence
-    )
-    assert "[Findings](results/work.md)" in file.read_text()
-    main([*command, "--check"])
-
-
 @pytest.mark.parametrize(
     ("name", "old", "new", "message"),
     [
@@ -255,38 +209,3 @@ def test_an_edited_file_of_the_readme_is_reported_in_one_line(readme, workspace,
     error = capsys.readouterr().err
     assert message in error
     assert len(error.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            '{{ estimate("study/low", "contradicted") }}',
-            "study/low is replicated at laptop scale, but the text says contra",
-        ),
-        ('{{ estimate("study/lo", "replicated") }}', "no claim 'study/lo'; did you mean study/low?"),
-        ('{{ mean("stdy", "loss") }}', "no table of 'stdy'"),
-        ('{{ mean("study", "loss") }}', "study: 6 rows with metric loss: select one"),
-        ('{{ mean("study", "loss", colour="red") }}', "study: no column 'colour'"),
-        ("{{ mean() }}", "work.md.j2: "),
-        ("{{ nothing }}", "work.md.j2: 'nothing' is undefined"),
-        ("{{ estimate(", "work.md.j2: "),
-        ("{{ 1 / 0 }}", "work.md.j2: division by zero"),
-    ],
-)
-def test_a_text_that_does_not_fit_the_results_is_one_line(readme, capsys, text, message):
-    file, command = readme
-    (file.parent / "findings" / "work.md.j2").write_text(text)
-    with pytest.raises(SystemExit):
-        main(command)
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert file.read_text().startswith("before\n<!--")
-
-
-def test_pages_of_findings_are_short():
-    pages = list((Path(__file__).parents[2] / "results").glob("*.md"))
-    assert pages
-    for page in pages:
-        assert len(page.read_text().splitlines()) <= 40, page

@@ -79,6 +79,20 @@ def test_a_scale_without_the_claims_conditions_or_step_is_of_no_use(workspace):
     assert plan.scale == "paper"
 
 
+@pytest.mark.parametrize(
+    "at", [{"at": 4}, {"at": {"from": 4}}, {"at": {"from": 2, "to": 4}}, {"at": 1, "denominator_at": 4}]
+)
+def test_a_scale_is_of_use_if_it_reaches_the_last_step_that_a_claim_requires(workspace, at):
+    sides = {"numerator": {"condition": "A"}, "denominator": {"condition": "B"}}
+    claim = INCONCLUSIVE[0] | {"test": {"ratio": {"metric": "loss", **sides, **at, "above": 1}}}
+    scales = {"laptop": {"training.steps": 2}, "overnight": {"training.steps": 3}, "paper": {"training.steps": 4}}
+    study, _ = workspace.conditions({"loss": CONDITIONS}, "paper", claims=[claim], scales=scales)
+    for file in workspace.files(study, "paper"):
+        file.unlink()
+    (plan,) = _plan(workspace, study, {"laptop": None, "overnight": None, "paper": None})
+    assert plan.scale == "paper"
+
+
 def test_only_the_largest_scale_that_was_run_counts(workspace):
     scales = {"laptop": {}, "overnight": {"training.steps": 2}}
     study, frame = workspace.conditions({"loss": CONDITIONS}, claims=INCONCLUSIVE, scales=scales)

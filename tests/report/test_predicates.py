@@ -16,7 +16,8 @@ LOSS = {"metric": "loss"}
 LOW, MIDDLE, HIGH, WIDE = [1.0, 1.1, 1.2], [2.0, 2.1, 2.2], [3.0, 3.1, 3.2], [0.0, 2.0, 4.5]
 SIDES = {"better": {"condition": "A"}, "worse": {"condition": "B"}}
 ORDER = {"order": [{"condition": "A"}, {"condition": "B"}, {"condition": "C"}]}
-LAYERS = {"start": {"layer": 1}, "end": {"layer": 2}, "where": {"condition": "A"}}
+QUOTIENT = {"numerator": {"condition": "A"}, "denominator": {"condition": "B"}}
+LAYERS = {"numerator": {"layer": 2}, "denominator": {"layer": 1}, "where": {"condition": "A"}}
 ONE = {"where": {"condition": "A"}, "at": 1}
 ALL, NONE, SOME = [1.0] * 9, [0.0] * 9, [1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0, 0.0, 1.0]
 NAN, INF = math.nan, math.inf
@@ -61,10 +62,10 @@ CASES = [
     ("ranks", {**ORDER, "best": "highest"}, {"A": HIGH, "B": MIDDLE, "C": LOW}, "replicated"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW, "B": HIGH, "C": MIDDLE}, "contradicted"),
     ("ranks", {**ORDER, "best": "lowest"}, {"A": LOW, "B": MIDDLE, "C": WIDE}, "inconclusive"),
-    ("trend", {**LAYERS, "above": 0.4, "below": 0.6}, HALVES, "replicated"),
-    ("trend", {**LAYERS, "above": 0.6}, HALVES, "contradicted"),
-    ("trend", {**LAYERS, "below": 0.4}, HALVES, "contradicted"),
-    ("trend", {**LAYERS, "above": 0.49}, HALVES, "inconclusive"),
+    ("ratio", {**LAYERS, "above": 0.4, "below": 0.6}, HALVES, "replicated"),
+    ("ratio", {**LAYERS, "above": 0.6}, HALVES, "contradicted"),
+    ("ratio", {**LAYERS, "below": 0.4}, HALVES, "contradicted"),
+    ("ratio", {**LAYERS, "above": 0.49}, HALVES, "inconclusive"),
     ("agrees", {**ONE, "reported": 3.1, "within": 6.0}, {"A": [1, 2, 3, 4, 5]}, "replicated"),
     ("agrees", {**ONE, "reported": 9.0, "within": 1.0}, {"A": [1, 2, 3, 4, 5]}, "contradicted"),
     ("agrees", {**ONE, "reported": -3.0, "within": 1.0}, {"A": [1, 2, 3, 4, 5]}, "contradicted"),
@@ -104,9 +105,9 @@ def test_every_predicate_reaches_every_decision():
         ("within", {"above": 0.0}, 5, "inconclusive"),
         ("share", {"above": 0.5, "between": [0.0, 9.0]}, 9, "contradicted"),
         ("share", {"above": 0.4, "between": [0.0, 9.0]}, 1, "replicated"),
-        ("trend", {"start": {"condition": "B"}, "end": {"condition": "A"}, "above": 0.1}, 9, "contradicted"),
-        ("trend", {"start": {"condition": "B"}, "end": {"condition": "A"}, "below": 9.0}, 9, "contradicted"),
-        ("trend", {"start": {"condition": "B"}, "end": {"condition": "A"}, "above": 0.1}, 1, "replicated"),
+        ("ratio", {**QUOTIENT, "above": 0.1}, 9, "contradicted"),
+        ("ratio", {**QUOTIENT, "below": 9.0}, 9, "contradicted"),
+        ("ratio", {**QUOTIENT, "above": 0.1}, 1, "replicated"),
         ("beats", {**SIDES, "best": "lowest"}, 9, "contradicted"),
         ("beats", {**SIDES, "best": "highest"}, 9, "contradicted"),
         ("beats", {"better": SIDES["worse"], "worse": SIDES["better"], "best": "highest"}, 9, "replicated"),
@@ -187,8 +188,8 @@ def test_sides_must_name_one_label_of_every_axis(workspace):
     with pytest.raises(InputError, match="more than one layer in condition A: name one"):
         predicates.beats(frame, **LOSS, **SIDES, best="lowest")
     assert predicates.beats(frame, **LOSS, **SIDES, best="lowest", where={"layer": 2}).n == 3
-    with pytest.raises(InputError, match="trend: one condition is compared, but the test selects 2"):
-        predicates.trend(frame, **LOSS, start={"layer": 1}, end={"layer": 2}, below=9)
+    with pytest.raises(InputError, match="ratio: one condition is compared, but the test selects 2"):
+        predicates.ratio(frame, **LOSS, numerator={"layer": 2}, denominator={"layer": 1}, below=9)
     with pytest.raises(InputError, match="agrees: one condition is compared, but the test selects 4"):
         predicates.agrees(frame, Reported("loss", value=1), **LOSS, where={}, within=1)
 
@@ -201,28 +202,29 @@ def test_share_pools_the_runs_of_all_conditions(workspace):
     assert (found.estimate, found.n, found.decision) == (14 / 18, 18, "replicated")
 
 
-def test_trend_compares_a_condition_with_itself_at_an_earlier_step(workspace):
+def test_ratio_compares_a_condition_with_itself_at_an_earlier_step(workspace):
     frame = loss_frame(workspace, {"A": [[1.0, 3.0, 2.0, 3.0], [2.0, 4.0, 4.0, 2.0], [1.0, 1.0, 1.0, 3.0]]})
-    options = {"start": {}, "end": {}, "start_at": {"from": 1, "to": 2}, "at": {"from": 3}}
-    assert predicates.trend(frame, **LOSS, **options, above=1).estimate == pytest.approx((1.25 * 1 * 2) ** (1 / 3))
-    same = predicates.trend(frame, **LOSS, start={}, end={}, at={"from": 3}, above=0.9, below=1.1)
+    options = {"numerator": {}, "denominator": {}, "denominator_at": {"from": 1, "to": 2}, "at": {"from": 3}}
+    assert predicates.ratio(frame, **LOSS, **options, above=1).estimate == pytest.approx((1.25 * 1 * 2) ** (1 / 3))
+    same = predicates.ratio(frame, **LOSS, numerator={}, denominator={}, at={"from": 3}, above=0.9, below=1.1)
     assert (same.estimate, same.decision) == (1, "replicated")
 
 
-def test_trend_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror(workspace):
+def test_ratio_is_the_geometric_mean_of_ratios_so_that_its_inverse_is_its_mirror(workspace):
     frame = loss_frame(workspace, {"A": _two_layers([1.0, 10.0, 1000.0], [0.1, 0.5, 4.0])})
-    forth = predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
-    back = predicates.trend(frame, **LOSS, **{**LAYERS, "start": LAYERS["end"], "end": LAYERS["start"]}, below=1 / 0.6)
+    forth = predicates.ratio(frame, **LOSS, **LAYERS, above=0.6)
+    inverse = {**LAYERS, "numerator": LAYERS["denominator"], "denominator": LAYERS["numerator"]}
+    back = predicates.ratio(frame, **LOSS, **inverse, below=1 / 0.6)
     assert forth.estimate == pytest.approx(0.2 ** (1 / 3))
     assert back.estimate == pytest.approx(1 / forth.estimate)
     assert (back.low, back.high) == pytest.approx((1 / forth.high, 1 / forth.low))
     assert back.p_value == pytest.approx(forth.p_value)
 
 
-def test_trend_needs_values_that_have_a_ratio(workspace):
+def test_ratio_needs_values_that_have_a_ratio(workspace):
     frame = loss_frame(workspace, {"A": _two_layers(LOW, [-1, 1, 1])})
     with pytest.raises(InputError, match="values below 0, which have no ratio"):
-        predicates.trend(frame, **LOSS, **LAYERS, above=0.6)
+        predicates.ratio(frame, **LOSS, **LAYERS, above=0.6)
 
 
 def test_the_share_of_runs_with_other_values_than_0_and_1_needs_a_range(workspace):
@@ -275,8 +277,7 @@ def test_a_condition_that_a_claim_does_not_name_need_not_reach_its_step(workspac
     frame = _accuracies(workspace, {"A": [[0, 50, 100]] * 3, "B": [[0, 50, 100]] * 3, "C": [[0, 40]] * 3})
     for at in (50, 100):
         assert predicates.beats(frame, metric="accuracy", **SIDES, best="highest", at=at).n == 3
-        sides = {"start": SIDES["better"], "end": SIDES["worse"]}
-        assert predicates.trend(frame, metric="accuracy", **sides, above=0.5, at=at).n == 3
+        assert predicates.ratio(frame, metric="accuracy", **QUOTIENT, above=0.5, at=at).n == 3
         with pytest.raises(measures.NotRun):
             predicates.beats(frame, metric="accuracy", better={}, worse={"condition": "B"}, best="highest", at=at)
 
@@ -293,7 +294,7 @@ def test_a_test_that_selects_no_value_is_an_error(workspace):
     sides = {"better": {"layer": 9}, "worse": {"layer": 1}}
     for predicate, options in (
         ("beats", {**sides, "best": "lowest"}),
-        ("trend", {"start": {"layer": 9}, "end": {"layer": 1}, "above": 1}),
+        ("ratio", {"numerator": {"layer": 1}, "denominator": {"layer": 9}, "above": 1}),
     ):
         with pytest.raises(InputError, match="where: the test selects no run"):
             _test(predicate, frame, options)

@@ -1,7 +1,7 @@
 """Each mistake in the file of a study is reported in one line that says what is wrong, where, and what is allowed."""
 
 import pytest
-from sample_study import STUDY
+from sample_study import VALID_STUDY
 
 from goodinit import studies
 from goodinit.errors import MAX_LENGTH, InputError
@@ -70,8 +70,8 @@ CASES = [
     ("date", "lr: 0.1", "lr: 2026-13-45", "optimizer.sgd: lr: '2026-13-45' is not float"),
     ("key-twice", "lr: 0.1", "lr: 0.1, lr: 0.2", 'line 7: found duplicate key "lr"'),
     ("not-yaml", "lr: 0.1}", "lr: 0.1", "not YAML: ", "line 7"),
-    ("empty", STUDY, "", "expected keys and values, not nothing"),
-    ("list", STUDY, "- title\n", "expected keys and values, not list"),
+    ("empty", VALID_STUDY, "", "expected keys and values, not nothing"),
+    ("list", VALID_STUDY, "- title\n", "expected keys and values, not list"),
     ("no-title", "title: A title\n", "", "'title' is a required property"),
     ("no-kind", "kind: curves, ", "", "figures.loss: 'kind' is a required property"),
     ("no-lr", ", lr: 0.1", "", "optimizer.sgd: lr is missing"),
@@ -94,9 +94,9 @@ CASES = [
      "claims.low.where: unknown", "'inti'; did you mean init?"),
     ("claim-label", "better: {init: He}", "better: {init: Hee}",
      "claims.first.better.init: unknown value 'Hee'; did you mean He?"),
-    ("claim-start", "{within: {where: {init: He}, metric: loss, below: 3}}",
-     "{trend: {metric: loss, start: {layr: 1}, end: {}}}",
-     "claims.low.start: unknown axis 'layr'; did you mean layer?"),
+    ("claim-denominator", "{within: {where: {init: He}, metric: loss, below: 3}}",
+     "{ratio: {metric: loss, numerator: {}, denominator: {layr: 1}}}",
+     "claims.low.denominator: unknown axis 'layr'; did you mean layer?"),
     ("claim-at", "below: 3", "at: {lats: 3}",
      "claims.1.test.within.at: {'lats': 3} is not last, lowest, a step, {last: how many steps}"),
     ("scale-many-seeds", "training.steps: 1", "seeds: 99999", "scales.demo.seeds: must be at most 10000, not 99999"),
@@ -122,9 +122,9 @@ CASES = [
      "reported.0.at: from must be at most to, 5, not 10"),
     ("claim-range", "below: 3", "below: 3, at: {from: 2, to: 1}",
      "claims.low: within: at: from must be at most to, 1, not 2"),
-    ("claim-start-range", "{within: {where: {init: He}, metric: loss, below: 3}}",
-     "{trend: {metric: loss, start: {init: He}, end: {init: He}, start_at: {from: 2, to: 1}, above: 1}}",
-     "claims.low: trend: start_at: from must be at most to, 1, not 2"),
+    ("claim-denominator-range", "{within: {where: {init: He}, metric: loss, below: 3}}",
+     "{ratio: {metric: loss, numerator: {}, denominator: {}, denominator_at: {from: 2, to: 1}, above: 1}}",
+     "claims.low: ratio: denominator_at: from must be at most to, 1, not 2"),
     ("tune-range-of-steps", "seeds: 1",
      "tune: {trials: 2, draw: {optimizer.lr: {uniform: [1, 2]}}, "
      "choose: {metric: loss, best: lowest, at: {from: 2, to: 1}}}",
@@ -232,15 +232,15 @@ CASES = [
     ("no-bound", "metric: loss, below: 3", "metric: loss", "claims.low: within: no bound: give above, below or both"),
     ("no-bound-share", "within: {where: {init: He}, metric: loss, below: 3}", "share: {metric: converged}",
      "claims.low: share: no bound: give above, below or both"),
-    ("no-bound-trend", "within: {where: {init: He}, metric: loss, below: 3}",
-     "trend: {metric: loss, start: {init: He}, end: {init: He}}", "claims.low: trend: no bound"),
+    ("no-bound-ratio", "within: {where: {init: He}, metric: loss, below: 3}",
+     "ratio: {metric: loss, numerator: {init: He}, denominator: {init: He}}", "claims.low: ratio: no bound"),
     ("nothing-between", "metric: loss, below: 3", "metric: loss, above: 2, below: 1",
      "claims.low: within: above 2 and below 1 leave nothing between them"),
     ("share-in-percent", "within: {where: {init: He}, metric: loss, below: 3}", "share: {metric: converged, below: 95}",
      "claims.low: share: below: must be from 0 to 1, as a share is, not 95"),
     ("ratio-of-nothing", "within: {where: {init: He}, metric: loss, below: 3}",
-     "trend: {metric: loss, start: {init: He}, end: {init: He}, above: 0}",
-     "claims.low: trend: above: must be more than 0, as a ratio is, not 0"),
+     "ratio: {metric: loss, numerator: {init: He}, denominator: {init: He}, above: 0}",
+     "claims.low: ratio: above: must be more than 0, as a ratio is, not 0"),
     ("agrees-exactly", "within: {where: {init: He}, metric: loss, below: 3}",
      "agrees: {where: {init: He}, metric: loss, within: 0}", "claims.low: agrees: within: must be more than 0, not 0"),
     ("between-of-three", "within: {where: {init: He}, metric: loss, below: 3}",
@@ -261,15 +261,15 @@ CASES = [
     [pytest.param(text, replacement, messages, id=name) for name, text, replacement, *messages in CASES],
 )
 def test_a_mistake_in_a_study_is_one_clear_line(tmp_path, text, replacement, messages):
-    assert text in STUDY
-    message = _error(tmp_path, STUDY.replace(text, replacement, 1))
+    assert text in VALID_STUDY
+    message = _error(tmp_path, VALID_STUDY.replace(text, replacement, 1))
     assert not [part for part in messages if part not in message], message
     assert len(message) <= MAX_LENGTH
     assert message.isprintable()
 
 
 def test_figures_whose_labels_give_the_same_name_are_rejected(tmp_path):
-    text = STUDY.replace(
+    text = VALID_STUDY.replace(
         "small: {name: gaussian, std: 0.01}", "ガウス: gaussian, 正規: glorot_normal, small: lecun_normal"
     )
     text = text.replace("hue: init, col: model.activation}", "hue: model.activation, each: init}")
@@ -278,7 +278,7 @@ def test_figures_whose_labels_give_the_same_name_are_rejected(tmp_path):
 
 def test_the_published_protocol_is_checked_if_all_scales_replace_it(tmp_path):
     scales = "".join(f"  {scale}: {{data: digits}}\n" for scale in studies.SCALES)
-    text = STUDY.replace("name: digits, train_examples: 64", "name: digts").replace(
+    text = VALID_STUDY.replace("name: digits, train_examples: 64", "name: digts").replace(
         "  demo: {training.steps: 1}\n", scales
     )
     assert "data: unknown name 'digts'; did you mean digits?" in _error(tmp_path, text)

@@ -29,8 +29,9 @@ def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame
     Returns:
         A frame with the labels, `metric`, `at`, `first` and `second` (means over the seeds that both folders have),
         `n`, `spread` (the larger standard deviation over seeds) and `difference`: `same`, all numbers are bit-equal;
-        `within spread`, the means differ by at most :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by
-        rounding; `different`; or `missing`, one of the folders has no run of the condition.  Seconds are left out.
+        `within spread`, the same runs have a finite number, and the means of these numbers differ by at most
+        :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by rounding; `different`; or `missing`, one of the
+        folders has no run of the condition.  Seconds are left out.
 
     Raises:
         NotRun: one of the folders has no records of the study.
@@ -77,11 +78,19 @@ def _compare_samples(first: np.ndarray, second: np.ndarray) -> dict[str, float |
         return {"first": np.nan, "second": np.nan, "n": 0, "spread": np.nan, "difference": "missing"}
     count, means = len(first), (float(first.mean()), float(second.mean()))
     spread = float(max(first.std(ddof=1), second.std(ddof=1))) if count > 1 else 0.0
-    standard_error = float(np.nan_to_num(spread)) * np.sqrt(2 / count)
+    finite = np.isfinite(first)
     if np.array_equal(first, second, equal_nan=True):
         difference = "same"
-    elif np.isclose(*means, rtol=ROUNDING, atol=STANDARD_ERRORS * standard_error):
+    elif np.array_equal(finite, np.isfinite(second)) and _within_spread(first[finite], second[finite]):
         difference = "within spread"
     else:
         difference = "different"
     return {"first": means[0], "second": means[1], "n": count, "spread": spread, "difference": difference}
+
+
+def _within_spread(first: np.ndarray, second: np.ndarray) -> bool:
+    """Return whether the means of two samples of finite numbers differ by three standard errors or rounding at most."""
+    count = len(first)
+    spread = max(first.std(ddof=1), second.std(ddof=1)) if count > 1 else 0.0
+    tolerance = STANDARD_ERRORS * spread * np.sqrt(2 / max(count, 1))
+    return not count or bool(np.isclose(first.mean(), second.mean(), rtol=ROUNDING, atol=tolerance))

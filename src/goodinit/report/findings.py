@@ -1,6 +1,5 @@
 """Pages of findings: what holds of each work, in texts whose numbers come from the results."""
 
-import math
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ import jinja2
 import pandas as pd
 
 from goodinit.errors import InputError, nearest
-from goodinit.report.claims import at_largest_scale, count_verdicts, judged_claims
+from goodinit.report.claims import at_largest_scale, count_verdicts, judged_claims, mark_holm
 from goodinit.report.pages import environment
 from goodinit.report.planning import UNANSWERED
 
@@ -28,10 +27,11 @@ def findings_page(
     The template can call these functions, whose results are of the largest scale at which a claim or study was run:
 
     - `estimate(claim, verdict)`, with a claim `<study>/<id>`: the estimate and its interval, with a dagger if the
-      verdict does not survive Holm's correction. Another verdict on the claim is an error, because the sentence
-      explains this one.
-    - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study; `at` is not needed if the
-      table has one measure of the metric.
+      verdict does not survive Holm's correction for all claims and questions on the page. Another verdict on the claim
+      is an error, because the sentence explains this one. With `decided_by`, so is another condition that decides; with
+      `reverse`, a difference is that in the other direction.
+    - `mean(study, metric, at, **labels)`: the mean over seeds, from the table of the study, in which all runs must have
+      a value; `at` is not needed if the table has one measure of the metric.
     - `counts()`: how many claims have each verdict, and how many questions each answer.
     - `unanswered()`: how many claims and questions of each study have no answer.
 
@@ -65,12 +65,13 @@ class _Results:
         self, work: str, verdicts: Mapping[str, pd.DataFrame], tables: Mapping[str, Mapping[str, pd.DataFrame]]
     ) -> None:
         frame = at_largest_scale(verdicts)
-        self._claims = {f"{claim.study}/{claim.claim}": claim for claim in judged_claims(frame[frame["work"] == work])}
+        frame = mark_holm(frame[frame["work"] == work])
+        self._claims = {f"{claim.study}/{claim.claim}": claim for claim in judged_claims(frame)}
         self._tables = {
             name.removeprefix(f"{work}/"): table for of_scale in tables.values() for name, table in of_scale.items()
         }
 
-    def estimate(self, name: str, verdict: str) -> str:
+    def estimate(self, name: str, verdict: str, *, decided_by: str = "", reverse: bool = False) -> str:
         """Return the estimate and interval of a claim, which must have this verdict, and Holm's mark."""
         if name not in self._claims:
             raise InputError(f"no claim {name!r}{nearest(name, self._claims)}")
@@ -79,8 +80,14 @@ class _Results:
             raise InputError(
                 f"{name} is {claim.verdict} at {claim.scale} scale, but the text says {verdict}: rewrite the sentence"
             )
-        mark = "†" if claim.holm == "no" else ""
-        return f"{claim.estimate:.3g} [{claim.low:.3g}, {claim.high:.3g}]{mark}"
+        if decided_by and claim.decided_by != decided_by:
+            raise InputError(f"{name} is decided by {claim.decided_by!r}, not {decided_by!r}: rewrite the sentence")
+        if reverse and claim.test not in ("beats", "ranks"):
+            raise InputError(f"{name}: reverse: the estimate is not a difference")
+        numbers = claim.estimate, claim.low, claim.high
+        if reverse:
+            numbers = -claim.estimate, -claim.high, -claim.low
+        return _interval(*numbers) + ("†" if claim.holm == "no" else "")
 
     def mean(self, study: str, metric: str, at: object = None, /, **labels: object) -> str:
         """Return the mean of a metric for the condition with these labels."""
@@ -95,8 +102,9 @@ class _Results:
         if len(rows) != 1:
             described = ", ".join(f"{column} {value}" for column, value in wanted.items())
             raise InputError(f"{study}: {len(rows)} rows with {described}: select one by its labels and `at`")
-        mean = float(rows["mean"].iloc[0])
-        return f"{mean:.3g}" if math.isfinite(mean) else "not finite"
+        if rows["not_finite"].iloc[0] != "0":
+            raise InputError(f"{study}: {rows['not_finite'].iloc[0]} runs have no value: the mean is not of all runs")
+        return f"{float(rows['mean'].iloc[0]):.3g}"
 
     def counts(self) -> str:
         """Return how many claims have each verdict, and how many questions each answer."""
@@ -120,6 +128,16 @@ class _Results:
         if others := counts[len(named) :]:
             listed.append(f"{len(others)} other studies {sum(count for _, count in others)}")
         return f"Claims and questions without an answer: {', '.join(listed)}." if listed else "Nothing."
+
+
+def _interval(estimate: float, low: float, high: float) -> str:
+    """Return an estimate and its interval with three digits, or as many as distinguish the three numbers."""
+    distinct = len({estimate, low, high})
+    for digits in range(3, 9):
+        texts = [f"{number:.{digits}g}" for number in (estimate, low, high)]
+        if len(set(texts)) == distinct:
+            break
+    return f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def _wrap(page: str) -> str:

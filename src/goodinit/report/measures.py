@@ -20,6 +20,7 @@ __all__ = [
     "metric_against",
     "metric_rows",
     "rank_trials",
+    "required_step",
     "select",
 ]
 
@@ -83,7 +84,7 @@ def measure(frame: pd.DataFrame, metric: str | Sequence[str], at: At = "last") -
         lowest = rows.groupby(keys, observed=True)["value"].min().reset_index()
         return lowest.assign(value=lowest["value"].mask(lowest["status"] == "diverged"))
     first, last = _interval(at)
-    required = first if math.isinf(last) else last  # the step that a run must reach
+    required = required_step(at)
     end = rows["run"].map(frame.groupby("run", observed=True)["step"].max()).astype(int)  # of any metric
     last_step = rows.groupby(["run", "metric"], observed=True)["step"].transform("max")
     is_last = rows["step"] == last_step
@@ -109,13 +110,14 @@ def measure_all_runs(frame: pd.DataFrame, metric: str, at: At = "last") -> pd.Da
 
     Raises:
         InputError: as in `measure`.
-        NotRun: also if a run has no value, because it ended before the requested steps or did not record the metric.
+        NotRun: also if a run has no value, because it ended before the requested steps or did not record the metric, or
+            if runs of a condition diverged before any of them recorded it.
     """
     values = measure(frame, metric, at)
     runs = frame.drop_duplicates("run")
     axes = [runs[axis] for axis in condition_columns(frame) if axis not in records.AXES]
     recorded = runs["run"].isin(metric_rows(frame, metric)["run"].unique())
-    expected = recorded.groupby(axes, observed=True).transform("any")
+    expected = (recorded | (runs["status"] == "diverged")).groupby(axes, observed=True).transform("any")
     missing = expected & ~runs["run"].isin(values["run"])
     if missing.any():
         steps = "" if at in ("last", "lowest") else f" at {at}"
@@ -194,6 +196,12 @@ def last_steps(rows: pd.DataFrame, count: int) -> pd.DataFrame:
     trained = rows[rows["step"] > 0]
     trained = rows if trained.empty else trained
     return trained[trained.groupby("run", observed=True)["step"].rank("dense", ascending=False) <= count]
+
+
+def required_step(at: At) -> float:
+    """Return the step that a run must reach to have a value at the requested steps; -inf where any will do."""
+    first, last = (-math.inf, math.inf) if at == "lowest" else _interval(at)
+    return first if math.isinf(last) else last
 
 
 def _interval(at: At) -> tuple[float, float]:

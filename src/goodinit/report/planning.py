@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from goodinit import records
 from goodinit.report.claims import PILOT_SEEDS, JudgedClaim
+from goodinit.report.measures import required_step
 from goodinit.studies import SCALES, Claim, Job, Run, Study, as_list, protocol
 
 __all__ = ["Plan", "plan", "within_budget", "without_plan"]
@@ -178,6 +179,6 @@ def _reaches(claim: Claim, runs: Sequence[Run]) -> bool:
         for label in as_list(labels)
     ):
         return False
-    step = claim.options.get("at", "last")
+    step = max(required_step(claim.options.get(key, "last")) for key in ("at", "denominator_at"))
     lengths = [run.parts["training"].get("steps") for run in runs]
-    return not isinstance(step, int) or any(length is None or step <= length for length in lengths)
+    return any(length is None or step <= length for length in lengths)

@@ -11,17 +11,16 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from goodinit import records
 from goodinit.errors import InputError
 from goodinit.report.distributions import t_quantile
 from goodinit.report.evidence import Evidence, compare_with_bounds, worst
-from goodinit.report.inference import Difference, Exact, Median, Share, location
+from goodinit.report.inference import Difference, Exact, Mean, Median, Share, location
 from goodinit.report.measures import NotRun, condition_columns, measure_all_runs, select
 from goodinit.studies import At, Reported, Where, as_list
 
-__all__ = ["agrees", "beats", "ranks", "share", "trend", "within"]  # the predicates that a study may name
+__all__ = ["agrees", "beats", "ranks", "ratio", "share", "within"]  # the predicates that a study may name
 
 
 def within(
@@ -113,44 +112,45 @@ def ranks(
     for better, worse in itertools.pairwise(sides):
         pairs = itertools.product(_samples(frame, better, axes).items(), _samples(frame, worse, axes).items())
         for (name, sample), (other, other_sample) in pairs:
-            difference = location(_difference(sample, other_sample, best), deterministic=_is_deterministic(frame))
+            difference = _difference(sample, other_sample, best, deterministic=_is_deterministic(frame))
             evidence[f"{name} against {other}"] = compare_with_bounds(difference, above=0)
     return worst(evidence)
 
 
-def trend(
+def ratio(
     frame: pd.DataFrame,
     *,
     metric: str,
-    start: Where,
-    end: Where,
+    numerator: Where,
+    denominator: Where,
     where: Where | None = None,
     at: At = "last",
-    start_at: At | None = None,
+    denominator_at: At | None = None,
     above: float | None = None,
     below: float | None = None,
 ) -> Evidence:
-    """Test that the geometric mean of the ratio of a metric at `end` to that at `start`, by seed, lies between bounds.
+    """Test that the geometric mean of the ratio of a metric in two conditions, by seed, lies between two bounds.
 
-    With `start_at` the metric at `start` is taken at these steps instead of `at`.
+    With `denominator_at` the metric of the denominator is taken at these steps instead of `at`.
 
     Raises:
-        InputError: a value is negative, or one of the sides does not name one condition.
+        InputError: a value is negative, or one of the two does not name one condition.
     """
     rows = select(frame, where)
-    first, last = (
-        _only_one("trend", frame, select(measure_all_runs(_of_runs(rows, [side]), metric, steps), side))
-        for side, steps in ((start, at if start_at is None else start_at), (end, at))
+    dividend, divisor = (
+        _only_one("ratio", frame, select(measure_all_runs(_of_runs(rows, [side]), metric, steps), side))
+        for side, steps in ((numerator, at), (denominator, at if denominator_at is None else denominator_at))
     )
-    if not first.index.equals(last.index):
-        _samples(frame, pd.concat([first.reset_index().assign(side="start"), last.reset_index().assign(side="end")]))
-    if (first < 0).any() or (last < 0).any():
-        raise InputError(f"trend: {metric} has values below 0, which have no ratio: use beats or within")
+    if not dividend.index.equals(divisor.index):
+        sides = {"numerator": dividend, "denominator": divisor}
+        _samples(frame, pd.concat([sample.reset_index().assign(side=name) for name, sample in sides.items()]))
+    if (dividend < 0).any() or (divisor < 0).any():
+        raise InputError(f"ratio: {metric} has values below 0, which have no ratio: use beats or within")
     with np.errstate(divide="ignore", invalid="ignore"):
-        logarithms = np.log(last.to_numpy()) - np.log(first.to_numpy())
+        logarithms = np.log(dividend.to_numpy()) - np.log(divisor.to_numpy())
     outside = -math.inf if below is None else math.inf
-    ratio = location(np.where(np.isnan(logarithms), outside, logarithms), deterministic=_is_deterministic(frame))
-    evidence = compare_with_bounds(ratio, *(None if bound is None else math.log(bound) for bound in (above, below)))
+    mean = location(np.where(np.isnan(logarithms), outside, logarithms), deterministic=_is_deterministic(frame))
+    evidence = compare_with_bounds(mean, *(None if bound is None else math.log(bound) for bound in (above, below)))
     estimate, low, high = (math.exp(value) if value < 700 else math.inf for value in _numbers(evidence))
     return replace(evidence, estimate=estimate, low=low, high=high)
 
@@ -266,12 +266,18 @@ def _union(values: pd.DataFrame, conditions: Sequence[Where]) -> pd.DataFrame:
     return pd.concat([select(values, condition) for condition in conditions])
 
 
-def _difference(better: pd.Series, worse: pd.Series, best: Literal["lowest", "highest"]) -> NDArray[np.float64]:
-    """Return by how much one side is better than the other, by seed; two runs that are the worst possible are equal."""
+def _difference(
+    better: pd.Series, worse: pd.Series, best: Literal["lowest", "highest"], *, deterministic: bool
+) -> Exact | Mean | Median:
+    """Return the estimate of by how much one side is better than the other, paired by seed.
+
+    Two runs that are the worst possible are equal; where there is such a run, the estimate is a median.
+    """
     sign, lowest = (1, -math.inf) if best == "highest" else (-1, math.inf)
-    sides = [sign * side.fillna(lowest).to_numpy(dtype=float) for side in (better, worse)]
+    sides = np.stack([sign * side.fillna(lowest).to_numpy(dtype=float) for side in (better, worse)])
     with np.errstate(invalid="ignore"):
-        return np.where(sides[0] == sides[1], 0.0, sides[0] - sides[1])
+        difference = np.where(sides[0] == sides[1], 0.0, sides[0] - sides[1])
+    return location(difference, deterministic=deterministic) if np.isfinite(sides).all() else Median.of(difference)
 
 
 def _is_deterministic(frame: pd.DataFrame) -> bool:

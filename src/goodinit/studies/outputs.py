@@ -6,8 +6,10 @@ from typing import Any, Literal
 
 from goodinit.studies.runs import Label
 
-__all__ = ["At", "Claim", "FigureSpec", "Measure", "Reported", "Where", "as_list"]
+__all__ = ["SIDES", "At", "Claim", "FigureSpec", "Measure", "Reported", "Where", "as_list"]
 
+# The options of a claim's test that name one of the conditions that it compares.
+SIDES = ("better", "worse", "numerator", "denominator")
 # Which recorded steps a measure takes: "last", "lowest", a step, {"last": count} or {"from": step, "to": step}.
 At = str | int | Mapping[str, int]
 # Conditions: {axis: label, or a list of labels}.
@@ -83,7 +85,7 @@ class Claim:
     def conditions(self) -> list[Where]:
         """The conditions that the test names: `where` together with each of its sides."""
         where: Where = self.options.get("where", {})
-        sides = [self.options[key] for key in ("better", "worse", "start", "end") if key in self.options]
+        sides = [self.options[key] for key in SIDES if key in self.options]
         for item in self.options.get("order", []):
             sides += as_list(item)
         return [{**where, **side} for side in sides or [{}]]
@@ -91,7 +93,7 @@ class Claim:
     @property
     def at_fixed_step(self) -> bool:
         """Whether the test takes values at given steps only, not at the end of training or over all of it."""
-        steps = [self.options.get("at", "last"), self.options.get("start_at", 0)]
+        steps = [self.options.get("at", "last"), self.options.get("denominator_at", 0)]
         return all(isinstance(step, int) or (isinstance(step, Mapping) and "to" in step) for step in steps)
 
 

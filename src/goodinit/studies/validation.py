@@ -9,7 +9,7 @@ from goodinit import records
 from goodinit.datasets import catalog
 from goodinit.errors import InputError, nearest
 from goodinit.studies import components
-from goodinit.studies.outputs import At, Claim, Where, as_list
+from goodinit.studies.outputs import SIDES, At, Claim, Where, as_list
 from goodinit.studies.runs import Parts, Run, slug
 from goodinit.studies.study import Study
 from goodinit.studies.training import Training
@@ -99,23 +99,23 @@ def _check_outputs(study: Study) -> None:
 def _check_claim(study: Study, claim: Claim) -> None:
     location = f"claims.{claim.id}"
     _check_component(location, "test", claim.predicate, claim.options)
-    for key in ("where", "better", "worse", "start", "end"):
+    for key in ("where", *SIDES):
         _check_where(study, f"{location}.{key}", claim.options.get(key, {}))
     for conditions in claim.options.get("order", []):
         for condition in as_list(conditions):
             _check_where(study, f"{location}.order", condition)
     _check_test(location, claim)
-    if claim.predicate == "agrees":
-        study.reported_number(claim)
+    if claim.predicate == "agrees" and not study.reported_number(claim).verified and claim.kind == "question":
+        raise InputError(f"{location}: a question needs a number that is verified: verify it, or ask no question")
 
 
 def _check_test(location: str, claim: Claim) -> None:
     """Check the bounds of a test, its steps, and the conditions that it compares."""
     options, location = claim.options, f"{location}: {claim.predicate}"
-    for key in ("at", "start_at"):
+    for key in ("at", "denominator_at"):
         _check_at(f"{location}: {key}", options.get(key, "last"))
     bounds = {key: options[key] for key in ("above", "below") if options.get(key) is not None}
-    if claim.predicate in ("within", "share", "trend") and not bounds:
+    if claim.predicate in ("within", "share", "ratio") and not bounds:
         raise InputError(f"{location}: no bound: give above, below or both")
     if len(bounds) == 2 and bounds["above"] >= bounds["below"]:
         above, below = bounds["above"], bounds["below"]
@@ -123,7 +123,7 @@ def _check_test(location: str, claim: Claim) -> None:
     for key, bound in bounds.items():
         if claim.predicate == "share" and not 0 <= bound <= 1:
             raise InputError(f"{location}: {key}: must be from 0 to 1, as a share is, not {bound:g}")
-        if claim.predicate == "trend" and bound <= 0:
+        if claim.predicate == "ratio" and bound <= 0:
             raise InputError(f"{location}: {key}: must be more than 0, as a ratio is, not {bound:g}")
     if (between := options.get("between")) is not None:
         ends = [end for end in between if end is not None]
