@@ -1,12 +1,8 @@
-"""Fixtures: small studies with synthetic records, data folders, and faults of the file system."""
+"""Fixtures: small studies with synthetic records, a small project, and data folders."""
 
-import contextlib
-import hashlib
 import os
 import random
-import resource
 import shutil
-import subprocess
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +10,13 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from example_project import FIGURE_AND_CLAIM, copy_project, snakemake
-from example_project import STUDY as PROJECT_STUDY
+from example_project import FIGURE_AND_CLAIM, TWO_INITIALIZERS, copy_project, snakemake
 
 from goodinit import records, studies
 from goodinit.report.frame import from_records
+
+# As on the command line: the order of additions depends on the number of threads.
+torch.set_num_threads(1)
 
 # `make test` is the same every time: it runs only the explicit examples. `make test-all` draws random ones:
 # --hypothesis-profile=fuzz --hypothesis-seed=<the seed that it prints>.
@@ -30,7 +28,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("explicit")
 
 # The labels are not in sorted order.
-STUDY = {
+SIX_CONDITIONS = {
     "title": "A title",
     "source": {"work": "work", "where": "here"},
     "question": "Why?",
@@ -57,10 +55,10 @@ class Workspace:
         self.configs, self.results, self.figures = (folder / name for name in ("configs", "results", "figures"))
 
     def study(self, name="study", **changes):
-        """Write a study, STUDY with changes (None: without that key), and load it."""
+        """Write a study, SIX_CONDITIONS with changes (None: without that key), and load it."""
         file = self.configs / "work" / f"{name}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
-        body = {key: value for key, value in (STUDY | changes).items() if value is not None}
+        body = {key: value for key, value in (SIX_CONDITIONS | changes).items() if value is not None}
         file.write_text(yaml.safe_dump(body, sort_keys=False), encoding="utf-8")
         return studies.load(file)
 
@@ -117,7 +115,7 @@ class Workspace:
         first = np.asarray(next(iter(metrics.values())))
         draw = {"optimizer.lr": {"log_uniform": [1e-4, 1e-1]}, "optimizer.weight_decay": {"uniform": [0, 1]}}
         tune = {"trials": len(first), "draw": draw} | ({"choose": choose} if choose else {})
-        fixed = STUDY["fixed"] | {"init": "he_normal"}
+        fixed = SIX_CONDITIONS["fixed"] | {"init": "he_normal"}
         study = self.study(**{"fixed": fixed, "tune": tune, "compare": None, "seeds": first.shape[1]} | changes)
 
         def numbers(run):
@@ -155,7 +153,7 @@ def same_random_numbers():
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Return a small project in which the workflow ran once; tests leave it unchanged."""
-    folder = copy_project(tmp_path_factory.mktemp("project"), PROJECT_STUDY + FIGURE_AND_CLAIM)
+    folder = copy_project(tmp_path_factory.mktemp("project"), TWO_INITIALIZERS + FIGURE_AND_CLAIM)
     status, output = snakemake(folder)
     assert status == 0, output
     return folder
@@ -193,66 +191,12 @@ def data_root(tmp_path_factory):
     return tmp_path_factory.mktemp("data")
 
 
-@contextlib.contextmanager
-def _read_only(folder):
-    """Make a folder read-only: by its permissions or, for root, by a mount."""
-    folders = [folder, *(path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())]
-    with contextlib.ExitStack() as undo:
-        if os.geteuid():
-            for path in folders:
-                path.chmod(0o555)
-                undo.callback(path.chmod, 0o755)
-        else:
-            mount = ["mount", "--bind", "-o", "ro", folder, folder]
-            process = subprocess.run(mount, capture_output=True, text=True, check=False)
-            if process.returncode:
-                pytest.skip(f"root cannot mount here: {process.stderr}")
-            undo.callback(subprocess.run, ["umount", "--lazy", folder], check=True)
-        with pytest.raises(OSError, match=r"Read-only|Permission"):
-            (folder / "x").touch()
-        yield
-
-
-@pytest.fixture
-def read_only():
-    """Return the context manager that makes a folder read-only."""
-    return _read_only
-
-
-@contextlib.contextmanager
-def _limit_file_size(size):
-    """Limit the size in bytes of every file that this process writes, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-@pytest.fixture
-def file_size_limit():
-    """Return the context manager that limits the size in bytes of every file that is written."""
-    return _limit_file_size
-
-
 @pytest.fixture
 def user_cache(tmp_path_factory, monkeypatch):
     """Return the folder of this package in a new user cache; it does not exist yet."""
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
     return folder / "goodinit"
-
-
-def _cache_folder_of(base, root):
-    """Return the folder in `base` for the files that cannot be written to a data folder."""
-    return base / hashlib.sha256(os.fsencode(os.path.realpath(root))).hexdigest()[:16]
-
-
-@pytest.fixture
-def cache_folder_of():
-    """Return the function that gives the folder in a cache for the files of a data folder."""
-    return _cache_folder_of
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 from goodinit import records
 from goodinit.cli.main import main
 
-STUDY = """\
+TWO_UPDATE_RULES = """\
 title: Größe, 猫
 source: {work: work, where: here}
 question: Why?
@@ -29,7 +29,7 @@ figures: {accuracy: {kind: curves, y: test_accuracy, hue: condition}}
 claims:
   - {id: low, says: It is low., source: here, test: {within: {metric: loss, below: 9.0}}}
 """
-PREPARE, TRAIN = ["prepare", "digits"], ["train", "--checkpoint-minutes", "0.00001"]
+PREPARE, TRAIN = ["prepare", "digits"], ["train", "--device", "cpu", "--checkpoint-minutes", "0.00001"]
 NUMBERS = [PREPARE, TRAIN, ["table"]]
 EVERYTHING = [*NUMBERS, ["figure"], ["claims"]]
 
@@ -65,7 +65,7 @@ def shift_clock(seconds):
 def create(folder):
     """Write the project to a folder; return the folder."""
     (folder / "configs" / "work").mkdir(parents=True)
-    (folder / "configs" / "work" / "study.yaml").write_text(STUDY, encoding="utf-8")
+    (folder / "configs" / "work" / "study.yaml").write_text(TWO_UPDATE_RULES, encoding="utf-8")
     return folder
 
 

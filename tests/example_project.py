@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+from checkout import ROOT
+
 SNAKEMAKE = [sys.executable, "-m", "snakemake", "--cores", "2"]
-STUDY = """
+TWO_INITIALIZERS = """
 title: Two initializers on digits
 source: {work: work, where: here}
 question: Which is better?

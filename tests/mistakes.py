@@ -10,7 +10,7 @@ from goodinit.records import storage
 FILE = "configs/work/study.yaml"
 
 
-def study(old, new):
+def change_study(old, new):
     """Put `new` in the place of `old` in the study's file."""
     return lambda folder, monkeypatch, template: change_file(
         folder / FILE, lambda text: text.replace(old.encode(), new.encode(), 1)
@@ -27,7 +27,7 @@ def put(path, content=b""):
     return breaks
 
 
-def copied(kind, pattern="", change=None):
+def copy_folder(kind, pattern="", change=None):
     """Copy `data` or `results`, whole, and change the file that fits the pattern."""
 
     def breaks(folder, monkeypatch, template):
@@ -38,12 +38,12 @@ def copied(kind, pattern="", change=None):
     return breaks
 
 
-def patched(target, replacement):
+def replace_function(target, replacement):
     """Replace a function."""
     return lambda folder, monkeypatch, template: monkeypatch.setattr(target, replacement)
 
 
-def full(suffix):
+def fill_disk(suffix):
     """Let the disk be full when a file with this suffix is replaced."""
     real_open = Path.open
 
@@ -51,7 +51,7 @@ def full(suffix):
         writes = mode == "wb" and f"{suffix}." in path.name
         return real_open(Path("/dev/full") if writes else path, mode, *arguments, **options)
 
-    return patched("pathlib.Path.open", open_on_full_disk)
+    return replace_function("pathlib.Path.open", open_on_full_disk)
 
 
 def change_file(file, change):
@@ -69,7 +69,7 @@ def no_network(*arguments, **more):
     raise OSError("no route")
 
 
-def half(content):
+def truncate(content):
     return content[: len(content) // 2]
 
 
@@ -81,11 +81,11 @@ def swap(old, new):
     return lambda content: re.sub(old, new, content, count=1)
 
 
-def sealed(change):
+def update_checksum(change):
     """Give a changed record the checksum of what it says now."""
 
-    def changed(content):
+    def change_and_update(content):
         text = json.loads(change(content))
         return json.dumps(text | {"sha256": storage.checksum(text)}).encode()
 
-    return changed
+    return change_and_update

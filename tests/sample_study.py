@@ -1,6 +1,6 @@
 """A small valid study, as text, for tests that change something in it."""
 
-STUDY = """\
+VALID_STUDY = """\
 title: A title
 source: {work: work, where: here}
 question: Why?

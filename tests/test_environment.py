@@ -5,16 +5,15 @@ import importlib.metadata
 import re
 import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
+from checkout import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import goodinit
 
-ROOT = Path(__file__).parents[1]
 CONDA_TO_PYPI = {
     "pytorch": "torch",
     "matplotlib-base": "matplotlib",

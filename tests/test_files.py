@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+from file_system import file_size_limit, read_only
 
 from goodinit.files import locked, open_replacement, replace_file
 
@@ -31,7 +32,7 @@ def test_replaced_file_has_the_new_content_and_its_folder_is_created(tmp_path):
     [lambda file: replace_file(file, bytes(5000)), lambda file: _save(file, np.zeros(5000))],
     ids=["bytes", "numpy"],
 )
-def test_failed_write_keeps_the_old_file_and_names_it(tmp_path, file_size_limit, write):
+def test_failed_write_keeps_the_old_file_and_names_it(tmp_path, write):
     file = tmp_path / "table.csv"
     replace_file(file, b"old")
     with file_size_limit(1000), pytest.raises(OSError, match=r".") as caught:
@@ -47,7 +48,7 @@ def _save(file, array):
         np.save(opened, array)
 
 
-def test_missing_permission_keeps_the_class_of_the_error(tmp_path, read_only):
+def test_missing_permission_keeps_the_class_of_the_error(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     with read_only(folder), pytest.raises(OSError, match=r"table\.csv") as caught:

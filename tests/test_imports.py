@@ -6,10 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 import goodinit
 
-SOURCE = Path(__file__).parents[1] / "src" / "goodinit"
+SOURCE = ROOT / "src" / "goodinit"
 LEAVES = {f"goodinit.{name}" for name in ("errors", "files", "processes", "seeds", "standard_streams", "steps")}
 ALLOWED = {  # room: what it may import beside the standard library and itself
     "": {"goodinit.errors", "filelock"},  # the leaves, and the package itself
@@ -73,7 +74,7 @@ def test_imports_only_what_it_may(file):
     allowed = NARROWER.get(file, ALLOWED[room] | ({f"goodinit.{room}"} if room else set()))
     for name in _imported(ast.parse((SOURCE / file).read_text())):
         if name.split(".")[0] not in sys.stdlib_module_names:
-            assert any(name == one or name.startswith(f"{one}.") for one in allowed), name
+            assert any(name == module or name.startswith(f"{module}.") for module in allowed), name
 
 
 def test_every_folder_is_a_room():

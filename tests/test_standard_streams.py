@@ -22,7 +22,7 @@ def train(workspace, data_root):
     """Return a study of one tiny run, the arguments of its training, and those of other commands."""
     study = workspace.study(**TINY)
     options = ["--configs", str(workspace.configs), "--results", str(workspace.results), "--scale", "laptop"]
-    return study, ["train", *options, "--data-root", str(data_root)], options
+    return study, ["train", "--device", "cpu", *options, "--data-root", str(data_root)], options
 
 
 def _shell(arguments, redirection):

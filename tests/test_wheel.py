@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-STUDY = """
+FOUR_RUNS = """
 title: Two initializers
 source: {work: mine, where: here}
 question: Which is better?
@@ -53,7 +53,7 @@ def packages(tmp_path_factory):
 def folder(tmp_path):
     """Return a folder with one study."""
     (tmp_path / "configs" / "mine").mkdir(parents=True)
-    (tmp_path / "configs" / "mine" / "first.yaml").write_text(STUDY)
+    (tmp_path / "configs" / "mine" / "first.yaml").write_text(FOUR_RUNS)
     return tmp_path
 
 
@@ -72,7 +72,7 @@ def _run(command, **options):
 
 def test_a_study_runs_from_data_to_verdict(goodinit, folder):
     assert "laptop scale: 4 runs in 1 jobs; 0 recorded" in goodinit("list", "--scale", "laptop")
-    goodinit("train", "--scale", "laptop")
+    goodinit("train", "--device", "cpu", "--scale", "laptop")
     assert "laptop scale: 4 runs in 1 jobs; 4 recorded" in goodinit("list", "--scale", "laptop")
     goodinit("report", "--scale", "laptop")
     assert "| It is low. |" in (folder / "results/laptop/claims.md").read_text()
@@ -82,6 +82,6 @@ def test_a_study_runs_from_data_to_verdict(goodinit, folder):
 
 
 def test_an_unknown_key_is_reported_in_one_line(goodinit, folder):
-    (folder / "configs" / "mine" / "second.yaml").write_text(STUDY.replace("seeds: 2", "sedes: 2"))
+    (folder / "configs" / "mine" / "second.yaml").write_text(FOUR_RUNS.replace("seeds: 2", "sedes: 2"))
     with pytest.raises(AssertionError, match="unknown key 'sedes'; did you mean seeds"):
         goodinit("list")

@@ -2,7 +2,7 @@
 
 import pytest
 from mistakes import FILE, put
-from sample_study import STUDY
+from sample_study import VALID_STUDY
 
 import goodinit
 from goodinit.cli.main import main
@@ -12,7 +12,7 @@ from goodinit.cli.main import main
 def folder(tmp_path, monkeypatch):
     """A folder with one study, which has no runs at overnight scale and no records."""
     monkeypatch.chdir(tmp_path)
-    text = STUDY.replace("  demo: {training.steps: 1}\n", "  demo: {training.steps: 1}\n  overnight: {seeds: 0}\n")
+    text = VALID_STUDY.replace("scales:\n", "scales:\n  overnight: {seeds: 0}\n")
     put(FILE, text.encode())(tmp_path, None, None)
     return tmp_path
 
@@ -25,7 +25,7 @@ def test_the_version_is_shown(capsys):
 
 
 def test_training_at_a_scale_without_runs_says_why(folder, capsys):
-    main(["train", "work", "--scale", "overnight"])
+    main(["train", "work", "--device", "cpu", "--scale", "overnight"])
     error = capsys.readouterr().err
     assert "0 jobs, 0 of them recorded already" in error
     assert "no runs at overnight scale, where the files of work/study set seeds: 0; they have runs at demo, " in error

@@ -9,8 +9,6 @@ from goodinit.methods import curricula, initializers, models
 from goodinit.seeds import stream_seed
 from goodinit.training import trainer
 
-torch.set_num_threads(1)  # as in the command line; the order of additions depends on the number of threads
-
 
 def _generator(seed=0):
     return torch.Generator().manual_seed(seed)

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 import torch
+from file_system import cache_folder_of, read_only
 from image_files import encode, write_cats, write_pets
 
 from goodinit.cli.main import main
@@ -130,9 +131,7 @@ def test_manifest_without_fingerprint_and_deleted_image_folder_are_accepted(tree
 
 
 @pytest.mark.parametrize("name", ["shapes", "folder-pets-8", "pictures-8"])
-def test_arrays_of_a_read_only_data_folder_are_written_to_the_cache(
-    tree, tmp_path, user_cache, cache_folder_of, read_only, name, capsys
-):
+def test_arrays_of_a_read_only_data_folder_are_written_to_the_cache(tree, tmp_path, user_cache, name, capsys):
     folder = cache_folder_of(user_cache, tmp_path) / "prepared" / name
     with read_only(tmp_path):
         assert catalog.manifest_path(name, tmp_path) == folder / "manifest.json"
@@ -149,7 +148,7 @@ def test_arrays_of_a_read_only_data_folder_are_written_to_the_cache(
         assert capsys.readouterr().err == ""
 
 
-def test_arrays_in_a_read_only_data_folder_are_used(tree, tmp_path, user_cache, read_only, caplog):
+def test_arrays_in_a_read_only_data_folder_are_used(tree, tmp_path, user_cache, caplog):
     names = ("shapes", "folder-pets-8")
     manifests = [cache.prepare(name, tmp_path, processes=1) for name in names]
     with read_only(tmp_path):
@@ -160,7 +159,7 @@ def test_arrays_in_a_read_only_data_folder_are_used(tree, tmp_path, user_cache, 
     assert caplog.messages == []
 
 
-def test_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_path, user_cache, read_only):
+def test_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_path, user_cache):
     scratch = user_cache.parent / "scratch"
     scratch.mkdir()
     (tmp_path / "prepared").symlink_to(scratch)
@@ -170,7 +169,7 @@ def test_writable_folder_prepared_in_a_read_only_data_folder_is_used(tree, tmp_p
     assert not user_cache.exists()
 
 
-def test_environment_variable_sets_the_folder_of_prepared_arrays(tmp_path, cache_folder_of, monkeypatch, caplog):
+def test_environment_variable_sets_the_folder_of_prepared_arrays(tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("GOODINIT_PREPARED", str(tmp_path / "arrays"))
     for root, count in ((tmp_path / "first", 2), (tmp_path / "second", 3)):
         caplog.clear()

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from file_system import cache_folder_of, read_only
 
 from goodinit.datasets import catalog
 from goodinit.errors import InputError
@@ -65,7 +66,7 @@ def test_size_is_published_or_read_from_the_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("cache_home", ["", "relative"])
-def test_default_cache_is_in_the_home_directory(tmp_path, cache_folder_of, read_only, monkeypatch, cache_home):
+def test_default_cache_is_in_the_home_directory(tmp_path, monkeypatch, cache_home):
     monkeypatch.setenv("XDG_CACHE_HOME", cache_home)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "data").mkdir()
@@ -74,7 +75,7 @@ def test_default_cache_is_in_the_home_directory(tmp_path, cache_folder_of, read_
         assert catalog.writable_root(tmp_path / "data") == folder
 
 
-def test_read_only_data_folder_without_home_directory_is_an_error(tmp_path, read_only, monkeypatch):
+def test_read_only_data_folder_without_home_directory_is_an_error(tmp_path, monkeypatch):
     def no_home():
         raise RuntimeError("Could not determine home directory.")
 

@@ -11,6 +11,7 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from file_system import cache_folder_of, read_only
 from image_files import COLORS, encode, write_cats
 from torchvision import datasets
 
@@ -78,7 +79,7 @@ ARCHIVES = {  # function that writes an archive, shape of the images, and files 
 @pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("name", ARCHIVES)
 def test_archives_of_a_read_only_data_folder_are_unpacked_in_the_cache(
-    tmp_path, user_cache, cache_folder_of, read_only, monkeypatch, name, unpacked
+    tmp_path, user_cache, monkeypatch, name, unpacked
 ):
     def no_network(*arguments, **options):
         raise AssertionError("nothing may be downloaded")

@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from file_system import file_size_limit
 from image_files import COLORS, encode, write_cats
 
 from goodinit.datasets import cache, decode, image_arrays
@@ -196,7 +197,7 @@ def test_preparation_starts_again_if_an_image_or_an_option_changes(tmp_path, mon
     assert caplog.messages == [f"{folder}: starting again: the images, the size or Pillow have changed"]
 
 
-def test_full_disk_names_the_file_and_the_preparation_can_be_resumed(tmp_path, file_size_limit):
+def test_full_disk_names_the_file_and_the_preparation_can_be_resumed(tmp_path):
     tree, folder = write_cats(tmp_path), tmp_path / "arrays"
     whole = _write(tree, tmp_path / "whole")
     with file_size_limit(10_000), pytest.raises(OSError, match="File too large") as caught:

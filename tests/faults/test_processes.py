@@ -59,7 +59,7 @@ def test_terminated_while_training(folder, undisturbed, tally):
     moments = random.Random(1)
     terminated = 0
     while terminated < TERMINATIONS:
-        process = start(folder, [["train", "--checkpoint-minutes", "60"]])
+        process = start(folder, [["train", "--device", "cpu", "--checkpoint-minutes", "60"]])
         while process.exitcode is None and "recorded already" not in output(folder):
             time.sleep(0.001)
         process.join(moments.uniform(0, 0.2))

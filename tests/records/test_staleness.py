@@ -3,6 +3,7 @@
 import contextlib
 
 import pytest
+from sample_records import make_run
 
 from goodinit import records
 from goodinit.errors import InputError
@@ -27,27 +28,27 @@ def _change(filled, part, **options):
         ),
     ],
 )
-def test_stale_run_is_rejected_and_the_message_names_the_option(make_run, change, message):
+def test_stale_run_is_rejected_and_the_message_names_the_option(change, message):
     run = make_run()
     with pytest.raises(InputError, match=f"^file.json: stale: {message}"):
         records.check_current("file.json", run, change(run.filled))
 
 
-def test_equal_options_are_not_stale(tmp_path, make_run):
+def test_equal_options_are_not_stale(tmp_path):
     records.write(tmp_path / "job.json", [make_run()])
     (run,) = records.read(tmp_path / "job.json")
     records.check_current("file.json", run, run.filled)
     records.check_current("file.json", run, _change(run.filled, "optimizer", lr=0.1, momentum=0))
 
 
-def test_option_that_is_newer_than_the_record_does_not_make_it_stale(make_run):
+def test_option_that_is_newer_than_the_record_does_not_make_it_stale():
     run = make_run()
     records.check_current("file.json", run, _change(run.filled, "optimizer", nesterov=False))
     records.check_current("file.json", run, run.filled | {"update": {"name": "synchronous"}})
 
 
 @pytest.mark.parametrize(("value", "stale"), [(0.3, False), (0.5, True)])
-def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remaining_value(make_run, value, stale):
+def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remaining_value(value, stale):
     run = make_run()
     run.filled["objective"] = {"name": "cross_entropy", "auxiliary_weight": value}
     filled = run.filled | {"objective": {"name": "cross_entropy"}}
@@ -56,7 +57,7 @@ def test_option_that_was_removed_makes_a_record_stale_unless_it_had_the_remainin
         records.check_current("file.json", run, filled)
 
 
-def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_path, make_run):
+def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_path):
     file = tmp_path / "job.json"
     records.write(file, [make_run("aaaa"), make_run("bbbb")])
     filled = make_run().filled
@@ -67,7 +68,7 @@ def test_read_current_returns_the_runs_and_rejects_a_missing_or_stale_one(tmp_pa
         records.read_current(file, {"aaaa": filled, "bbbb": _change(filled, "training", steps=4)})
 
 
-def test_trained_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tmp_path, make_run):
+def test_trained_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(tmp_path):
     study = tmp_path / "runs" / "work" / "study"
     for name in ("first-0a", "second-0b", "third-0c"):
         records.write(study / f"{name}.json", [make_run(f"{name}_a", seed=1), make_run(f"{name}_b", seed=2)])
@@ -83,7 +84,7 @@ def test_trained_runs_are_those_of_the_same_study_and_of_the_same_job_in_others(
     assert records.find_trained(tmp_path / "runs" / "no" / "where" / "mine-0f.json", same_study) == {}
 
 
-def test_trained_runs_of_an_interrupted_training_alone(tmp_path, make_run):
+def test_trained_runs_of_an_interrupted_training_alone(tmp_path):
     study = tmp_path / "runs" / "work" / "study"
     records.write(study / "first-0a.json", [make_run("aaaa")])
     records.write(study / ".mine-0d.bbbb.unfinished.json", [make_run("bbbb")])

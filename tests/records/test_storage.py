@@ -6,6 +6,8 @@ import zipfile
 
 import numpy as np
 import pytest
+from file_system import file_size_limit
+from sample_records import make_run
 
 from goodinit import records
 from goodinit.errors import InputError
@@ -18,7 +20,7 @@ def _series(steps, *shape, start=0.0, dimensions=()):
 
 
 @pytest.fixture
-def runs(make_run):
+def runs():
     """Runs whose series have other names, lengths and shapes, and not the same provenance."""
     axes = ("layer", "bin")
     series = [
@@ -64,7 +66,7 @@ def test_runs_are_read_as_they_were_written(runs, written):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_values_that_are_not_finite_are_kept(tmp_path, make_run, value):
+def test_values_that_are_not_finite_are_kept(tmp_path, value):
     series = {"loss": records.Series(np.array([1, 2]), np.array([1.5, value], dtype=np.float32))}
     (run,) = records.read(_write(tmp_path, [make_run(series=series)]))
     np.testing.assert_array_equal(run.series["loss"].values, series["loss"].values)
@@ -90,7 +92,7 @@ def test_json_has_one_line_for_each_run(written):
     assert lines[start + 4 :] == [" ]", "}"]
 
 
-def test_number_that_json_does_not_have_is_rejected(tmp_path, make_run):
+def test_number_that_json_does_not_have_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="Out of range float"):
         _write(tmp_path, [make_run(seconds={"training": float("nan")})])
     assert _list(tmp_path) == []
@@ -176,7 +178,7 @@ def test_layout_of_the_json_does_not_matter(runs, written):
     assert [run.parts for run in records.read(written)] == [run.parts for run in runs]
 
 
-def _larger_than_the_limit(make_run, failing):
+def _larger_than_the_limit(failing):
     """Return a run whose arrays, or whose text, exceed 20 kB, and nothing else of it."""
     noise = np.random.default_rng(0).random(10_000)
     large = {"series": {"loss": records.Series(np.arange(len(noise)), noise)}}
@@ -184,8 +186,8 @@ def _larger_than_the_limit(make_run, failing):
 
 
 @pytest.mark.parametrize("failing", [".npz", ".json"])
-def test_failed_write_leaves_nothing(tmp_path, file_size_limit, make_run, failing):
-    run = _larger_than_the_limit(make_run, failing)
+def test_failed_write_leaves_nothing(tmp_path, failing):
+    run = _larger_than_the_limit(failing)
     with file_size_limit(20_000), pytest.raises(OSError, match="File too large") as caught:
         _write(tmp_path, [run])
     assert caught.value.filename.endswith(failing)
@@ -193,10 +195,10 @@ def test_failed_write_leaves_nothing(tmp_path, file_size_limit, make_run, failin
 
 
 @pytest.mark.parametrize("failing", [".npz", ".json"])
-def test_failed_write_keeps_the_old_record(tmp_path, file_size_limit, make_run, failing):
+def test_failed_write_keeps_the_old_record(tmp_path, failing):
     old = _write(tmp_path, [make_run()])
     content = [file.read_bytes() for file in (old, old.with_suffix(".npz"))]
     with file_size_limit(20_000), pytest.raises(OSError, match="File too large"):
-        records.write(old, [_larger_than_the_limit(make_run, failing)])
+        records.write(old, [_larger_than_the_limit(failing)])
     assert [file.read_bytes() for file in (old, old.with_suffix(".npz"))] == content
     assert sorted(_list(tmp_path)) == sorted([old.name, old.with_suffix(".npz").name])

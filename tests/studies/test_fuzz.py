@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from checkout import CONFIGS
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -20,7 +21,6 @@ from goodinit.errors import InputError
 from goodinit.records import storage
 from goodinit.studies import settings
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 BODIES = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in sorted(CONFIGS.glob("*/*.yaml"))]
 TEXTBOOK = yaml.safe_load((CONFIGS / "textbook" / "dropout.yaml").read_text(encoding="utf-8"))
 SEARCH = yaml.safe_load((CONFIGS / "textbook" / "random_search.yaml").read_text(encoding="utf-8"))

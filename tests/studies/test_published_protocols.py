@@ -1,12 +1,9 @@
 """Committed studies follow the protocols of their sources, and studies of the same runs share them."""
 
-from pathlib import Path
-
 import pytest
+from checkout import CONFIGS
 
 from goodinit import studies
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from checkout import CONFIGS, RESULTS
 
 from goodinit import studies
 from goodinit.datasets import sets
@@ -17,13 +17,11 @@ from goodinit.seeds import stream_seed
 from goodinit.studies import components
 from goodinit.training import trainer
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-RESULTS = Path(__file__).parents[2] / "results"
 GOLDEN = {
     "xavier_he/activations": ("e110d041808c", "ed2b159f1baf"),
     "xavier_he/mnist": ("c3fe72f24a56", "fba9c4042639"),
 }
-STUDY = {
+TWO_AXES = {
     "title": "A title",
     "source": {"work": "work", "where": "here"},
     "question": "Why?",
@@ -47,7 +45,7 @@ STUDY = {
 def _study(tmp_path, **changes):
     file = tmp_path / "work" / "study.yaml"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump(STUDY | changes, sort_keys=False))
+    file.write_text(yaml.safe_dump(TWO_AXES | changes, sort_keys=False))
     return studies.load(file)
 
 
@@ -87,7 +85,7 @@ def test_scales_change_budget_and_axes(tmp_path):
 
 
 def test_conditions_are_a_list_of_overrides(tmp_path):
-    body = copy.deepcopy(STUDY) | {"conditions": {"one": {}, "two": {"init": "lecun_normal", "optimizer.lr": 1}}}
+    body = copy.deepcopy(TWO_AXES) | {"conditions": {"one": {}, "two": {"init": "lecun_normal", "optimizer.lr": 1}}}
     del body["compare"], body["scales"]
     (tmp_path / "work").mkdir(exist_ok=True)
     (tmp_path / "work" / "study.yaml").write_text(yaml.safe_dump(body))
@@ -102,7 +100,7 @@ def test_a_scale_may_change_one_condition_or_run_nothing(tmp_path):
     scales = {"demo": {"conditions.two words": {"optimizer.lr": 2}}, "laptop": {"seeds": 0}}
     study = _study(tmp_path, conditions=conditions, scales=scales, compare={"data.scale": [1.0]})
     assert [run.parts["optimizer"]["lr"] for run in study.runs("demo")] == [1, 1, 2, 2]
-    assert [run.parts["init"]["name"] for run in study.runs("demo")] == [STUDY["fixed"]["init"]] * 4
+    assert [run.parts["init"]["name"] for run in study.runs("demo")] == [TWO_AXES["fixed"]["init"]] * 4
     assert (study.runs("laptop"), study.jobs("laptop")) == ([], [])
 
 
@@ -146,9 +144,9 @@ def test_an_id_depends_only_on_parts_seed_and_revision(tmp_path):
 
     base = ids()
     assert len(set(base)) == len(base)
-    reordered = dict(reversed(copy.deepcopy(STUDY["fixed"]).items()))
+    reordered = dict(reversed(copy.deepcopy(TWO_AXES["fixed"]).items()))
     assert ids(fixed=reordered, title="Another", question="What?") == base
-    assert ids(fixed=STUDY["fixed"] | {"optimizer": {"name": "sgd", "lr": 0.2}})[0] != base[0]
+    assert ids(fixed=TWO_AXES["fixed"] | {"optimizer": {"name": "sgd", "lr": 0.2}})[0] != base[0]
     assert ids(revision=1)[0] != base[0]
     assert ids(seeds=3)[:2] == base[:2]
     assert set(ids(compare={"init": ["he_normal"], "model.activation": ["tanh", "relu"]})) < set(base)
@@ -162,7 +160,7 @@ def test_an_integer_and_an_equal_float_have_the_same_id():
 
 def test_a_further_value_adds_only_its_runs(tmp_path):
     before = {run.id for run in _study(tmp_path).runs("paper")}
-    compare = copy.deepcopy(STUDY["compare"])
+    compare = copy.deepcopy(TWO_AXES["compare"])
     compare["init"]["LeCun"] = "lecun_normal"
     after = _study(tmp_path, compare=compare).runs("paper")
     assert {run.id for run in after} > before
@@ -177,7 +175,7 @@ def test_random_streams_are_distinct_and_golden():
 
 
 def test_initializers_at_one_seed_see_the_same_batches(tmp_path, data_root):
-    study = _study(tmp_path, fixed=STUDY["fixed"] | {"optimizer": {"name": "sgd", "lr": 1e-12}})
+    study = _study(tmp_path, fixed=TWO_AXES["fixed"] | {"optimizer": {"name": "sgd", "lr": 1e-12}})
     body = study.runs("paper")
     small, he = (
         next(run for run in body if run.labels["init"] == label and run.seed == 1) for label in ("small", "He")

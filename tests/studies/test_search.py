@@ -1,14 +1,13 @@
 """Random searches draw hyper-parameters that depend on the seed, the trial and the name alone."""
 
 import math
-from pathlib import Path
 
 import pytest
+from checkout import CONFIGS
 
 from goodinit import studies
 from goodinit.studies.search import Distribution, RandomSearch
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 SEARCH = [  # the first two draws of textbook/random_search
     {"optimizer.weight_decay": 2.3211e-05, "optimizer.lr": 0.00265768},
     {"optimizer.weight_decay": 4.22933e-07, "optimizer.lr": 0.000252479},

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 import torch
+from file_system import file_size_limit
 from sample_training import CPU, assert_equal_numbers, execute
 
 from goodinit import records, studies
@@ -102,7 +103,7 @@ def _interrupted(runs, data_root, file, interval):
         try:
             with Checkpoint(file, minutes=1e9, stop_requested=_StopAfter(interval)) as checkpoint:
                 trained = trainer.execute(missing, data_root=data_root, device=CPU, checkpoint=checkpoint)
-                finished |= {run.id: made for run, made in zip(missing, trained, strict=True)}
+                finished |= {run.id: record for run, record in zip(missing, trained, strict=True)}
         except Stopped:
             continue
         checkpoint.clear()
@@ -114,9 +115,9 @@ def test_a_run_that_is_stopped_again_and_again_ends_bit_equal(case, data_root, f
     runs = _runs(CASES[case])
     whole = execute(runs, data_root)
     steps = whole[0].steps
-    found, stops = _interrupted(runs, data_root, file, 41 if steps > 20 else 2)
+    resumed, stops = _interrupted(runs, data_root, file, 41 if steps > 20 else 2)
     assert stops >= 2
-    for first, second in zip(whole, found, strict=True):
+    for first, second in zip(whole, resumed, strict=True):
         assert_equal_numbers(first, second)
     assert not list(file.parent.iterdir())
 
@@ -124,10 +125,10 @@ def test_a_run_that_is_stopped_again_and_again_ends_bit_equal(case, data_root, f
 def test_finished_runs_are_kept_when_a_later_run_is_stopped(data_root, file, caplog):
     runs = _runs(CASES["semi-synchronous"], seeds=3)
     whole = execute(runs, data_root)
-    found, stops = _interrupted(runs, data_root, file, 13)
+    resumed, stops = _interrupted(runs, data_root, file, 13)
     assert stops == 2
     assert "starts over" not in caplog.text
-    for first, second in zip(whole, found, strict=True):
+    for first, second in zip(whole, resumed, strict=True):
         assert_equal_numbers(first, second)
     assert not list(file.parent.iterdir())
 
@@ -145,6 +146,18 @@ def _stopped(runs, data_root, file, times=5):
         list(
             trainer.execute(runs, data_root=data_root, device=CPU, checkpoint=Checkpoint(file, 1e9, _StopAfter(times)))
         )
+
+
+def test_a_checkpoint_is_due_when_its_minutes_have_passed_since_the_last(file, monkeypatch):
+    def due_at(seconds):
+        monkeypatch.setattr("time.monotonic", lambda: seconds)
+        return checkpoint.due()
+
+    monkeypatch.setattr("time.monotonic", lambda: 1000.0)
+    checkpoint = Checkpoint(file, minutes=2)
+    assert [due_at(seconds) for seconds in (1000.0, 1119.0, 1120.0)] == [False, False, True]
+    checkpoint.save({}, {})
+    assert [due_at(seconds) for seconds in (1239.0, 1240.0)] == [False, True]
 
 
 def test_checkpoints_are_saved_at_their_time(data_root, file, monkeypatch):
@@ -171,6 +184,9 @@ def _other_id(runs):
         (lambda content: content.replace(b'"threads": 1', b'"threads": 2'), None, "threads differs"),
         (lambda content: content.replace(b'"instructions": "', b'"instructions": "x'), None, "instructions differs"),
         (lambda content: content.replace(b'"data": ["', b'"data": ["0'), None, "data differs"),
+        (lambda content: content.replace(b'"defaults": [{', b'"defaults": [{"new": {}, '), None, "defaults differs"),
+        (lambda content: content.replace(b'"code": "', b'"code": "0'), None, "code differs"),
+        (lambda content: content.replace(b'"fp32", "data"', b'"bf16", "data"'), None, "precision differs"),
         (None, _other_id, "runs differs"),
         (lambda content: content.replace(torch.__version__.encode(), b"0.1"), None, "torch differs"),
     ],
@@ -183,10 +199,10 @@ def test_training_starts_over_if_a_checkpoint_cannot_be_used(damage, other_runs,
         saved.write_bytes(damage(saved.read_bytes()))
     runs = other_runs(runs) if other_runs else runs
     whole = execute(runs, data_root)
-    found, _ = _interrupted(runs, data_root, file, 1000)
+    (record,), _ = _interrupted(runs, data_root, file, 1000)
     assert why in caplog.text
     assert "training starts over" in caplog.text
-    assert_equal_numbers(whole[0], found[0])
+    assert_equal_numbers(whole[0], record)
 
 
 def test_a_checkpoint_of_other_code_is_not_used(file, caplog):
@@ -212,7 +228,7 @@ class _Harmful:
         return (open, ("harm", "w"))
 
 
-def test_a_full_disk_keeps_the_previous_checkpoint_and_training_continues(data_root, file, file_size_limit, caplog):
+def test_a_full_disk_keeps_the_previous_checkpoint_and_training_continues(data_root, file, caplog):
     runs = _runs({"training": SHORT}, seeds=1)
     _stopped(runs, data_root, file)
     (saved,) = file.parent.iterdir()

@@ -2,10 +2,10 @@
 
 import gc
 import re
-from pathlib import Path
 
 import pytest
 import torch
+from checkout import CONFIGS, RESULTS, ROOT
 
 from goodinit import studies
 from goodinit.cli.commands import report
@@ -88,8 +88,8 @@ def test_fitnet4_costs_the_multiplications_of_its_layers():
 @pytest.mark.slow
 @pytest.mark.parametrize("scale", studies.SCALES[1:])
 def test_the_committed_estimates_are_current(scale):
-    committed = Path("results", scale, "costs.csv").read_text().splitlines()[1:]
-    every = studies.load_all("configs")
+    committed = (RESULTS / scale / "costs.csv").read_text().splitlines()[1:]
+    every = studies.load_all(CONFIGS)
     assert len(committed) == len(every)
     for study, row in zip(every, committed, strict=True):
         runs = study.runs(scale)
@@ -99,7 +99,7 @@ def test_the_committed_estimates_are_current(scale):
 
 @pytest.mark.slow
 def test_smaller_batches_need_less_memory():
-    for study in studies.load_all("configs"):
+    for study in studies.load_all(CONFIGS):
         runs = study.runs("demo")[:2]
         assert cost.estimate(runs, 2).memory <= cost.estimate(runs).memory
 
@@ -147,9 +147,9 @@ def test_a_duration_has_a_suitable_unit(seconds, expected):
 @pytest.mark.slow
 def test_cluster_resources_suffice_for_the_published_scale():
     """Memory, were there no GPU to hold it, and time on a device that reaches a tenth of a large one's rate."""
-    rule = (Path("workflow") / "train.smk").read_text()
+    rule = (ROOT / "workflow" / "train.smk").read_text()
     defaults = {name: int(amount) for name, amount in re.findall(r'requested\("(\w+)", (\d+)\)', rule)}
-    for study in studies.load_all("configs"):
+    for study in studies.load_all(CONFIGS):
         requested = defaults | study.resources_at("paper")
         for job in study.jobs("paper"):
             if job.runs[0].seed > 0:

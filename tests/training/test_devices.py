@@ -1,7 +1,7 @@
 """Devices are chosen by name, and concurrent processes share several GPUs, for which stand-ins serve here."""
 
 import os
-import signal
+import select
 import subprocess
 import sys
 
@@ -11,12 +11,15 @@ import torch
 from goodinit.errors import InputError
 from goodinit.training import devices
 
-# A process that reserves one of two GPUs, prints which, and keeps it until its standard input ends.
+# A process that reserves one of two GPUs, prints which, and keeps it until its standard input ends. If both are in use,
+# it first prints that it waits.
 HOLDER = """
-import sys, torch
+import logging, sys, torch
 torch.cuda.device_count = lambda: 2
 from goodinit.training import devices
 devices.POLL_SECONDS = 0.05
+devices.LOGGER.setLevel(logging.INFO)
+devices.LOGGER.addHandler(logging.StreamHandler(sys.stdout))
 with devices.reserve(torch.device("cuda")) as device:
     print(device, flush=True)
     sys.stdin.read()
@@ -33,7 +36,7 @@ def hold(tmp_path):
             [sys.executable, "-c", HOLDER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # so that `select` knows of all output that is not read yet
             env=os.environ | {"TMPDIR": str(tmp_path)} | environment,
         )
         processes.append(process)
@@ -45,30 +48,30 @@ def hold(tmp_path):
         process.communicate()
 
 
-def _device(process):
-    return process.stdout.readline().strip()
+def _next_line(process):
+    return process.stdout.readline().decode().strip()
 
 
 def test_each_process_has_a_gpu_of_its_own_and_a_killed_one_frees_it(hold):
-    first, second = hold(), hold()
-    assert {_device(first), _device(second)} == {"cuda:0", "cuda:1"}
+    holders = {_next_line(process): process for process in (hold(), hold())}
+    assert holders.keys() == {"cuda:0", "cuda:1"}
     third = hold()
-    with pytest.raises(subprocess.TimeoutExpired):
-        third.wait(2)  # it waits for a GPU
-    os.kill(second.pid, signal.SIGKILL)
-    assert _device(third) in ("cuda:0", "cuda:1")
+    assert _next_line(third) == "all 2 places on 2 GPUs are in use, waiting for one"
+    assert not select.select([third.stdout], [], [], 1)[0]
+    holders["cuda:1"].kill()
+    assert _next_line(third) == "cuda:1"
 
 
 def test_jobs_share_a_gpu_only_after_each_gpu_has_one(hold):
     holders = [hold(GOODINIT_JOBS_PER_GPU="2") for _ in range(2)]
-    assert {_device(process) for process in holders} == {"cuda:0", "cuda:1"}
+    assert {_next_line(process) for process in holders} == {"cuda:0", "cuda:1"}
     holders = [hold(GOODINIT_JOBS_PER_GPU="2") for _ in range(2)]
-    assert {_device(process) for process in holders} == {"cuda:0", "cuda:1"}
+    assert {_next_line(process) for process in holders} == {"cuda:0", "cuda:1"}
 
 
 def test_processes_that_see_other_gpus_do_not_wait_for_each_other(hold):
     holders = [hold(CUDA_VISIBLE_DEVICES=visible) for visible in ("0,1", "0,1", "2,3", "2,3")]
-    assert [_device(process) for process in holders].count("cuda:0") == 2
+    assert [_next_line(process) for process in holders].count("cuda:0") == 2
 
 
 @pytest.mark.parametrize("name", ["cpu", "cuda:1"])

@@ -8,7 +8,7 @@ import time
 import pytest
 import torch
 import yaml
-from example_project import STUDY
+from example_project import TWO_INITIALIZERS
 from sample_training import assert_equal_numbers
 
 from goodinit import records
@@ -20,7 +20,7 @@ def test_recorded_runs_are_reused_and_missing_ones_trained(study, data_root, tmp
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--scale", "laptop"]
 
     def train():
-        main(["train", *command, "--data-root", str(data_root)])
+        main(["train", "--device", "cpu", *command, "--data-root", str(data_root)])
 
     train()
     (first,) = (tmp_path / "results").rglob("*.json")
@@ -28,7 +28,7 @@ def test_recorded_runs_are_reused_and_missing_ones_trained(study, data_root, tmp
     train()
     assert "1 of them recorded already" in capsys.readouterr().err
 
-    body = yaml.safe_load(STUDY)
+    body = yaml.safe_load(TWO_INITIALIZERS)
     body["compare"]["init"]["LeCun"] = "lecun_normal"
     body["pack"] = 9
     study.path.write_text(yaml.safe_dump(body, sort_keys=False))
@@ -51,11 +51,12 @@ def test_recorded_runs_are_reused_and_missing_ones_trained(study, data_root, tmp
 
 def test_training_again_keeps_the_old_record_until_the_new_one_is_complete(study, tmp_path, data_root):
     """Ended in the middle, by a request and then by a kill, and given again until it is done."""
-    place = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
-    main(["train", *place])
+    options = ["--device", "cpu", "--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results"]
+    options += ["--data-root", str(data_root)]
+    main(["train", *options])
     (file,) = (tmp_path / "results").rglob("*.json")
     before = [part.read_bytes() for part in (file, file.with_suffix(".npz"))]
-    command = [sys.executable, "-m", "goodinit", "train", "--force", "--checkpoint-minutes", "0.0001", *place]
+    command = [sys.executable, "-m", "goodinit", "train", "--force", "--checkpoint-minutes", "0.0001", *options]
     for ending in (signal.SIGTERM, signal.SIGKILL):
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             while not list(file.parent.glob(".*checkpoint*")) + list(file.parent.glob(".*unfinished*")):
@@ -65,7 +66,7 @@ def test_training_again_keeps_the_old_record_until_the_new_one_is_complete(study
         assert process.returncode in (0, 128 + ending, -ending)
         if process.returncode:
             assert [part.read_bytes() for part in (file, file.with_suffix(".npz"))] == before
-    main(["train", "--force", *place])
+    main(["train", "--force", *options])
     assert file.read_bytes() != before[0]  # the seconds are others
     for first, second in zip(records.read(file), _read(before, tmp_path), strict=True):
         assert_equal_numbers(first, second)
@@ -75,8 +76,8 @@ def test_training_again_keeps_the_old_record_until_the_new_one_is_complete(study
 def _read(content, folder):
     """Return the runs of a record of which the content of both files is given."""
     file = folder / "before.json"
-    for part, one in zip((file, file.with_suffix(".npz")), content, strict=True):
-        part.write_bytes(one)
+    for part, part_content in zip((file, file.with_suffix(".npz")), content, strict=True):
+        part.write_bytes(part_content)
     return records.read(file)
 
 
@@ -92,7 +93,7 @@ def test_a_study_that_requests_no_gpu_trains_on_the_cpu_at_paper_scale(
         with pytest.raises(SystemExit, match="2"):
             main(["train", *command, "--scale", "paper"])
         assert "scale: paper without a GPU: 6 runs would take about" in capsys.readouterr().err
-    study.path.write_text(STUDY + "resources: {gpu: 0}\n")
+    study.path.write_text(TWO_INITIALIZERS + "resources: {gpu: 0}\n")
     main(["train", *command, "--scale", "paper"])
     (file,) = (tmp_path / "results").rglob("*.json")
     assert {run.provenance["device"] for run in records.read(file)} == {"cpu"}
@@ -100,7 +101,7 @@ def test_a_study_that_requests_no_gpu_trains_on_the_cpu_at_paper_scale(
 
 def test_the_time_of_runs_without_updates_is_not_said_to_be_zero(study, tmp_path, data_root, capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    body = yaml.safe_load(STUDY)
+    body = yaml.safe_load(TWO_INITIALIZERS)
     body["fixed"]["training"]["steps"] = 0
     study.path.write_text(yaml.safe_dump(body, sort_keys=False))
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
@@ -132,7 +133,7 @@ def test_memory_that_runs_out_in_any_batch_is_one_line_with_advice(
         monkeypatch.setattr("goodinit.training.loop.Loop.add", fail)
     command = ["--configs", f"{tmp_path}/configs", "--results", f"{tmp_path}/results", "--data-root", str(data_root)]
     with pytest.raises(SystemExit):
-        main(["train", *command])
+        main(["train", "--device", "cpu", *command])
     message = capsys.readouterr().err.splitlines()[-1]
     assert "out of memory on cpu; it needs about" in message
     assert "lower training.batch_size" in message

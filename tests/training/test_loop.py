@@ -12,8 +12,6 @@ from goodinit.methods import curricula, diagnostics, objectives
 from goodinit.studies import Training
 from goodinit.training import loop
 
-torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
-
 
 def test_sgd_equals_that_of_torch_bit_by_bit():
     ours, theirs = new_model(), new_model()
@@ -100,7 +98,7 @@ def test_training_is_the_same_twice_and_with_all_diagnostics():
         every = [
             context.enter_context(getattr(diagnostics, name)(watched, probe, seeded(), **options.get(name, {})))
             for name in diagnostics.__all__
-            if name != "reconstructions"  # of a model of another kind, see test_vae
+            if name != "reconstructions"  # of a model of another kind, see test_images
         ]
         torch.manual_seed(5)
         state = torch.get_rng_state()

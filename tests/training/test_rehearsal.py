@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from checkout import CONFIGS
 from rehearsal import CUDA, Rehearsal, RehearsalError
 from sample_training import assert_equal_numbers, execute
 from torch import nn
@@ -23,7 +24,6 @@ from goodinit.methods.curricula import batches
 from goodinit.training import build, loop, trainer
 from goodinit.training.checkpoint import Checkpoint, Stopped
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 STUDIES = sorted(file.relative_to(CONFIGS).with_suffix("").as_posix() for file in CONFIGS.glob("*/*.yaml"))
 CONVOLUTIONS = {
     "data": {"name": "shapes", "train_examples": 60, "test_examples": 20, "pad": 2},

@@ -14,8 +14,6 @@ from goodinit.studies import Training
 from goodinit.training import loop, stacking
 from goodinit.training.callbacks import evaluations
 
-torch.set_num_threads(1)  # as the command line does: with more, sums are split by how many there are
-
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
 def test_a_stack_trains_each_model_as_if_alone(activation):

@@ -1,7 +1,10 @@
-"""Estimated times, from timing a few updates."""
+"""Estimated times, from timing a few updates, and the rate of a device."""
+
+import itertools
 
 import pytest
 import torch
+from checkout import CONFIGS
 
 from goodinit import studies
 from goodinit.training import loop, timing
@@ -21,6 +24,12 @@ def _seconds(steps, evaluate_every=None, test_examples=1000, evaluate_on=("test"
     training = {"steps": steps, "batch_size": 50, "evaluate_every": evaluate_every, "evaluate_on": list(evaluate_on)}
     data = PARTS["data"] | {"test_examples": test_examples}
     return timing.measure_seconds([studies.Run(PARTS | {"data": data, "training": training}, 0, {})], CPU, threads=1)
+
+
+def test_the_rate_is_that_of_three_products_in_the_time_that_they_take(monkeypatch):
+    monkeypatch.setattr("time.perf_counter", map(float, itertools.count()).__next__)  # 1 second later in each call
+    multiplications = 3 * 2048**3
+    assert timing.measure_rate(CPU) == 2 * multiplications  # and as many additions
 
 
 def test_the_time_is_a_sum_over_updates_and_evaluated_examples():
@@ -57,5 +66,5 @@ def test_all_updates_of_a_model_that_diverges_are_timed(monkeypatch):
 
 @pytest.mark.parametrize("study", ["semisync/table2", "pdi/vae", "textbook/optimizer_paths", "lsuv/initial_state"])
 def test_models_of_every_kind_can_be_timed(study):
-    runs = studies.find("configs", study).runs("demo")[:1]
+    runs = studies.find(CONFIGS, study).runs("demo")[:1]
     assert timing.measure_seconds(runs, CPU) > (0 if runs[0].parts["training"]["steps"] else -1)

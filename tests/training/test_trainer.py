@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+import torch
+from checkout import CONFIGS, RESULTS
 from sample_training import assert_equal_numbers, execute
 
 from goodinit import records, studies
@@ -15,8 +17,8 @@ def test_the_numbers_are_the_same_twice_and_alone_or_in_a_stack(study, data_root
     together = execute(runs, data_root)
     for first, second in zip(together, execute(runs, data_root), strict=True):
         assert_equal_numbers(first, second)
-    for one, run in zip(together, runs, strict=True):
-        assert_equal_numbers(one, execute([run], data_root)[0])
+    for record, run in zip(together, runs, strict=True):
+        assert_equal_numbers(record, execute([run], data_root)[0])
 
 
 def test_dropout_masks_are_the_same_alone_or_in_a_stack(study, data_root, monkeypatch):
@@ -25,20 +27,42 @@ def test_dropout_masks_are_the_same_alone_or_in_a_stack(study, data_root, monkey
         for run in study.runs("paper")[3:]
     ]
     assert [run.seed for run in runs] == [0, 1, 2]
-    found = {}
+    trained = {}
     for together in (3, 1):
         monkeypatch.setitem(trainer.MAX_STACK_SIZE, "cpu", together)
-        found[together] = execute(runs, data_root)
-        assert [one.provenance["trained_together"] for one in found[together]] == [together] * 3
-    for first, second in zip(found[3], found[1], strict=True):
+        trained[together] = execute(runs, data_root)
+        assert [record.provenance["trained_together"] for record in trained[together]] == [together] * 3
+    for first, second in zip(trained[3], trained[1], strict=True):
         assert_equal_numbers(first, second)
     plain = execute(study.runs("paper")[3:4], data_root)[0]
-    assert plain.series["test_loss"].values[0] != found[1][0].series["test_loss"].values[0]  # times 1 - ratio
+    assert plain.series["test_loss"].values[0] != trained[1][0].series["test_loss"].values[0]  # times 1 - ratio
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {
+            "data": {"name": "shapes", "train_examples": 60, "test_examples": 20},
+            "model": {"name": "resnet_vae", "blocks": 6, "width": 4, "latent": 4},
+            "objective": {"name": "elbo"},
+        },
+        {"model": {"name": "mlp", "hidden": [16], "dropout": 0.2}},
+        {"init": {"name": "as_built"}},
+    ],
+    ids=["auto-encoder", "dropout", "as built"],
+)
+def test_the_numbers_do_not_depend_on_the_random_state_of_the_process(study, data_root, parts):
+    parts = study.runs("paper")[-1].parts | {"training": {"steps": 5, "batch_size": 10}} | parts
+    trained = []
+    for state in (1, 2):
+        torch.manual_seed(state)
+        trained += execute([studies.Run(parts, 0, {})], data_root)
+    assert_equal_numbers(*trained)
 
 
 def test_seeds_differ(study, data_root):
-    one, other = execute(study.runs("paper")[:2], data_root)
-    assert (one.series["loss"].values != other.series["loss"].values).any()
+    first, second = execute(study.runs("paper")[:2], data_root)
+    assert (first.series["loss"].values != second.series["loss"].values).any()
 
 
 def test_diagnostics_change_no_number(study, data_root):
@@ -57,9 +81,9 @@ def test_learning_rates_of_layers_are_the_same_alone_or_in_a_stack(study, data_r
     """The last layer, `5`, moves a thousand times less than it would."""
     optimizer = {"name": "momentum", "lr": 0.05, "layer_factors": {"5": 0.001}}
     runs = [studies.Run(run.parts | {"optimizer": optimizer}, run.seed, {}) for run in study.runs("paper")[3:]]
-    found, (alone,) = execute(runs, data_root), execute(runs[1:2], data_root)
-    assert [one.provenance["trained_together"] for one in found] == [3] * 3
-    assert np.array_equal(found[1].series["loss"].values, alone.series["loss"].values)
+    together, (alone,) = execute(runs, data_root), execute(runs[1:2], data_root)
+    assert [record.provenance["trained_together"] for record in together] == [3] * 3
+    assert np.array_equal(together[1].series["loss"].values, alone.series["loss"].values)
     plain = studies.Run(runs[1].parts | {"optimizer": {"name": "momentum", "lr": 0.05}}, runs[1].seed, {})
     assert not np.array_equal(execute([plain], data_root)[0].series["loss"].values, alone.series["loss"].values)
 
@@ -69,10 +93,10 @@ def test_runs_with_clipping_are_not_stacked(study, data_root, clip, together):
     """The norm is that of a net, and a stack has several."""
     optimizer = {"name": "momentum", "lr": 0.05}
     runs = [studies.Run(run.parts | {"optimizer": optimizer | clip}, run.seed, {}) for run in study.runs("paper")[3:]]
-    found = execute(runs, data_root)
-    assert [one.provenance["trained_together"] for one in found] == [together] * 3
+    trained = execute(runs, data_root)
+    assert [record.provenance["trained_together"] for record in trained] == [together] * 3
     plain = execute([studies.Run(runs[0].parts | {"optimizer": optimizer}, 0, {})], data_root)[0]
-    np.testing.assert_allclose(found[0].series["loss"].values, plain.series["loss"].values, rtol=1e-4)
+    np.testing.assert_allclose(trained[0].series["loss"].values, plain.series["loss"].values, rtol=1e-4)
 
 
 def test_clipping_bounds_the_length_of_an_update(study, data_root):
@@ -92,7 +116,7 @@ def test_semi_synchronous_runs_are_not_stacked(study, data_root):
     }
     runs = [studies.Run(parts, seed, {}) for seed in range(3)]
     together = execute(runs, data_root)
-    assert [found.provenance["trained_together"] for found in together] == [1, 1, 1]
+    assert [record.provenance["trained_together"] for record in together] == [1, 1, 1]
     (alone,) = execute(runs[2:], data_root)
     np.testing.assert_array_equal(alone.series["loss"].values, together[2].series["loss"].values)
     plain = studies.Run(parts | {"update": {"name": "synchronous"}}, 2, {})
@@ -109,28 +133,28 @@ def test_low_precision_learns(study, data_root, objective, update):
         "update": {"name": update},
     }
     training = {"steps": 200, "batch_size": 50, "evaluate_on": ["test"], "precision": "bf16"}
-    (found,) = execute([studies.Run(parts | {"training": training}, 0, {})], data_root)
-    losses = found.series["loss"].values
+    (record,) = execute([studies.Run(parts | {"training": training}, 0, {})], data_root)
+    losses = record.series["loss"].values
     assert losses[-10:].mean() < 0.6 * losses[:10].mean()
-    assert found.series["test_accuracy"].values[-1] > 0.7
+    assert record.series["test_accuracy"].values[-1] > 0.7
 
 
 def test_a_data_set_without_classes_can_be_trained_on(data_root):
     parts = {"data": {"name": "gaussian"}, "model": {"name": "mlp", "hidden": [10]}, "init": {"name": "he_normal"},
              "optimizer": {"name": "sgd", "lr": 0.1}, "training": {"steps": 3, "batch_size": 10}}  # fmt: skip
-    (found,) = execute([studies.Run(studies.DEFAULTS | parts, 0, {})], data_root)
-    assert found.status == "finished"
+    (record,) = execute([studies.Run(studies.DEFAULTS | parts, 0, {})], data_root)
+    assert record.status == "finished"
 
 
 @pytest.mark.real_data
 def test_the_first_updates_on_mnist_equal_the_committed_records(real_data):
-    study = studies.find("configs", "xavier_he/mnist")
+    study = studies.find(CONFIGS, "xavier_he/mnist")
     job = study.jobs("laptop")[0]
-    file = records.path("results", "laptop", study, job)
+    file = records.path(RESULTS, "laptop", study, job)
     if not file.exists():
         pytest.skip("no committed records")
     recorded = {run.id: run for run in records.read(file)}
     run = job.runs[-1]
     short = studies.Run(run.parts | {"training": run.parts["training"] | {"steps": 50}}, run.seed, {})
-    found = execute([short], real_data)[0].series["loss"].values
-    np.testing.assert_allclose(found, recorded[run.id].series["loss"].values[:50], rtol=1e-4)
+    losses = execute([short], real_data)[0].series["loss"].values
+    np.testing.assert_allclose(losses, recorded[run.id].series["loss"].values[:50], rtol=1e-4)

@@ -5,7 +5,8 @@ import subprocess
 import sys
 
 import pytest
-from example_project import ROOT, STUDY, copy_project
+from checkout import ROOT
+from example_project import TWO_INITIALIZERS, copy_project
 
 # A stand-in for conda: it answers queries as conda does, creates empty environments, and stores the files it receives.
 CONDA = """#!/bin/sh
@@ -25,7 +26,7 @@ esac
 @pytest.fixture
 def use_conda(tmp_path):
     """Return a function that runs Snakemake with --use-conda in a small project, with the given folders as PATH."""
-    folder = copy_project(tmp_path, STUDY)
+    folder = copy_project(tmp_path, TWO_INITIALIZERS)
 
     def call(*path, arguments=()):
         command = [sys.executable, "-m", "snakemake", "--cores", "1", "--use-conda", *arguments]

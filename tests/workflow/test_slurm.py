@@ -13,26 +13,15 @@ from datetime import datetime
 
 import pytest
 import slurm
-from example_project import FIGURE_AND_CLAIM, copy_project
+from example_project import FIGURE_AND_CLAIM, TWO_INITIALIZERS, copy_project
 
 pytestmark = pytest.mark.slow
 
-STUDY = f"""
-title: Two initializers on digits
-source: {{work: work, where: here}}
-question: Which is better?
-fixed:
-  data: {{name: digits, train_examples: 300}}
-  model: {{name: mlp, hidden: [20, 20]}}
-  optimizer: {{name: sgd, lr: 0.1}}
-  training: {{steps: 40, batch_size: 30, evaluate_every: 20}}
-compare: {{init: {{small: {{name: gaussian, std: 0.01}}, He: he_normal}}}}
-seeds: 2
-pack: 1
-resources: {{mem_mb: 3000, runtime: 5}}
-table: [{{metric: test_accuracy}}]
-{FIGURE_AND_CLAIM}
-"""
+FOUR_JOBS = (
+    TWO_INITIALIZERS.replace("seeds: 3", "seeds: 2").replace("pack: 6", "pack: 1")
+    + "resources: {mem_mb: 3000, runtime: 5}"
+    + FIGURE_AND_CLAIM
+)
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 # Only the paper scale requests GPUs by default.  The waiting times are shorter than a cluster needs.
 ON_SLURM = ["--profile", "profiles/slurm", "--set-resources", "train:gpu=1"]
@@ -55,7 +44,7 @@ def cluster(tmp_path_factory):
 def started(cluster, tmp_path_factory):
     """Start the workflow and let one training job exceed its time limit; yield folder, process and job number."""
     environment, gpu_files = cluster
-    folder = copy_project(tmp_path_factory.mktemp("project"), STUDY)
+    folder = copy_project(tmp_path_factory.mktemp("project"), FOUR_JOBS)
 
     def running():
         jobs = _jobs(environment, folder, rule="train", state="RUNNING")
@@ -139,7 +128,7 @@ def _comment(jobs, number):
 def test_an_interrupted_workflow_cancels_all_jobs(cluster, started, tmp_path):
     """`started` is requested only so that its job exceeds the time limit meanwhile."""
     environment, _ = cluster
-    folder = copy_project(tmp_path, STUDY)
+    folder = copy_project(tmp_path, FOUR_JOBS)
     with _workflow(folder, environment) as process:
         _wait_for(lambda: len(_jobs(environment, folder, rule="train")) == 4, process, folder)
         assert _interrupt(process) != 0
@@ -197,7 +186,7 @@ def test_a_job_that_timed_out_is_retried_with_more_resources(finished):
 
 
 def test_results_equal_those_of_a_local_run(cluster, finished, tmp_path):
-    folder = copy_project(tmp_path, STUDY)
+    folder = copy_project(tmp_path, FOUR_JOBS)
     _run_locally(folder, cluster[0])
 
     def outputs(root):

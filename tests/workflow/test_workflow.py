@@ -6,7 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from example_project import ROOT, SNAKEMAKE, STUDY, planned_jobs, record_contents, snakemake
+from checkout import ROOT
+from example_project import SNAKEMAKE, TWO_INITIALIZERS, planned_jobs, record_contents, snakemake
+from file_system import cache_folder_of, read_only
 
 from goodinit import studies
 from goodinit.studies import settings
@@ -26,7 +28,8 @@ def test_a_study_runs_from_data_to_verdict(project):
 
 def test_a_new_study_file_adds_only_its_jobs(project):
     other = project / "configs" / "work" / "other.yaml"
-    other.write_text(STUDY.replace("He: he_normal", "He: he_normal, LeCun: lecun_normal").replace("pack: 6", "pack: 3"))
+    three_initializers = TWO_INITIALIZERS.replace("He: he_normal", "He: he_normal, LeCun: lecun_normal")
+    other.write_text(three_initializers.replace("pack: 6", "pack: 3"))
     try:
         planned = planned_jobs(snakemake(project, "--dry-run")[1])
     finally:
@@ -52,7 +55,7 @@ def test_a_new_initializer_in_a_study_adds_only_its_job(project):
 @pytest.mark.slow
 def test_a_study_is_skipped_if_its_image_folder_is_missing(project):
     other = project / "configs" / "work" / "other.yaml"
-    other.write_text(STUDY.replace("data: {name: digits", "data: {name: folder, path: cats"))
+    other.write_text(TWO_INITIALIZERS.replace("data: {name: digits", "data: {name: folder, path: cats"))
     message = "work/other: skipped: data/folders/cats does not exist"
     try:
         assert "path: cats" in other.read_text()
@@ -74,9 +77,7 @@ def test_a_study_is_skipped_if_its_image_folder_is_missing(project):
 
 
 @pytest.mark.slow
-def test_data_is_prepared_in_the_cache_if_the_data_folder_is_read_only(
-    project, tmp_path, user_cache, cache_folder_of, read_only
-):
+def test_data_is_prepared_in_the_cache_if_the_data_folder_is_read_only(project, tmp_path, user_cache):
     manifest = cache_folder_of(user_cache, tmp_path) / "prepared" / "digits" / "manifest.json"
     config = ["--config", f"data_root={tmp_path}"]
     with read_only(tmp_path):
@@ -111,7 +112,7 @@ def test_studies_in_another_folder_run_with_the_snakefile_of_a_checkout(project,
     """With --directory, all output is written to that folder."""
     folder = tmp_path / "folder"
     (folder / "configs" / "mine").mkdir(parents=True)
-    (folder / "configs" / "mine" / "first.yaml").write_text(STUDY.replace("work: work", "work: mine"))
+    (folder / "configs" / "mine" / "first.yaml").write_text(TWO_INITIALIZERS.replace("work: work", "work: mine"))
     (folder / "configs" / "config.yaml").write_text("scale: laptop\nworks: [mine]\n")
     before = {file: file.stat().st_mtime_ns for file in project.rglob("*") if file.is_file()}
     arguments = ["-s", str(project / "Snakefile"), "--directory", str(folder)]
@@ -149,10 +150,10 @@ def test_an_invalid_setting_is_reported_in_one_line(project, config, expected):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("works", "trainings"), [("work", 2), ("work/study", 1), ("work/study,work/other", 2)])
-def test_works_and_studies_can_be_selected(project, works, trainings):
-    study = project / "configs" / "work" / "study.yaml"
+def test_works_and_studies_can_be_selected(project_copy, works, trainings):
+    study = project_copy / "configs" / "work" / "study.yaml"
     shutil.copy(study, study.with_name("other.yaml"))
-    status, output = snakemake(project, "--dry-run", "--config", f"works={works}", "results=elsewhere")
+    status, output = snakemake(project_copy, "--dry-run", "--config", f"works={works}", "results=elsewhere")
     assert status == 0, output
     assert planned_jobs(output)["train"] == trainings
 

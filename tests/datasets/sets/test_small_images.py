@@ -1,5 +1,6 @@
 """Data sets of small images: sizes, splits, and normalization by statistics of the training images."""
 
+import hashlib
 import json
 import math
 
@@ -39,13 +40,20 @@ def test_embedded_data_sets_have_their_shapes_classes_and_statistics(data_root, 
     assert np.allclose(manifest["sd"], pixels.std((0, 2, 3), correction=0), atol=1e-6)
 
 
-def test_nearest_neighbors_classify_most_digits(data_root):
+@pytest.mark.parametrize(("name", "least"), [("digits", 0.9), ("shapes", 0.3)])
+def test_nearest_neighbors_classify_more_images_than_chance_would(data_root, name, least):
     from sklearn.neighbors import KNeighborsClassifier
 
-    splits = sets.digits(data_root, _generator())
+    splits = getattr(sets, name)(data_root, _generator())
     images = [split.images.flatten(1).numpy() for split in (splits.train, splits.test)]
     score = KNeighborsClassifier(1).fit(images[0], splits.train.labels).score(images[1], splits.test.labels)
-    assert 0.9 < score < 1
+    assert least < score < 1
+
+
+def test_the_images_of_shapes_are_the_same_on_every_machine(data_root):
+    images = sets.shapes(data_root, _generator()).train.images.numpy()
+    expected = "0296681d63ba07cffddcbcf1f1f3b8350b4c61161f8e6a704a3e6ec789027b2a"
+    assert hashlib.sha256(images.tobytes()).hexdigest() == expected
 
 
 def test_first_examples_are_used_and_validation_examples_are_drawn_from_them(data_root):

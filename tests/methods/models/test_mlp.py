@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.datasets import tensors
@@ -11,17 +12,11 @@ from goodinit.methods import curricula, initializers, models, objectives, optimi
 from goodinit.studies import Training
 from goodinit.training import loop, stacking
 
-torch.set_num_threads(1)  # as in the command line: the order of additions depends on the number of threads
-
 RATIO = 0.3
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def _examples(count=200, features=12, seed=0):
-    images = torch.randn(count, features, generator=_generator(seed))
+    images = torch.randn(count, features, generator=seeded(seed))
     return Examples(images, (images[:, 0] > 0).long() + 2 * (images[:, 1] > 0).long())
 
 
@@ -30,7 +25,7 @@ def _model(seed=0, **options):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = models.mlp((12,), 4, **{"hidden": [16, 8]} | options)
-    initializers.he_normal(model, None, _generator(seed))
+    initializers.he_normal(model, None, seeded(seed))
     return model
 
 
@@ -62,7 +57,7 @@ def _normalize(inputs, gain, shift):
 def test_batch_norm_by_hand_in_training_and_evaluation():
     layer = models.mlp((3,), 2, hidden=[3], batch_norm=True)[2]
     layer.gain.data, layer.shift.data = torch.tensor([[1.0, 2.0, 3.0]]), torch.tensor([[0.0, 1.0, -1.0]])
-    batches = [torch.randn(6, 3, generator=_generator(seed)) * 5 + 2 for seed in range(3)]
+    batches = [torch.randn(6, 3, generator=seeded(seed)) * 5 + 2 for seed in range(3)]
     mean, variance = np.zeros(3), np.zeros(3)  # the initial running averages, unlike those of torch
     for batch in batches:
         expected = _normalize(batch.numpy(), [1, 2, 3], [0, 1, -1])
@@ -82,9 +77,18 @@ def test_batch_norm_after_one_update_in_closed_form():
     torch.testing.assert_close(layer(batch), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_of_half_precision_inputs_is_computed_in_single_precision(training):
+    layers = [models.mlp((3,), 2, hidden=[5], batch_norm=True)[2].train(training) for _ in range(2)]
+    inputs = (100 + torch.randn(40, 5, generator=seeded())).bfloat16()
+    outputs = [layers[0](inputs), layers[1](inputs.float())]
+    assert torch.equal(*outputs)
+    assert torch.equal(layers[0].running_variance, layers[1].running_variance)
+
+
 def test_gradient_of_batch_norm_equals_the_numerical_gradient():
     model = _model(batch_norm=True).double()
-    inputs = torch.randn(5, 12, dtype=torch.float64, generator=_generator(), requires_grad=True)
+    inputs = torch.randn(5, 12, dtype=torch.float64, generator=seeded(), requires_grad=True)
     assert torch.autograd.gradcheck(model, inputs, eps=1e-6, atol=1e-6)
 
 
@@ -178,7 +182,7 @@ def _train(seeds, steps=30):
     """Train a stack of models with dropout; return the losses and the parameters of each."""
     stack = stacking.stack([_model(seed, dropout=RATIO) for seed in seeds])
     update = updates.synchronous(stack, optimizers.sgd(stack.named_parameters(), lr=0.1), None)
-    batches = [curricula.full(_examples(), batch_size=20, steps=steps, generator=_generator(seed)) for seed in seeds]
+    batches = [curricula.full(_examples(), batch_size=20, steps=steps, generator=seeded(seed)) for seed in seeds]
     training = Training(steps=steps, loss_after_update=True)
     stacked_batches = map(tensors.stack, zip(*batches, strict=True))
     history = loop.fit(stack, objectives.cross_entropy, stacked_batches, update, training)

@@ -1,7 +1,6 @@
-"""Recorded runs."""
+"""A recorded run."""
 
 import numpy as np
-import pytest
 
 from goodinit import records
 
@@ -12,7 +11,7 @@ FILLED = {
 }
 
 
-def _make_run(name="aaaa", **changes):
+def make_run(name="aaaa", **changes):
     """Return a finished run with FILLED as its specification, or with changes."""
     fields = {
         "id": name,
@@ -27,9 +26,3 @@ def _make_run(name="aaaa", **changes):
         "series": {"loss": records.Series(np.array([1, 2, 3]), np.arange(3) / 8)},
     }
     return records.RunRecord(**fields | changes)
-
-
-@pytest.fixture
-def make_run():
-    """Return the function that makes a run's record."""
-    return _make_run
