@@ -17,7 +17,7 @@ from goodinit.errors import InputError
 from goodinit.report.distributions import t_quantile
 from goodinit.report.evidence import Evidence, compare_with_bounds, worst
 from goodinit.report.inference import Difference, Exact, Mean, Median, Share, location
-from goodinit.report.measures import NotRun, condition_columns, measure_all_runs, select
+from goodinit.report.measures import NotRun, condition_columns, measure_all_runs, metric_rows, select
 from goodinit.studies import At, Reported, Where, as_list
 
 __all__ = ["agrees", "beats", "ranks", "ratio", "share", "within"]  # the predicates that a study may name
@@ -175,9 +175,9 @@ def agrees(
         reported: the number.
         where, metric, at: the measure.
         within: the difference that would matter.
-        window: the number of steps up to `at` over which each of our runs is averaged.  The reported number is of one
-            step: its standard deviation is that of all our values at these steps, as the loss of one mini-batch varies
-            more between batches than between seeds.
+        window: the number of steps up to `at` over which each of our runs is averaged.  The reported number is of
+            one step: its standard deviation is that of all our values at these steps, as the loss of one
+            mini-batch varies more between batches than between seeds.
 
     Returns:
         The evidence; its interval is that of the difference, added to the reported number.
@@ -186,16 +186,17 @@ def agrees(
         InputError: `where` does not name one condition, or `window` needs a step.
     """
     rows = select(frame, where)
-    steps: list[At] = [at]
-    if window > 1:
+    if window == 1:
+        sample = values = _only_one("agrees", frame, measure_all_runs(rows, metric, at))
+    else:
         if not isinstance(at, int):
             raise InputError("agrees: window needs a step: give at as a number")
-        steps = list(range(at - window + 1, at + 1))
-    samples = [_only_one("agrees", frame, measure_all_runs(rows, metric, step)) for step in steps]
-    values = np.stack([sample.to_numpy() for sample in samples])
-    deterministic = _is_deterministic(frame)
-    ours = location(np.where(np.isnan(values), math.inf, values).mean(axis=0), deterministic=deterministic)
-    finite = values[np.isfinite(values)]
+        first, series = at - window + 1, metric_rows(rows, metric)
+        measure_all_runs(rows, metric, first)  # the first step must be recorded
+        sample = _only_one("agrees", frame, measure_all_runs(rows, metric, {"from": first, "to": at}))
+        values = series["value"][series["step"].between(first, at)]
+    ours = location(sample.fillna(math.inf), deterministic=_is_deterministic(frame))
+    finite = values[np.isfinite(values)].to_numpy()
     freedom: float | None = None
     if reported.sd is not None:
         deviation, freedom = reported.sd, float(reported.runs - 1)

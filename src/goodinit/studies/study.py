@@ -119,23 +119,9 @@ class Study:
         Raises:
             InputError: there are too many runs, or a dotted path does not lead to an option.
         """
-        changes = self._changes(scale)
-        base = self._base(f"scales.{scale}", changes)
-        axes, seeds = self._axes(changes), changes.get("seeds", self.seeds)
-        if (count := math.prod(map(len, axes.values())) * seeds) > MAX_RUNS:
-            raise InputError(f"{count} runs, of {seeds} seeds: at most {MAX_RUNS} are allowed: compare less")
-        draws = [self.draws(scale, seed) for seed in range(seeds)]
-        runs = []
-        for labels in itertools.product(*axes.values()):
-            parts = self._compared(base, axes, labels)
-            for seed, trials in enumerate(draws):
-                tuned = parts
-                if trials:
-                    tuned = copy.deepcopy(parts)
-                    _set_options(tuned, trials[int(labels[-1])], "tune.draw")
-                expanded = {part: expand_names(tuned[part]) for part in PARTS if part in tuned}
-                runs.append(Run(expanded, seed, dict(zip(axes, labels, strict=True)), self.revision))
-        return runs
+        if scale not in self._runs:
+            self._runs[scale] = self._list_runs(scale)
+        return list(self._runs[scale])
 
     def jobs(self, scale: str) -> list[Job]:
         """Return the runs at a scale in jobs of at most `pack` runs."""
@@ -171,6 +157,30 @@ class Study:
     def folders(self, scale: str) -> list[str]:
         """Return the names of the image folders on which the runs at a scale are trained."""
         return sorted({run.parts["data"]["path"] for run in self.runs(scale) if run.parts["data"]["name"] == "folder"})
+
+    @functools.cached_property
+    def _runs(self) -> dict[str | None, list[Run]]:
+        """The runs at the scales at which they have been listed."""
+        return {}
+
+    def _list_runs(self, scale: str | None) -> list[Run]:
+        changes = self._changes(scale)
+        base = self._base(f"scales.{scale}", changes)
+        axes, seeds = self._axes(changes), changes.get("seeds", self.seeds)
+        if (count := math.prod(map(len, axes.values())) * seeds) > MAX_RUNS:
+            raise InputError(f"{count} runs, of {seeds} seeds: at most {MAX_RUNS} are allowed: compare less")
+        draws = [self.draws(scale, seed) for seed in range(seeds)]
+        runs = []
+        for labels in itertools.product(*axes.values()):
+            parts = self._compared(base, axes, labels)
+            for seed, trials in enumerate(draws):
+                tuned = parts
+                if trials:
+                    tuned = copy.deepcopy(parts)
+                    _set_options(tuned, trials[int(labels[-1])], "tune.draw")
+                expanded = {part: expand_names(tuned[part]) for part in PARTS if part in tuned}
+                runs.append(Run(expanded, seed, dict(zip(axes, labels, strict=True)), self.revision))
+        return runs
 
     def _changes(self, scale: str | None) -> Mapping[str, Any]:
         """Return what a scale changes; nothing for None, the published protocol."""
