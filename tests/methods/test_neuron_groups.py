@@ -26,12 +26,22 @@ def test_layers_are_those_named_or_all_except_the_last(names, chosen):
     [
         (["fc1"], "layers: no linear layer 'fc1'; the model has 0, 3, 5"),
         (["1"], "layers: no linear layer '1'"),
-        ([], "the model has no linear layer except the output layer"),
+        ([], "the model has no trainable linear layer except the output layer"),
     ],
 )
 def test_layers_that_do_not_exist_are_rejected(names, message):
     with pytest.raises(ValueError, match=f"^semi_synchronous: {message}"):
         neuron_groups.choose_layers(_model(), names)
+
+
+def test_frozen_layers_are_those_of_a_name_alone():
+    model = _model()
+    model[0].requires_grad_(False)
+    assert list(neuron_groups.choose_layers(model)) == ["3"]
+    assert list(neuron_groups.choose_layers(model, ["0"])) == ["0"]
+    model[3].requires_grad_(False)
+    with pytest.raises(ValueError, match="no trainable linear layer except the output layer"):
+        neuron_groups.choose_layers(model)
 
 
 def test_contiguous_groups():

@@ -130,7 +130,8 @@ def test_frozen_parameters_do_not_change(sparse):
     model[0].weight.requires_grad_(False)
     model[3].requires_grad_(False)
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    update = goodinit.semi_synchronous(model, torch.optim.SGD(trained, lr=0.05, momentum=0.9), sparse=sparse)
+    optimizer = torch.optim.SGD(trained, lr=0.05, momentum=0.9)
+    update = goodinit.semi_synchronous(model, optimizer, layers=["0", "3"], sparse=sparse)
     before = copy.deepcopy(model)
     train([(model, update)], range(4))
     assert torch.equal(model[0].weight, before[0].weight)
@@ -152,6 +153,11 @@ def test_autocast_and_copies_with_sparse_gradients():
     assert model[0].weight.grad.is_sparse
     assert model[0].weight.grad.dtype == torch.float32
     update.step()
+    update.zero_grad()
     images = new_batch(0, torch.float32)[0]
     for model_copy in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert type(model_copy[0]) is nn.Linear
+        assert vars(model_copy[0]).keys() == vars(nn.Linear(1, 1)).keys()
         assert torch.equal(model_copy(images), model(images))
+        loss_of(model_copy, 0, torch.float32).backward()
+        assert model_copy[0].weight.grad.all()

@@ -18,7 +18,7 @@ def _model():
 
 
 def _update(model=None, **options):
-    model = model or _model()
+    model = _model() if model is None else model
     return semi_synchronous(model, torch.optim.SGD(model.parameters(), lr=0.1), **options)
 
 
@@ -54,6 +54,10 @@ def test_the_seed_may_be_of_any_type(seed):
         ({"layers": 3}, "layers must be a list of names of layers, or one name, not 3"),
         ({"generator": "a"}, "generator must be a torch.Generator, None or a seed, .* not 'a'"),
         ({"generator": 1.5}, "generator must be a torch.Generator, None or a seed, .* not 1.5"),
+        (
+            {"generator": 2**64},
+            "generator must be .* a seed must be a whole number of 64 bits, not 1844674",
+        ),
     ],
     ids=str,
 )
@@ -71,14 +75,43 @@ def test_the_model_must_be_a_module():
             semi_synchronous(other, torch.optim.SGD(model.parameters(), lr=0.1))
 
 
+class _Distributed(nn.Module):
+    """A stand-in for DistributedDataParallel, which needs a process group."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+
 def test_sparse_gradients_of_a_distributed_model_are_rejected(monkeypatch):
-    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", nn.Sequential)  # one needs a process group
-    with pytest.raises(InputError, match="DistributedDataParallel takes dense gradients: use sparse=False"):
-        _update(sparse=True)
-    _update()
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", _Distributed)
+    for model in (_Distributed(_model()), torch.compile(_Distributed(_model()), backend="eager")):
+        with pytest.raises(InputError, match="DistributedDataParallel takes dense gradients: use sparse=False"):
+            _update(model, sparse=True)
 
 
-@pytest.mark.parametrize("state", [torch.optim.SGD(_model().parameters(), lr=0.1).state_dict(), {}, None, [1]])
+@pytest.mark.parametrize(
+    "wrap", [nn.DataParallel, _Distributed, lambda model: torch.compile(_Distributed(model), backend="eager")]
+)
+def test_the_layers_of_a_wrapped_model_have_the_names_of_the_plain_one(wrap, monkeypatch):
+    monkeypatch.setattr(nn.parallel, "DistributedDataParallel", _Distributed)
+    wrapped, plain = _update(wrap(_model())), _update(layers="fc1")
+    assert _groups(wrapped) == _groups(plain)
+    plain.load_state_dict(wrapped.state_dict())
+    assert _groups(_update(wrap(_model()), layers="fc2")) == _groups(_update(layers="fc2"))
+
+
+def test_distributed_tensors_are_rejected():
+    model = _model()
+    model.fc1.weight.device_mesh = None  # as of a torch.distributed.tensor.DTensor
+    with pytest.raises(InputError, match="layer fc1: its weight is a distributed tensor, such as that of FSDP"):
+        _update(model)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [torch.optim.SGD(_model().parameters(), lr=0.1).state_dict(), {}, None, [1], {"optimizer": 1, "layers": {}}],
+)
 def test_the_state_of_another_object_is_rejected(state):
     with pytest.raises(InputError, match=r"must be one that SemiSynchronous.state_dict\(\) returned"):
         _update().load_state_dict(state)

@@ -136,7 +136,14 @@ def test_state_restores_the_active_groups(before, after, tmp_path):
     assert_same(model, resumed)
 
 
-def test_a_state_of_other_layers_is_rejected():
+def _state(update, **changes):
+    """Return the state of an update with another entry of layer 0."""
+    state = update.state_dict()
+    state["layers"]["0"] |= changes
+    return state
+
+
+def test_other_states_are_rejected():
     model = new_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     update = goodinit.semi_synchronous(model, optimizer, layers=["0"])
@@ -144,13 +151,25 @@ def test_a_state_of_other_layers_is_rejected():
     for state, message in (
         ({"optimizer": {}, "layers": {}}, "the state has no layer '0'"),
         (other.state_dict(), "the state has a layer '3', which is not updated here"),
-        (
-            {"optimizer": {}, "layers": {"0": {"groups": torch.arange(4).view(2, 2), "active_group": 0}}},
-            "another number of neurons",
-        ),
+        (_state(update, groups=torch.arange(4).view(2, 2)), "another number of neurons"),
+        (_state(update, groups=torch.tensor([[0, 1, 2], [3, 4, 5], [6, 7, 7]])), "each of the 9 neurons once"),
+        (_state(update, groups=torch.arange(9)), r"int64 tensor of shape \(groups, neurons in a group\)"),
+        (_state(update, groups=torch.arange(9.0).view(3, 3)), "int64 tensor"),
+        (_state(update, groups=[[0, 1, 2], [3, 4, 5], [6, 7, 8]]), "int64 tensor"),
+        *[(_state(update, active_group=group), "active_group must be .*at most 2") for group in (3, -1, None, 0.5)],
+        ({**update.state_dict(), "layers": {"0": {"groups": torch.arange(9).view(3, 3)}}}, "groups and active_group"),
+        ({**update.state_dict(), "layers": {"0": 3}}, "groups and active_group"),
     ):
         with pytest.raises(ValueError, match=message):
             update.load_state_dict(state)
+    assert update.state_dict()["layers"]["0"]["groups"].tolist() == torch.arange(9).view(3, 3).tolist()
+
+
+def test_the_number_of_groups_is_that_of_a_state():
+    model = new_model()
+    update = goodinit.semi_synchronous(model, torch.optim.SGD(model.parameters(), lr=0.05), layers=["0"])
+    update.load_state_dict(_state(update, groups=torch.arange(9).view(9, 1), active_group=8))
+    assert repr(update) == "SemiSynchronous(0: 9 groups of 1; SGD)"
 
 
 @pytest.mark.parametrize("parametrize", [torch.nn.utils.parametrizations.weight_norm, torch.nn.utils.spectral_norm])

@@ -1,11 +1,12 @@
-"""Semi-synchronous updates that are set up again, as when the cell of a notebook is run again."""
+"""Semi-synchronous updates that are set up again, as when the cell of a notebook is run again, removed or copied."""
 
 import copy
 import itertools
+import pickle
 
 import pytest
 import torch
-from semi_synchronous_transcription import Transcription, assert_same, groups_of, loss_of, new_model, train
+from semi_synchronous_transcription import BOTH, Transcription, assert_same, groups_of, loss_of, new_model, train
 from torch import nn
 
 import goodinit
@@ -41,7 +42,7 @@ def test_a_second_call_replaces_the_first(first, second, new_optimizer):
     assert model[0].weight.grad.is_sparse == second
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@BOTH
 def test_layers_that_the_second_call_does_not_name_are_updated_as_a_whole(sparse):
     model, expected = new_model(), new_model()
     optimizer = _sgd(model)
@@ -68,7 +69,7 @@ def test_a_layer_that_shares_a_weight_with_one_of_the_second_call_gets_its_group
     assert_same(model, expected)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@BOTH
 def test_a_step_of_the_replaced_object_is_rejected(sparse):
     model = new_model()
     optimizer = _sgd(model)
@@ -85,7 +86,7 @@ def test_a_step_of_the_replaced_object_is_rejected(sparse):
     assert not torch.equal(model[0].weight, before[0].weight)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
+@BOTH
 def test_a_step_is_rejected_if_another_optimizer_has_taken_over_sparse_layers(sparse):
     """The gradient has no longer the rows of the active group."""
     model = new_model()
@@ -128,12 +129,41 @@ def test_a_second_call_with_a_mistake_leaves_the_first_in_force():
     assert_same(model, expected, 0)
 
 
-@pytest.mark.parametrize("sparse", [False, True])
-def test_a_copy_of_a_model_and_its_update_is_trained_alone(sparse):
+@BOTH
+def test_after_removal_an_optimizer_trains_all_neurons(sparse):
+    model, expected = new_model(), new_model()
+    update = goodinit.semi_synchronous(model, _sgd(model), sparse=sparse)
+    loss_of(model, 0).backward()
+    update.zero_grad()
+    update.remove()
+    model[2].load_state_dict(new_model()[2].state_dict())
+    train([(model, update.optimizer), (expected, _sgd(expected))], range(2))
+    assert_same(model, expected, 0)
+    assert type(model[0]) is nn.Linear
+    with pytest.raises(RuntimeError, match=r"remove\(\) was called"):
+        update.step()
+
+
+def test_the_removal_of_a_replaced_object_does_not_change_that_which_replaces_it():
+    model = new_model()
+    replaced = goodinit.semi_synchronous(model, _sgd(model), sparse=True)
+    update = goodinit.semi_synchronous(model, replaced.optimizer, sparse=True)
+    replaced.remove()
+    loss_of(model, 0).backward()
+    assert model[0].weight.grad.is_sparse
+    with pytest.raises(RuntimeError, match=r"call step\(\) of the returned object"):
+        update.optimizer.step()
+
+
+@BOTH
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda pair: pickle.loads(pickle.dumps(pair))])
+def test_a_copy_of_a_model_and_its_update_is_trained_alone(copied, sparse):
+    """The layers of the copy have dense gradients."""
     model = new_model()
     update = goodinit.semi_synchronous(model, _sgd(model), sparse=sparse)
-    model_copy, update_copy = copy.deepcopy((model, update))
+    model_copy, update_copy = copied((model, update))
     train([(model, update)], range(5))
     goodinit.semi_synchronous(model, update.optimizer, sparse=sparse)
     train([(model_copy, update_copy)], range(5))
-    assert_same(model_copy, model, 0)
+    assert_same(model_copy, model)
+    update_copy.remove()

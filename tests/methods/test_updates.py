@@ -4,15 +4,12 @@ import copy
 
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 from torch.nn import functional
 
 import goodinit
 from goodinit.methods import optimizers, updates
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _model(dtype, hidden=(16, 16), dropout=0.0, batch_norm=False):
@@ -29,8 +26,8 @@ def _model(dtype, hidden=(16, 16), dropout=0.0, batch_norm=False):
 def _train(pairs, steps, dtype=torch.float64, first=0):
     """Train pairs of model and update on the same batches, with the same dropout masks."""
     for step in range(first, first + steps):
-        images = torch.randn(8, 20, dtype=dtype, generator=_generator(step))
-        labels = torch.randint(5, (8,), generator=_generator(step))
+        images = torch.randn(8, 20, dtype=dtype, generator=seeded(step))
+        labels = torch.randint(5, (8,), generator=seeded(step))
         for model, update in pairs:
             torch.manual_seed(step)
             functional.cross_entropy(model(images), labels).backward()
@@ -65,7 +62,7 @@ class _Transcription:
 
 def _semi(model, lr=0.125, decay=0.0, factors=None, **options):
     optimizer = optimizers.momentum(model.named_parameters(), lr=lr, weight_decay=decay, layer_factors=factors)
-    return updates.semi_synchronous(model, optimizer, _generator(), **options)
+    return updates.semi_synchronous(model, optimizer, seeded(), **options)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -134,7 +131,7 @@ def test_without_momentum_a_round_equals_synchronous_updates_with_the_rate_divid
     for kind, factors in (("semi_synchronous", None), ("synchronous", {"0": 1 / 4})):
         model = _model(torch.float64, hidden=(16,))
         optimizer = optimizers.sgd(model.named_parameters(), lr=0.1, layer_factors=factors)
-        update = getattr(updates, kind)(model, optimizer, _generator())
+        update = getattr(updates, kind)(model, optimizer, seeded())
         before = model[0].weight.detach().clone()
         for _ in range(4):
             model[0](torch.ones(1, 20, dtype=torch.float64)).sum().backward()  # the gradient is 1
@@ -178,7 +175,7 @@ def test_checkpoint_restores_the_active_group(tmp_path):
     state = torch.load(tmp_path / "checkpoint", weights_only=True)
     resumed = _model(torch.float64)
     optimizer = optimizers.momentum(resumed.named_parameters(), lr=0.125)
-    update = updates.semi_synchronous(resumed, optimizer, _generator(9), members="shuffled")
+    update = updates.semi_synchronous(resumed, optimizer, seeded(9), members="shuffled")
     resumed.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     _train([(resumed, update)], 7, first=6)
@@ -189,7 +186,7 @@ def test_outputs_are_unchanged_and_gradients_in_full_precision_under_autocast():
     model = _model(torch.float32)
     plain = copy.deepcopy(model)
     update = _semi(model)
-    images = torch.randn(8, 20, generator=_generator())
+    images = torch.randn(8, 20, generator=seeded())
     assert torch.equal(model(images), plain(images))
     with torch.autocast("cpu", torch.bfloat16):
         loss = functional.cross_entropy(model(images).float(), torch.arange(8) % 5)
@@ -205,7 +202,7 @@ def test_outputs_are_unchanged_and_gradients_in_full_precision_under_autocast():
         ({"hidden": (16, 20)}, "layer 3 has 20 neurons, which is not a perfect square; the nearest are 16 and 25"),
         ({"groups": 3}, "groups: 3 does not divide the 16 neurons of layer 0"),
         ({"groups": 0}, "groups: 0 does not divide"),
-        ({"hidden": ()}, "the model has no linear layer except the output layer"),
+        ({"hidden": ()}, "the model has no trainable linear layer except the output layer"),
     ],
 )
 def test_neurons_that_cannot_be_grouped_are_rejected(options, message):
@@ -243,7 +240,7 @@ def test_a_layer_with_several_names_is_one_layer(names, members):
     assert isinstance(layers[0], updates.SemiSynchronousLinear)
     assert all(layer is layers[0] for layer in layers)
     optimizer = torch.optim.SGD(expected.parameters(), lr=0.125, momentum=0.9)
-    other = goodinit.semi_synchronous(expected, optimizer, members=members, generator=_generator())
+    other = goodinit.semi_synchronous(expected, optimizer, members=members, generator=seeded())
     for step in range(9):
         _train([(model, update), (expected, other)], 1, first=step)
         other.zero_grad()

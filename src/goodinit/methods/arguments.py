@@ -1,16 +1,17 @@
 """Checks of the arguments of the public functions, which users call with numbers of any type."""
 
+import math
 import numbers
 import operator
 from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from goodinit.errors import InputError
 
-__all__ = ["check_generator", "numbers_in", "whole_number"]
+__all__ = ["check_generator", "numbers_in", "positive_number", "random_seed", "unwrap", "whole_number"]
 
 
 def whole_number(place: str, value: Any, at_least: int | None = None, at_most: int | None = None, of: str = "") -> int:
@@ -34,6 +35,30 @@ def whole_number(place: str, value: Any, at_least: int | None = None, at_most: i
     return number
 
 
+def random_seed(place: str, value: Any) -> int:
+    """Return a seed of any type, within the range of torch.Generator, as an int.
+
+    Raises:
+        InputError: it is not a whole number, or out of range.
+    """
+    number = _whole(value)
+    if number is None or not -(2**63) <= number < 2**64:
+        raise InputError(f"{place} must be a whole number of 64 bits, not {value!r}")
+    return number
+
+
+def positive_number(place: str, value: Any) -> float:
+    """Return a finite number of any type that is more than 0 as a float.
+
+    Raises:
+        InputError: it is not such a number.
+    """
+    number = value.tolist() if hasattr(value, "tolist") else value
+    if not _is_number(number) or not 0 < number < math.inf:
+        raise InputError(f"{place} must be a number, more than 0 and finite, not {value!r}")
+    return float(number)
+
+
 def numbers_in(place: str, value: Any) -> list[Any]:
     """Return the numbers in a list, tuple, array or tensor as a list; a single number is a list of one.
 
@@ -53,6 +78,19 @@ def check_generator(place: str, value: Any) -> None:
     """Raise InputError unless a value is a torch.Generator or None."""
     if value is not None and not isinstance(value, torch.Generator):
         raise InputError(f"{place} must be a torch.Generator or None, not {value!r}")
+
+
+def unwrap(method: str, model: Any, *wrappers: type[nn.Module]) -> nn.Module:
+    """Return a model without `torch.compile` and without these wrappers, whose attribute `module` is the model.
+
+    Raises:
+        InputError: it is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        raise InputError(f"{method}: model must be a torch.nn.Module, not {type(model).__name__}")
+    if isinstance(model, wrappers):
+        return unwrap(method, model.module, *wrappers)
+    return unwrap(method, model._modules["_orig_mod"], *wrappers) if "_orig_mod" in model._modules else model
 
 
 def _is_number(value: Any) -> bool:

@@ -66,12 +66,20 @@ def unsupported_model(model: nn.Module) -> str:
         wrapper = min(wrappers)
         return f"initialize the model before wrapping it in {wrapper}, so that all processes start with equal weights"
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if nn.parameter.is_lazy(tensor):
-            return f"the shape of {name} is not known yet: run the model on one batch first"
-        if tensor.is_meta:
-            return f"{name} is on the meta device and has no values: call model.to_empty(device=...) first"
-        if hasattr(tensor, "device_mesh"):
-            return f"{name} is a distributed tensor: initialize the model before sharding it"
+        if reason := _unsupported_tensor(name, tensor):
+            return reason
+    return ""
+
+
+def _unsupported_tensor(name: str, tensor: Tensor) -> str:
+    if nn.parameter.is_lazy(tensor):
+        return f"the shape of {name} is not known yet: run the model on one batch first"
+    if tensor.is_meta:
+        return f"{name} is on the meta device and has no values: call model.to_empty(device=...) first"
+    if hasattr(tensor, "device_mesh"):
+        return f"{name} is a distributed tensor: initialize the model before sharding it"
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        return f"{name} was created in torch.inference_mode and cannot be changed: create the model outside of it"
     return ""
 
 

@@ -11,20 +11,28 @@ from torch.nn import functional
 from goodinit.errors import InputError
 from goodinit.methods.arguments import whole_number
 
-__all__ = ["Members", "choose_layers", "group_neurons", "linear_with_row_gradients"]
+__all__ = [
+    "Members",
+    "Partition",
+    "SparseGradientLinear",
+    "choose_layers",
+    "group_neurons",
+    "linear_with_row_gradients",
+    "set_dense",
+    "set_sparse",
+]
 
 Members = Literal["contiguous", "shuffled"]
 
 
 def choose_layers(model: nn.Module, names: Sequence[str] | str | None = None) -> dict[str, nn.Linear]:
-    """Return the linear layers with these names, or this name; without names, all except the last registered one.
+    """Return the linear layers with these names, or this name.
+
+    Without names, these are all except the last registered one, and except layers whose parameters are all frozen.
 
     Raises:
-        ValueError: `model` is not a module, there is no such layer, or the model has only one linear layer and none is
-            named.
+        ValueError: there is no such layer, or, without names, no layer remains.
     """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"semi_synchronous: model must be a torch.nn.Module, not {type(model).__name__}")
     if names is not None and not isinstance(names, Iterable):
         raise InputError(f"semi_synchronous: layers must be a list of names of layers, or one name, not {names!r}")
     names = [names] if isinstance(names, str) else names
@@ -32,11 +40,12 @@ def choose_layers(model: nn.Module, names: Sequence[str] | str | None = None) ->
     linear = {name: module for name, module in modules if isinstance(module, nn.Linear) and name}
     if names is None:
         names = [name for name, _ in model.named_modules() if name in linear][:-1]
+        names = [name for name in names if any(item.requires_grad for item in linear[name].parameters())]
     for name in names:
         if name not in linear:
             raise InputError(f"semi_synchronous: layers: no linear layer {name!r}; the model has {', '.join(linear)}")
     if not names:
-        raise InputError("semi_synchronous: the model has no linear layer except the output layer")
+        raise InputError("semi_synchronous: the model has no trainable linear layer except the output layer")
     return {name: linear[name] for name in names}
 
 
@@ -84,6 +93,45 @@ def linear_with_row_gradients(inputs: Tensor, weight: Tensor, bias: Tensor | Non
     """
     outputs: Tensor = _LinearWithRowGradients.apply(inputs, weight, bias, rows)
     return outputs
+
+
+class Partition:
+    """The groups of neurons of a layer, int64 (groups, neurons in a group), and which of them is active."""
+
+    def __init__(self, groups: Tensor) -> None:
+        self.groups, self.active_group = groups, 0
+
+    def active_neurons(self, device: torch.device) -> Tensor:
+        """Return the neurons of the active group."""
+        self.groups = self.groups.to(device)
+        return self.groups[self.active_group]
+
+
+class SparseGradientLinear(nn.Linear):
+    """A linear layer of which only the active group receives gradients; its copies are ordinary layers."""
+
+    partition: Partition
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the output of the linear layer."""
+        rows = self.partition.active_neurons(self.weight.device)
+        return linear_with_row_gradients(inputs, self.weight, self.bias, rows)
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        state = {name: value for name, value in vars(self).items() if name != "partition"}
+        return object.__new__, (nn.Linear,), state
+
+
+def set_sparse(layer: nn.Linear, partition: Partition) -> None:
+    """Give a linear layer sparse gradients, which have the rows of the active group."""
+    layer.__class__ = SparseGradientLinear
+    vars(layer)["partition"] = partition
+
+
+def set_dense(layer: nn.Linear) -> None:
+    """Make a layer with sparse gradients an ordinary one."""
+    del vars(layer)["partition"]
+    layer.__class__ = nn.Linear
 
 
 class _LinearWithRowGradients(torch.autograd.Function):

@@ -1,18 +1,26 @@
 """Semi-synchronous updates with torch.optim.SGD, for custom training loops."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeGuard
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from goodinit.errors import InputError, nearest
-from goodinit.methods.neuron_groups import Members, choose_layers, group_neurons, linear_with_row_gradients
-from goodinit.methods.semi_synchronous_arguments import as_generator, check_optimizer, check_state
+from goodinit.errors import InputError
+from goodinit.methods.neuron_groups import (
+    Members,
+    Partition,
+    SparseGradientLinear,
+    choose_layers,
+    group_neurons,
+    set_dense,
+    set_sparse,
+)
+from goodinit.methods.semi_synchronous_arguments import as_generator, check_optimizer, check_state, unwrap_model
 
 __all__ = ["SemiSynchronous", "semi_synchronous"]
 
-_INSTALLED = "semi_synchronous"  # the attribute of an optimizer with its SemiSynchronous and the handle of its hook
+_INSTALLED = "semi_synchronous"  # the attribute of an optimizer with its SemiSynchronous
 
 
 def semi_synchronous(
@@ -36,19 +44,21 @@ def semi_synchronous(
         W &\leftarrow W + \alpha \Delta W \qquad (6)
 
     This is the rule of the optimizer, with dampening, Nesterov momentum and weight decay, for a gradient that is 0
-    outside the group. All other parameters are updated by the optimizer.
+    outside the group: the other neurons continue to move with their momentum, which decays. All other parameters are
+    updated by the optimizer.
 
     A second call with the same optimizer replaces the first, whose object can no longer be used: the groups start
-    again, and the optimizer keeps its momentum.
+    again, and the optimizer keeps its momentum. `remove()` of the returned object ends the updates in groups.
 
     Deviation: the bias of a neuron is updated with its weights, and so is weight decay, which is part of the gradient.
     The paper does not specify this.
 
     Args:
-        model: the model that the optimizer trains; with `sparse` the class of its linear layers is changed.
+        model: the model that the optimizer trains; with `sparse` the class of its linear layers is changed. Names of
+            layers are those in the model without `torch.compile`, DataParallel and DistributedDataParallel.
         optimizer: a torch.optim.SGD. Construct learning-rate schedulers with it, not with the returned object.
-        layers: names of linear layers, or one name, as in `model.named_modules()`. None for all except the last that
-            the model registers, which usually is the output layer; name the layers if it is not.
+        layers: names of linear layers, or one name, as in `model.named_modules()`. None for all except frozen ones and
+            the last that the model registers, which usually is the output layer; name the layers if it is not.
         groups: number of groups in each layer; None for the square root of its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
         generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch. In
@@ -56,9 +66,11 @@ def semi_synchronous(
             `seed`, as in `progressive` and `lsuv`.)
         sparse: compute only the active rows of the gradient, as a sparse tensor, which makes a step of large layers
             about twice as fast. Gradient clipping by norm then uses these rows alone, otherwise all rows. A layer of a
-            subclass of nn.Linear keeps its dense gradient. Not for DistributedDataParallel, clip_grad_value_ and
-            torch.func, which do not take sparse gradients. torch.compile may recompile the layer for each active
-            group, and runs it uncompiled after its limit of recompilations.
+            subclass of nn.Linear keeps its dense gradient, and the layers of a copy of the model have dense gradients.
+            `remove()` of the returned object restores dense gradients: without it, another optimizer would train only
+            the last active group. Not for DistributedDataParallel, clip_grad_value_ and torch.func, which do not take
+            sparse gradients. torch.compile may recompile the layer for each active group, and runs it uncompiled after
+            its limit of recompilations.
 
     Returns:
         An object whose `step()` and `zero_grad()` replace those of the optimizer, also for a GradScaler.
@@ -74,43 +86,30 @@ def semi_synchronous(
     Reference: Hori, Sekiya & Takenaka, Semi-synchronous updating of neurons in full-connection layers through
         backpropagation of deep learning (2019), section 3.
     """
-    check_optimizer(model, optimizer, sparse)
+    check_optimizer(optimizer)
+    model = unwrap_model(model, sparse)
     generator = as_generator(generator)
     optimized = {parameter for group in optimizer.param_groups for parameter in group["params"]}
-    by_layer: dict[str, _Partition] = {}
-    by_parameter: dict[nn.Parameter, _Partition] = {}
-    sparse_layers: dict[nn.Linear, _Partition] = {}
+    by_layer: dict[str, Partition] = {}
+    by_parameter: dict[nn.Parameter, Partition] = {}
+    sparse_layers: dict[nn.Linear, Partition] = {}
     for name, layer in choose_layers(model, layers).items():
         weight, *biases = _parameters(name, layer, optimized)
         if weight not in by_parameter:
             neurons = group_neurons(name, layer.out_features, groups, members, generator)
-            by_layer[name] = by_parameter[weight] = _Partition(neurons)
+            by_layer[name] = by_parameter[weight] = Partition(neurons)
         for bias in biases:
             by_parameter.setdefault(bias, by_parameter[weight])
-        if sparse and type(layer) in (nn.Linear, _SparseGradientLinear):
+        if sparse and type(layer) in (nn.Linear, SparseGradientLinear):
             sparse_layers[layer] = by_parameter[weight]
-    _replace_earlier(optimizer)
+    if (earlier := vars(optimizer).get(_INSTALLED)) is not None:
+        earlier.remove()
     for module in model.modules():
-        if type(module) is _SparseGradientLinear and module.weight in by_parameter:  # of an earlier optimizer
-            _set_dense(module)
+        if type(module) is SparseGradientLinear and module.weight in by_parameter:  # of an earlier optimizer
+            set_dense(module)
     for layer, partition in sparse_layers.items():
-        layer.__class__ = _SparseGradientLinear
-        vars(layer)["partition"] = partition
+        set_sparse(layer, partition)
     return SemiSynchronous(optimizer, by_layer, by_parameter, sparse_layers)
-
-
-def _replace_earlier(optimizer: torch.optim.SGD) -> None:
-    """Undo an earlier call of `semi_synchronous` with this optimizer, if there is one."""
-    if (installed := vars(optimizer).pop(_INSTALLED, None)) is not None:
-        earlier, hook = installed
-        hook.remove()
-        earlier._end()
-
-
-def _set_dense(layer: "_SparseGradientLinear") -> None:
-    """Make a layer with sparse gradients an ordinary one."""
-    del vars(layer)["partition"]
-    layer.__class__ = nn.Linear  # type: ignore[assignment]  # as it was before
 
 
 def _parameters(name: str, layer: nn.Linear, optimized: set[nn.Parameter]) -> list[nn.Parameter]:
@@ -121,6 +120,11 @@ def _parameters(name: str, layer: nn.Linear, optimized: set[nn.Parameter]) -> li
     for key, parameter in parameters.items():
         if parameter.requires_grad and parameter not in optimized:
             raise InputError(f"semi_synchronous: layer {name}: its {key} is not in the optimizer; exclude the layer")
+        if hasattr(parameter, "device_mesh"):
+            raise InputError(
+                f"semi_synchronous: layer {name}: its {key} is a distributed tensor, such as that of FSDP, whose rows "
+                "are not all here: use DistributedDataParallel"
+            )
     return [parameters[key] for key in ("weight", "bias") if key in parameters]
 
 
@@ -134,14 +138,15 @@ class SemiSynchronous:
     def __init__(
         self,
         optimizer: torch.optim.SGD,
-        by_layer: dict[str, "_Partition"],
-        by_parameter: dict[nn.Parameter, "_Partition"],
-        sparse_layers: dict[nn.Linear, "_Partition"],
+        by_layer: dict[str, Partition],
+        by_parameter: dict[nn.Parameter, Partition],
+        sparse_layers: dict[nn.Linear, Partition],
     ) -> None:
         self.optimizer = optimizer
         self._by_layer, self._by_parameter, self._sparse_layers = by_layer, by_parameter, sparse_layers
-        self._stepping = self._replaced = False
-        vars(optimizer)[_INSTALLED] = self, optimizer.register_step_pre_hook(self._check_caller)
+        self._stepping = self._removed = False
+        self._hook = optimizer.register_step_pre_hook(self._check_caller)
+        vars(optimizer)[_INSTALLED] = self
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -152,6 +157,8 @@ class SemiSynchronous:
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """Update the neurons of the active groups and all other parameters, and activate the next groups.
 
+        The gradient of the other groups counts as 0: they continue to move with their momentum, which decays.
+
         Args:
             closure: computes the loss and its gradients, and returns the loss.
 
@@ -159,7 +166,7 @@ class SemiSynchronous:
             The loss, or None without a closure.
 
         Raises:
-            RuntimeError: a later call of `semi_synchronous` has replaced this object.
+            RuntimeError: `remove` was called, or a later call of `semi_synchronous` has replaced this object.
         """
         self._check_current()
         loss = None
@@ -198,70 +205,47 @@ class SemiSynchronous:
         return {"optimizer": self.optimizer.state_dict(), "layers": layers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a state that `state_dict` returned.
+        """Restore a state that `state_dict` returned; the number of groups becomes that of the state.
 
         Raises:
             ValueError: the state has other layers, or other numbers of neurons, or `state_dict` of a torch optimizer
-                returned it.
+                returned it, or its parts are not valid. Then nothing is changed.
         """
-        check_state(state)
-        layers = state["layers"]
-        for name in {**self._by_layer, **layers}:
-            if name not in layers:
-                raise InputError(f"semi_synchronous: the state has no layer {name!r}{nearest(name, layers)}")
-            if name not in self._by_layer:
-                hint = nearest(name, self._by_layer)
-                raise InputError(f"semi_synchronous: the state has a layer {name!r}, which is not updated here{hint}")
-            if layers[name]["groups"].numel() != self._by_layer[name].groups.numel():
-                raise InputError(f"semi_synchronous: the state has another number of neurons in layer {name!r}")
+        neurons = {name: partition.groups.numel() for name, partition in self._by_layer.items()}
+        layers = check_state(state, neurons)
         self.optimizer.load_state_dict(state["optimizer"])
         for name, partition in self._by_layer.items():
-            partition.groups, partition.active_group = layers[name]["groups"], layers[name]["active_group"]
+            partition.groups, partition.active_group = layers[name]
+
+    def remove(self) -> None:
+        """Make the layers and the optimizer ordinary again; the momentum is kept, and this object no longer usable."""
+        self._removed = True
+        self._hook.remove()
+        for layer in filter(self._has_sparse_gradient, self._sparse_layers):
+            set_dense(layer)
 
     def __repr__(self) -> str:
         shapes = ((name, partition.groups.shape) for name, partition in self._by_layer.items())
         layers = (f"{name}: {groups} groups of {neurons}" for name, (groups, neurons) in shapes)
         return f"SemiSynchronous({', '.join(layers)}; {type(self.optimizer).__name__})"
 
-    def _end(self) -> None:
-        """Make the layers ordinary ones, and reject further steps: another object takes the place of this one."""
-        self._replaced = True
-        for layer in filter(self._has_sparse_gradient, self._sparse_layers):
-            _set_dense(layer)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_sparse_layers": {}}  # the layers of a copy are ordinary ones
 
-    def _has_sparse_gradient(self, layer: nn.Linear) -> TypeGuard["_SparseGradientLinear"]:
+    def _has_sparse_gradient(self, layer: nn.Linear) -> bool:
         """Return whether the gradient of a layer has the rows of the active group here."""
         return vars(layer).get("partition") is self._sparse_layers[layer]
 
     def _check_current(self) -> None:
-        if self._replaced or not all(map(self._has_sparse_gradient, self._sparse_layers)):
-            raise RuntimeError("semi_synchronous: a later call has replaced this object: use the one that it returned")
+        if self._removed or not all(map(self._has_sparse_gradient, self._sparse_layers)):
+            raise RuntimeError(
+                "semi_synchronous: remove() was called, or a later call has replaced this object: use the one that it "
+                "returned"
+            )
 
     def _check_caller(self, *_: object) -> None:
         if not self._stepping:
             raise RuntimeError("semi_synchronous: call step() of the returned object, not of the optimizer")
-
-
-class _Partition:
-    """The groups of neurons of a layer, int64 (groups, neurons in a group), and which of them is active."""
-
-    def __init__(self, groups: Tensor) -> None:
-        self.groups, self.active_group = groups, 0
-
-    def active_neurons(self, device: torch.device) -> Tensor:
-        """Return the neurons of the active group."""
-        self.groups = self.groups.to(device)
-        return self.groups[self.active_group]
-
-
-class _SparseGradientLinear(nn.Linear):
-    """A linear layer of which only the active group receives gradients."""
-
-    partition: _Partition
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        rows = self.partition.active_neurons(self.weight.device)
-        return linear_with_row_gradients(inputs, self.weight, self.bias, rows)
 
 
 def _update_rows(
