@@ -4,12 +4,17 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_LENGTH", "InputError", "input_errors", "nearest", "one_line"]
+__all__ = ["MAX_LENGTH", "InputError", "input_errors", "is_out_of_memory", "nearest", "one_line"]
 
 MAX_LENGTH = 280  # characters of a message; at most 300 with the prefix of the command line
 MAX_WORD_LENGTH = 90  # characters kept of a word, such as a path or a value, in a message that is too long
 MAX_LIST_LENGTH = 110  # characters of a list of allowed words
 TAIL_LENGTH = 120  # characters kept of the end of a message, which says what is allowed and how to fix it
+
+
+# What says that the memory of the CPU or of a GPU is exhausted: types of exceptions, and parts of messages of others.
+OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
+OUT_OF_MEMORY_MESSAGES = ("allocate memory", "bad_alloc")
 
 
 class InputError(ValueError):
@@ -34,6 +39,12 @@ def input_errors() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:
             raise  # an error of the system, which names the file
         raise InputError(str(error)) from None
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Return whether an exception, of torch or of Python, says that the memory of the CPU or of a GPU is exhausted."""
+    types = {kind.__name__ for kind in type(error).__mro__}
+    return not types.isdisjoint(OUT_OF_MEMORY_TYPES) or any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)
 
 
 def one_line(text: object) -> str:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 from torch.nn.utils import parametrizations, prune
 
@@ -11,10 +12,6 @@ from goodinit.methods import initializers
 from goodinit.methods.layers import fans, layers_to_initialize, set_weight, unsupported_layer, weight_key
 
 NAMES = sorted({*initializers.__all__} - {"as_built", "lsuv", "published"})
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _terms(layer):
@@ -57,21 +54,28 @@ def test_fan_out_of_a_transposed_convolution_is_the_number_of_outputs_of_an_inpu
 @pytest.mark.parametrize("layer", TRANSPOSED, ids=str)
 def test_he_normal_preserves_the_variance_in_a_transposed_convolution(layer):
     """Equation 10: inputs are rectified standard normal variables, and outputs have variance 1."""
-    inputs = torch.randn(100, layer.in_channels, *[10] * len(layer.kernel_size), generator=_generator(1)).relu()
+    inputs = torch.randn(100, layer.in_channels, *[10] * len(layer.kernel_size), generator=seeded(1)).relu()
     with torch.no_grad():
         variances = []
         for seed in range(20):
-            initializers.he_normal(layer, None, _generator(seed))
+            initializers.he_normal(layer, None, seeded(seed))
             inner = (slice(None), slice(None), *[slice(5, 5 + 2 * stride) for stride in layer.stride])
             variances.append(float(layer(inputs[seed * 5 : seed * 5 + 5])[inner].square().mean()))
     assert sum(variances) / 20 == pytest.approx(1, rel=0.15)
 
 
 @pytest.mark.parametrize(
-    "layer", [nn.Linear(6, 4), nn.Conv1d(6, 4, 3), nn.Conv2d(6, 4, 3, stride=2, groups=2), nn.Conv3d(2, 2, 2)], ids=str
+    ("layer", "expected"),
+    [
+        (nn.Linear(6, 4), (6, 4)),
+        (nn.Conv1d(6, 4, 3), (18, 12)),
+        (nn.Conv2d(6, 4, 3, stride=2, groups=2), (27, 36)),
+        (nn.Conv3d(2, 2, 2), (16, 16)),
+    ],
+    ids=str,
 )
-def test_fans_of_other_layers_equal_those_of_torch(layer):
-    assert fans(layer) == nn.init._calculate_fan_in_and_fan_out(layer.weight)
+def test_fans_of_other_layers_are_those_of_torch(layer, expected):
+    assert fans(layer) == expected
 
 
 def test_fans_of_transposed_convolutions_differ_from_those_of_torch():
@@ -94,7 +98,7 @@ def test_every_initializer_rejects_a_weight_that_cannot_be_set(initializer, name
     model = nn.Sequential(nn.Linear(12, 20), COMPUTED[name](nn.Linear(20, 6)))
     before = {key: value.clone() for key, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=f"^{initializer}: layer 1: its weight is computed by {name} and cannot"):
-        getattr(initializers, initializer)(model, None, _generator())
+        getattr(initializers, initializer)(model, None, seeded())
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in before.items())
 
 
@@ -109,7 +113,7 @@ def _old_weight_norm(layer):
 def test_every_initializer_supports_weight_norm(initializer, wrap, build):
     plain, computed = build(), wrap(build())
     for layer in (plain, computed):
-        getattr(initializers, initializer)(layer, None, _generator())
+        getattr(initializers, initializer)(layer, None, seeded())
     torch.testing.assert_close(computed.weight, plain.weight)
     assert not computed.bias.any()
     computed(torch.randn(2, *((12,) if isinstance(plain, nn.Linear) else (4, 5, 5))))  # recomputes the weight
@@ -120,8 +124,8 @@ def test_every_initializer_supports_weight_norm(initializer, wrap, build):
 def test_every_initializer_draws_a_shared_weight_once(initializer):
     model, single = nn.Sequential(nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)), nn.Linear(6, 6)
     model[1].weight = model[0].weight
-    getattr(initializers, initializer)(model, None, _generator())
-    getattr(initializers, initializer)(single, None, _generator())
+    getattr(initializers, initializer)(model, None, seeded())
+    getattr(initializers, initializer)(single, None, seeded())
     assert torch.equal(model[0].weight, single.weight)
     assert model[1].weight is model[0].weight
 
@@ -148,13 +152,13 @@ class _PlainWeight(nn.Linear):
 )
 def test_every_initializer_rejects_unsupported_models(initializer, build, reason):
     with pytest.raises(ValueError, match=f"^{initializer}: .*{reason}"):
-        getattr(initializers, initializer)(build(), None, _generator())
+        getattr(initializers, initializer)(build(), None, seeded())
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_a_scripted_model_is_rejected():
     with pytest.raises(ValueError, match=r"^he_normal: .* scripted or traced model .* before torch\.jit\.script$"):
-        initializers.he_normal(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), None, _generator())
+        initializers.he_normal(torch.jit.script(nn.Sequential(nn.Linear(2, 2))), None, seeded())
 
 
 class _Positive(nn.Module):
@@ -176,12 +180,12 @@ def test_computed_biases_are_set_or_rejected():
     pruned = prune.random_unstructured(nn.Linear(4, 6), "bias", 2)
     shifted = nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Shifted())
     for layer in (pruned, shifted):
-        initializers.he_normal(layer, None, _generator())
+        initializers.he_normal(layer, None, seeded())
         layer(torch.zeros(1, 4))
         assert not layer.bias.any()
     with pytest.raises(ValueError, match="its bias cannot be set"):
         initializers.he_normal(
-            nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Positive()), None, _generator()
+            nn.utils.parametrize.register_parametrization(nn.Linear(4, 6), "bias", _Positive()), None, seeded()
         )
 
 
@@ -212,5 +216,5 @@ def test_weights_that_share_only_a_storage_are_different():
 
 def test_he_std_by_hand():
     layer = nn.ConvTranspose2d(64, 32, 4, stride=2)  # fan-in 64 x 4 x 4 / 2 / 2 = 256
-    initializers.he_normal(layer, None, _generator())
+    initializers.he_normal(layer, None, seeded())
     assert float(layer.weight.detach().std()) == pytest.approx(math.sqrt(2 / 256), rel=0.02)

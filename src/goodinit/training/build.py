@@ -15,12 +15,11 @@ from goodinit import studies
 from goodinit.datasets import tensors
 from goodinit.datasets.splits import Splits
 from goodinit.datasets.tensors import Examples
-from goodinit.errors import InputError, input_errors
+from goodinit.errors import InputError, input_errors, is_out_of_memory
 from goodinit.methods.contracts import Objective, requested_examples
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
 from goodinit.studies import components
-from goodinit.training.devices import is_out_of_memory
 
 __all__ = [
     "Initialization",

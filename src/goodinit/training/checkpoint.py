@@ -15,8 +15,9 @@ from typing import Any, Self
 import torch
 
 from goodinit import records, studies
+from goodinit.errors import is_out_of_memory
 from goodinit.files import replace_file
-from goodinit.training.devices import instructions, is_out_of_memory, name_of
+from goodinit.training.devices import instructions, name_of
 from goodinit.training.setup import Setup
 
 __all__ = ["Checkpoint", "Stopped", "fingerprint", "restore", "training_state"]

@@ -19,12 +19,10 @@ from goodinit.training.precision import bf16_instructions
 if TYPE_CHECKING:
     import filelock
 
-__all__ = ["choose_device", "instructions", "is_out_of_memory", "jobs_per_gpu", "name_of", "reserve", "wait_for_gpu"]
+__all__ = ["choose_device", "instructions", "jobs_per_gpu", "name_of", "reserve", "wait_for_gpu"]
 
 LOGGER = logging.getLogger(__name__)
 POLL_SECONDS = 1.0  # between two looks for a free GPU
-# Parts of the messages of RuntimeError when there is no memory on a CPU, for which torch has no exception type.
-OUT_OF_MEMORY = ("allocate memory", "bad_alloc")
 
 
 def choose_device(name: str) -> torch.device:
@@ -86,11 +84,6 @@ def wait_for_gpu() -> None:
     """Wait until the GPU has finished its work, so that a clock read next counts all of it; nothing without a GPU."""
     if torch.cuda.is_available() and torch.cuda.is_initialized():
         torch.cuda.synchronize()
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an exception says that the memory of the CPU or of a GPU is exhausted."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(text in str(error) for text in OUT_OF_MEMORY)
 
 
 def _visible_gpus(count: int) -> list[str]:

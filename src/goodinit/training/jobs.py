@@ -13,7 +13,7 @@ from types import FrameType
 import torch
 
 from goodinit import records, studies
-from goodinit.errors import InputError
+from goodinit.errors import InputError, is_out_of_memory
 from goodinit.studies import settings
 from goodinit.training import cost, devices, timing, trainer
 from goodinit.training.checkpoint import MINUTES, Checkpoint, Stopped
@@ -79,7 +79,7 @@ def train(
             except InputError as error:
                 raise InputError(f"{study.full_name}: {error}") from None
             except (MemoryError, RuntimeError) as error:
-                if not devices.is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 raise InputError(f"{study.full_name}: {_out_of_memory(job, torch_device)}") from None
             except Stopped:

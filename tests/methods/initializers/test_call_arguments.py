@@ -1,30 +1,21 @@
 """The forms of data that `goodinit.lsuv` accepts."""
 
 import inspect
+from collections import UserDict
 
 import numpy as np
 import pytest
 import torch
+from sample_convnets import new_convnet, new_images
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from goodinit import lsuv
 from goodinit.datasets.tensors import Examples
 from goodinit.methods.initializers import call_arguments
 
-
-def _model():
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Dropout(0.1), nn.Flatten(), nn.Linear(288, 4))
-
-
-def _images(count=40):
-    return torch.randn(count, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-
-
-def _weights(model):
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+IGNORED = "data: the last element is ignored as labels; to pass it as scale, use a dict"
 
 
 class _TwoInputs(nn.Module):
@@ -39,16 +30,16 @@ class _TwoInputs(nn.Module):
 
 
 class _DictInput(nn.Module):
-    def __init__(self):
+    def __init__(self, key="image"):
         super().__init__()
-        self.layer = nn.Linear(4, 8)
+        self.layer, self.key = nn.Linear(4, 8), key
 
     def forward(self, batch):
-        return {"logits": self.layer(batch["image"])}
+        return {"logits": self.layer(batch[self.key])}
 
 
 def _forms():
-    images, labels = _images(), torch.zeros(40, dtype=torch.int64)
+    images, labels = new_images(), torch.zeros(40, dtype=torch.int64)
     return {
         "tensor": images,
         "tuple": (images,),
@@ -68,11 +59,11 @@ def _forms():
 
 @pytest.mark.parametrize("form", _forms())
 def test_every_form_gives_the_same_weights(form):
-    expected, model = _model(), _model()
-    lsuv(expected, _images(), seed=3)
+    expected, model = new_convnet(), new_convnet()
+    lsuv(expected, new_images(), seed=3)
     report = lsuv(model, _forms()[form], seed=3, examples=40)
-    assert [row.name for row in report.scaled] == ["0", "4"]
-    assert torch.equal(_weights(model), _weights(expected))
+    assert [row.name for row in report.scaled] == ["0", "5"]
+    assert torch.equal(parameters_to_vector(model.parameters()), parameters_to_vector(expected.parameters()))
 
 
 def test_several_arguments_are_a_tuple_with_or_without_labels_or_a_dict():
@@ -80,8 +71,11 @@ def test_several_arguments_are_a_tuple_with_or_without_labels_or_a_dict():
     weights = []
     for data in ((left, right), (left, right, torch.zeros(64)), {"right": right, "left": left, "scale": 1.0}):
         model = _TwoInputs()
-        assert len(lsuv(model, data, seed=0).scaled) == 2
-        weights.append(_weights(model))
+        report = lsuv(model, data, seed=0)
+        assert len(report.scaled) == 2
+        assert report.note == (IGNORED if len(data) == 3 and isinstance(data, tuple) else "")
+        assert str(report).endswith(report.note)
+        weights.append(parameters_to_vector(model.parameters()))
     assert all(torch.equal(weights[0], other) for other in weights)
 
 
@@ -91,7 +85,7 @@ def test_optional_arguments_in_a_tuple_may_be_followed_by_labels():
     for data in ({"right": right, "left": left, "scale": 3.0}, (left, right, 3.0, torch.zeros(64))):
         model = _TwoInputs()
         lsuv(model, data, seed=0)
-        weights.append(_weights(model))
+        weights.append(parameters_to_vector(model.parameters()))
     assert torch.equal(*weights)
 
 
@@ -131,7 +125,7 @@ def _optional_forms():
 
 @pytest.mark.parametrize(("kind", "data", "expected"), _optional_forms())
 def test_labels_after_optional_arguments_are_ignored(kind, data, expected):
-    args, kwargs = call_arguments.call_arguments(kind(4, 2), data, 32)
+    args, kwargs, _ = call_arguments.call_arguments(kind(4, 2), data, 32)
     bound = inspect.signature(kind.forward).bind(None, *args, **kwargs)
     assert len(bound.args) == 1 + len(expected)
     assert all(torch.equal(*map(torch.as_tensor, pair)) for pair in zip(bound.args[1:], expected, strict=True))
@@ -179,7 +173,7 @@ def test_batches_that_are_not_examples_along_the_first_dimension_are_not_concate
 
 def test_the_batch_sizes_of_packed_sequences_stay_on_the_cpu():
     model = nn.GRU(4, 8, device="meta", dtype=torch.float64)
-    (moved,), _ = call_arguments._move(model, ((_sequences(),), {}))
+    (moved,) = call_arguments._move(model, call_arguments.Arguments((_sequences(),), {})).args
     assert (moved.data.device.type, moved.data.dtype) == ("meta", torch.float64)
     assert moved.batch_sizes.device.type == "cpu"
 
@@ -188,6 +182,36 @@ def test_a_dict_may_be_the_only_argument():
     loader = DataLoader([{"image": torch.randn(4), "label": 3, "name": "a"} for _ in range(64)], batch_size=32)
     report = lsuv(_DictInput(), loader, seed=0)
     assert report.scaled[0].std_after == pytest.approx(1, abs=0.03)
+
+
+def _encoded(rows):
+    return UserDict(x=torch.stack([row for row, _ in rows]), scale=torch.tensor(2.0))
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_mappings_of_any_type_are_dicts_and_scalars_need_no_length(nested):
+    """As in the batches of a tokenizer."""
+    x = torch.randn(64, 4)
+    data = (UserDict(x=x, scale=torch.tensor(2.0)), torch.zeros(64)) if nested else _encoded([(row, 0) for row in x])
+    rows = [(row, 0) for row in x]
+    collate = (lambda rows: (_encoded(rows), torch.zeros(len(rows)))) if nested else _encoded
+    model = _DictInput(key="x") if nested else _OptionalInputs(4, 2)
+    for given in (data, DataLoader(rows, batch_size=16, collate_fn=collate)):
+        args, kwargs, _ = call_arguments.call_arguments(model, given, 64)
+        arguments = args[0] if nested else kwargs
+        assert torch.equal(arguments["x"], x)
+        assert arguments["scale"] == 2
+        assert lsuv(model, given, seed=0).scaled
+
+
+class _Masked(nn.Linear):
+    def forward(self, x, mask, others):
+        return super().forward(x) * mask.exp()[:, None] + len(others)
+
+
+def test_masks_may_be_infinite_and_some_tensors_empty():
+    data = (torch.randn(8, 4), torch.tensor([0.0, -torch.inf] * 4), torch.empty(0, 4))
+    assert lsuv(_Masked(4, 2), data, seed=0).scaled
 
 
 class _CountedExamples(IterableDataset):
@@ -220,28 +244,28 @@ def test_only_the_first_batch_is_used_if_batches_have_different_shapes():
         (None, "not NoneType"),
         ("images", "not str"),
         (np.zeros((8, 3, 8, 8), dtype=np.float32), "not ndarray"),
-        ((image for image in _images()), "not generator"),
-        (TensorDataset(_images()), "not TensorDataset"),
+        ((image for image in new_images()), "not generator"),
+        (TensorDataset(new_images()), "not TensorDataset"),
         ((), "data has 0 elements"),
         ((1, 2), "contains no tensor"),
-        ((_images(), 1, 2), "data has 3 elements"),
+        ((new_images(), 1, 2), "data has 3 elements"),
         ({}, "contains no tensor"),
-        ({"x": _images()}, "cannot process this data"),
-        ({"input": _images(), "labels": 1}, "has no argument 'labels'; it takes input"),
-        (_images()[:0], "without elements"),
-        (torch.full((4, 3, 8, 8), torch.nan), "NaN or infinite"),
-        (torch.full((4, 3, 8, 8), torch.inf), "NaN or infinite"),
+        ({"x": new_images()}, "cannot process this data"),
+        ({"input": new_images(), "labels": 1}, "has no argument 'labels'; it takes input"),
+        (new_images()[:0], "without elements"),
+        (torch.full((4, 3, 8, 8), torch.nan), "data contains NaN"),
+        (torch.full((4, 3, 8, 8), torch.inf), "layer 0: the variance of its output is nan"),
         (torch.zeros(4, 3, 8, 8), "layer 0: the variance of its output is 0"),
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), "cannot process this data"),
         (torch.randn(4, 5, 8, 8), "cannot process this data"),
         (torch.randn(4, 3, 9, 9), "cannot process this data"),
-        (DataLoader(TensorDataset(_images()[:0]), batch_size=4), "the DataLoader yields no batch"),
-        (DataLoader(TensorDataset(_images()), batch_size=64, drop_last=True), "the DataLoader yields no batch"),
+        (DataLoader(TensorDataset(new_images()[:0]), batch_size=4), "the DataLoader yields no batch"),
+        (DataLoader(TensorDataset(new_images()), batch_size=64, drop_last=True), "the DataLoader yields no batch"),
     ],
 )
 def test_other_data_are_rejected_in_one_line(data, reason):
     with pytest.raises(ValueError, match=reason) as error:
-        lsuv(_model(), data, seed=0)
+        lsuv(new_convnet(), data, seed=0)
     assert "\n" not in str(error.value)
     assert len(str(error.value)) <= 300
 

@@ -31,6 +31,17 @@ class _Pair(nn.Module):
         return self.fc(left) + self.fc(right)
 
 
+class _Any(nn.Module):
+    """A wrapper of a model, whose forward takes any arguments."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, *args, **kwargs):
+        return self.fc(*args, **kwargs)
+
+
 class _Sequence(nn.Sequential):
     """A sequence of one layer."""
 
@@ -78,6 +89,7 @@ ROWS, LABELS = torch.linspace(-1, 1, 32).view(8, 4), torch.zeros(8, dtype=torch.
             ["has no argument 'label'; it takes left, right, and data has the keys left, label"],
         ),
         (_Pair, ((ROWS, ROWS), LABELS), ["an argument of forward is a tuple: pass the inputs"]),
+        (_Any, (ROWS, LABELS), ["TypeError", "forward takes any number of arguments: pass the inputs alone"]),
     ],
 )
 def test_batches_with_more_than_the_inputs_are_explained(model, data, messages):

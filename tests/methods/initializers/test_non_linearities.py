@@ -84,6 +84,11 @@ def test_the_output_of_any_module_or_function_has_unit_variance(name):
         lambda x: x.flatten(0),
         lambda x: torch.cat([x, x]),
         lambda x: x.clone().contiguous() * 0.1 @ torch.ones(20, 1),
+        lambda x: x * torch.sigmoid(x),
+        lambda x: x * nn.Sigmoid()(x),
+        lambda x: x * functional.dropout(torch.sigmoid(1.702 * x), 0.1),
+        lambda x: x * torch.tanh(functional.softplus(x)),
+        lambda x: torch.cat([torch.relu(x), torch.relu(-x)]),
     ],
 )
 def test_normalization_dropout_reshaping_sums_products_and_layers_are_not_measured(function):
@@ -95,6 +100,20 @@ def test_normalization_dropout_reshaping_sums_products_and_layers_are_not_measur
     assert report.rows[0].note == ""
     with torch.no_grad():
         assert float(model[0](data).var(correction=0)) == pytest.approx(1, abs=0.05)
+
+
+def test_a_non_linearity_in_a_residual_branch_is_measured():
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.branch, self.last = nn.Linear(12, 20), nn.Linear(20, 20), nn.Linear(20, 4)
+
+        def forward(self, x):
+            hidden = self.first(x)
+            return self.last(hidden + self.branch(torch.relu(hidden)))
+
+    report = lsuv(Residual(), torch.randn(64, 12), seed=0, measure="after")
+    assert [row.note for row in report.rows] == ["measured after relu", "", ""]
 
 
 @pytest.mark.parametrize("function", [nn.Sigmoid(), torch.sigmoid, nn.Sequential(nn.ReLU(), nn.Tanh())])

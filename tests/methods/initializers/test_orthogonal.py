@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sample_models import seeded
 from scipy import stats
 from torch import nn
 
@@ -22,10 +23,6 @@ SHAPES = [
 LARGE = 2 * CHOLESKY_MIN_SIZE
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def _deviation(matrix):
     """Return the largest difference of the smaller Gram matrix from the identity."""
     matrix = matrix.double()
@@ -38,7 +35,7 @@ def _deviation(matrix):
 def test_weights_have_orthonormal_rows_or_columns(shape, decomposition):
     layer = nn.Conv2d(shape[1], shape[0], shape[2]) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
     nn.init.ones_(layer.bias)
-    initializers.orthonormal(layer, None, _generator(), gain=2.0, decomposition=decomposition)
+    initializers.orthonormal(layer, None, seeded(), gain=2.0, decomposition=decomposition)
     assert _deviation(layer.weight.detach().flatten(1) / 2) < (1e-6 if decomposition == "qr" else 1e-5)
     assert not layer.bias.any()
 
@@ -48,8 +45,8 @@ def test_weights_have_orthonormal_rows_or_columns(shape, decomposition):
 )
 def test_qr_is_the_unique_factorization_with_a_positive_diagonal(shape):
     """R = Q^T A is upper triangular with a positive diagonal, for both algorithms."""
-    matrix = orthonormal_matrix(*shape, _generator(), dtype=torch.float64)
-    normal = torch.randn(shape, generator=_generator(), dtype=torch.float64)
+    matrix = orthonormal_matrix(*shape, seeded(), dtype=torch.float64)
+    normal = torch.randn(shape, generator=seeded(), dtype=torch.float64)
     q, a = (matrix, normal) if shape[0] > shape[1] else (matrix.T, normal.T)
     r = q.T @ a
     assert _deviation(matrix) < 1e-13
@@ -62,14 +59,14 @@ def test_householder_reflections_are_used_if_matrix_products_have_low_precision(
     """With TF32, products have a mantissa of ten bits."""
     exact = torch.Tensor.__matmul__
     monkeypatch.setattr(torch.Tensor, "__matmul__", lambda a, b: exact(a.bfloat16(), b.bfloat16()).float())
-    matrix = orthonormal_matrix(CHOLESKY_MIN_SIZE, LARGE, _generator())
+    matrix = orthonormal_matrix(CHOLESKY_MIN_SIZE, LARGE, seeded())
     monkeypatch.undo()
     assert _deviation(matrix) < 2e-6
 
 
 def _matrices(shape, decomposition, seed, count=2000):
     """Return `count` matrices with orthonormal columns."""
-    generator = _generator(seed)
+    generator = seeded(seed)
     matrices = [orthonormal_matrix(*shape, generator, decomposition=decomposition) for _ in range(count)]
     return torch.stack(matrices if shape[0] >= shape[1] else [matrix.T for matrix in matrices])
 
@@ -78,7 +75,7 @@ def _matrices(shape, decomposition, seed, count=2000):
 def test_qr_and_svd_have_the_same_distribution_except_for_signs(shape):
     """Kolmogorov-Smirnov tests of angles with a fixed frame; LAPACK chooses the signs of singular vectors."""
     qr, svd = _matrices(shape, "qr", 1), _matrices(shape, "svd", 2)
-    frame = torch.linalg.qr(torch.randn(qr.shape[1:], generator=_generator(9))).Q
+    frame = torch.linalg.qr(torch.randn(qr.shape[1:], generator=seeded(9))).Q
     statistics = {
         "first vector": lambda q: (q[:, :, 0] @ frame[:, 0]).abs(),
         "last vector": lambda q: (q[:, :, -1] @ frame[:, -1]).abs(),
@@ -105,20 +102,20 @@ def test_qr_is_haar_distributed(shape):
 @pytest.mark.parametrize("shape", [(1, 1), (20, 50), (50, 20), (10, 500), (500, 128), (48, 32, 3, 3), (600, 301)])
 def test_weights_are_bit_equal_to_those_of_torch_if_not_square_or_large(shape, dtype):
     layer = nn.Conv2d(shape[1], shape[0], shape[2]) if len(shape) == 4 else nn.Linear(shape[1], shape[0])
-    initializers.orthonormal(layer.to(dtype), None, _generator(), gain=1.5)
-    expected = nn.init.orthogonal_(torch.empty_like(layer.weight), gain=1.5, generator=_generator())
+    initializers.orthonormal(layer.to(dtype), None, seeded(), gain=1.5)
+    expected = nn.init.orthogonal_(torch.empty_like(layer.weight), gain=1.5, generator=seeded())
     assert torch.equal(layer.weight, expected)
 
 
 def test_weights_are_computed_in_double_precision_for_double_and_rounded_for_half():
     double, half = nn.Linear(40, 30).double(), nn.Linear(40, 30).half()
     for layer in (double, half):
-        initializers.orthonormal(layer, None, _generator())
+        initializers.orthonormal(layer, None, seeded())
     assert _deviation(double.weight.detach()) < 1e-14
-    single = orthonormal_matrix(30, 40, _generator())
+    single = orthonormal_matrix(30, 40, seeded())
     assert torch.equal(half.weight, single.half())
 
 
 def test_a_gain_of_zero_is_refused():
     with pytest.raises(ValueError, match="gain must be more than 0, not 0"):
-        initializers.orthonormal(nn.Linear(2, 2), None, _generator(), gain=0)
+        initializers.orthonormal(nn.Linear(2, 2), None, seeded(), gain=0)

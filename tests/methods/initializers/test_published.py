@@ -4,14 +4,11 @@ import math
 
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import initializers, models
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _layers(model):
@@ -24,7 +21,7 @@ def _small(name, width=0.125, **options):
     if name == "caffenet":
         options["units"] = 24
     model = getattr(models, name)((3, size, size), 10, width=width, **options)
-    images = torch.randn(16, 3, size, size, generator=_generator(1))
+    images = torch.randn(16, 3, size, size, generator=seeded(1))
     return model, Examples(images, torch.arange(16) % 10)
 
 
@@ -46,7 +43,7 @@ def _variances(model, images):
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])
 def test_weights_and_biases_have_the_published_distribution(name):
     model, _ = _small(name)
-    initializers.published(model, None, _generator())
+    initializers.published(model, None, seeded())
     for layer in _layers(model):
         std, weight = layer.published.std, layer.weight.detach().double()
         uniform = layer.published.distribution == "uniform"
@@ -59,9 +56,9 @@ def test_weights_and_biases_have_the_published_distribution(name):
 @pytest.mark.parametrize(
     "initialize",
     [
-        lambda model, batch: initializers.published(model, batch, _generator()),
-        lambda model, batch: initializers.orthonormal(model, batch, _generator(), biases="published"),
-        lambda model, batch: initializers.lsuv(model, batch, _generator(), biases="published"),
+        lambda model, batch: initializers.published(model, batch, seeded()),
+        lambda model, batch: initializers.orthonormal(model, batch, seeded(), biases="published"),
+        lambda model, batch: initializers.lsuv(model, batch, seeded(), biases="published"),
     ],
 )
 def test_a_model_without_published_initialization_is_rejected(initialize):
@@ -74,7 +71,7 @@ def test_a_model_without_published_initialization_is_rejected(initialize):
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])
 def test_lsuv_scales_the_output_of_each_layer_in_the_order_of_the_forward_pass(name, biases):
     model, batch = _small(name, dropout=0.0)
-    report = initializers.lsuv(model, batch, _generator(), batches=1, tolerance=0.02, biases=biases)
+    report = initializers.lsuv(model, batch, seeded(), batches=1, tolerance=0.02, biases=biases)
     variances = _variances(model, batch.images)
     assert [layer for layer, _, _ in variances] == _layers(model)
     assert len(report.scaled) == len(variances) == {"caffenet": 8, "googlenet": 64}[name]
@@ -86,7 +83,7 @@ def test_lsuv_scales_the_output_of_each_layer_in_the_order_of_the_forward_pass(n
 @pytest.mark.parametrize("name", ["caffenet", "googlenet"])
 def test_lsuv_can_measure_after_the_rectifier_except_for_classifiers(name):
     model, batch = _small(name, 0.25, dropout=0.0)  # a branch with two channels may have only zeros after rectifiers
-    initializers.lsuv(model, batch, _generator(), batches=1, tolerance=0.02, measure="after", biases="published")
+    initializers.lsuv(model, batch, seeded(), batches=1, tolerance=0.02, measure="after", biases="published")
     variances = _variances(model, batch.images)
     for layer, before, after in variances:
         assert abs((before if len(layer.weight) == 10 else after) - 1) <= 0.0201
@@ -99,15 +96,15 @@ def test_lsuv_can_measure_after_the_rectifier_except_for_classifiers(name):
 def test_lsuv_measures_the_layer_itself_if_a_sum_or_maxout_follows(build, options, rectified):
     """In a residual network, every second convolution is followed by a sum."""
     model = build((3, 16, 16), 10, dropout=0.0, **options)
-    batch = Examples(torch.randn(8, 3, 16, 16, generator=_generator(1)), torch.zeros(8, dtype=torch.int64))
-    initializers.lsuv(model, batch, _generator(), batches=1, tolerance=0.02, measure="after")
+    batch = Examples(torch.randn(8, 3, 16, 16, generator=seeded(1)), torch.zeros(8, dtype=torch.int64))
+    initializers.lsuv(model, batch, seeded(), batches=1, tolerance=0.02, measure="after")
     has_unit_variance = [abs(variance - 1) <= 0.0201 for _, variance, _ in _variances(model, batch.images)]
     assert has_unit_variance.count(False) == rectified
 
 
 def test_lsuv_without_dropout_leaves_auxiliary_classifiers_orthonormal():
     model, batch = _small("googlenet")
-    report = initializers.lsuv(model, batch, _generator(), batches=1, dropout=False)
+    report = initializers.lsuv(model, batch, seeded(), batches=1, dropout=False)
     assert len(report.scaled) == 58
     matrix = model.auxiliary1[-1].weight.detach()
     torch.testing.assert_close(matrix @ matrix.T, torch.eye(10), atol=1e-5, rtol=0)

@@ -264,6 +264,7 @@ def test_a_compiled_model_is_initialized_and_remains_compiled():
         (lambda: type("DistributedDataParallel", (nn.Linear,), {})(4, 2), "before wrapping it in"),
         (lambda: nn.Sequential(type("FullyShardedDataParallel", (nn.Linear,), {})(4, 2)), "before wrapping it in"),
         (lambda: nn.Linear(4, 2, dtype=torch.complex64), "complex64"),
+        (torch.inference_mode()(lambda: nn.Linear(4, 2)), "weight was created in torch.inference_mode"),
         (lambda: "model", "must be a torch.nn.Module, not str"),
     ],
 )

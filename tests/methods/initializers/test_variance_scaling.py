@@ -4,14 +4,11 @@ import math
 
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.methods import initializers
 from goodinit.methods.layers import fans
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _model():
@@ -38,7 +35,7 @@ def test_every_initializer_is_tested():
 @pytest.mark.parametrize("name", VARIANCE)
 def test_variance_equals_the_formula_within_its_sampling_error(name):
     model = _model()
-    getattr(initializers, name)(model, None, _generator())
+    getattr(initializers, name)(model, None, seeded())
     layers = [layer for layer in model if hasattr(layer, "weight")]
     for layer, expected_fans in zip(layers, FANS, strict=True):
         weight = layer.weight.detach().double()
@@ -80,8 +77,8 @@ TORCH = {  # the function of torch.nn.init with the same distribution
 @pytest.mark.parametrize("name", TORCH)
 def test_weights_are_bit_equal_to_those_of_torch_except_for_transposed_convolutions(name, kind, dtype):
     layer = LAYERS[kind]().to(dtype)
-    expected = TORCH[name](torch.empty_like(layer.weight), _generator(3))
-    getattr(initializers, name)(layer, None, _generator(3))
+    expected = TORCH[name](torch.empty_like(layer.weight), seeded(3))
+    getattr(initializers, name)(layer, None, seeded(3))
     assert torch.equal(layer.weight, expected) == ("transposed" not in kind)
 
 
@@ -91,15 +88,15 @@ def test_weights_are_bit_equal_to_those_of_torch_except_for_transposed_convoluti
 def test_normal_weights_are_those_that_torch_draws_with_the_formula_s_std(name, kind, dtype):
     layer = LAYERS[kind]().to(dtype)
     std = math.sqrt(VARIANCE[name](*fans(layer)))
-    expected = nn.init.normal_(torch.empty_like(layer.weight), 0, std, generator=_generator(3))
-    getattr(initializers, name)(layer, None, _generator(3))
+    expected = nn.init.normal_(torch.empty_like(layer.weight), 0, std, generator=seeded(3))
+    getattr(initializers, name)(layer, None, seeded(3))
     torch.testing.assert_close(layer.weight.detach(), expected)
 
 
 def test_initializers_with_normal_distributions_differ_only_in_scale():
     standard, scaled = _model(), _model()
-    initializers.gaussian(standard, None, _generator(), std=1.0)
-    initializers.he_normal(scaled, None, _generator())
+    initializers.gaussian(standard, None, seeded(), std=1.0)
+    initializers.he_normal(scaled, None, seeded())
     for index, (fan_in, _) in zip((0, 3, 4), FANS, strict=True):
         torch.testing.assert_close(standard[index].weight * math.sqrt(2 / fan_in), scaled[index].weight)
 
@@ -107,14 +104,14 @@ def test_initializers_with_normal_distributions_differ_only_in_scale():
 def test_as_built_changes_nothing():
     model = _model()
     before = [parameter.clone() for parameter in model.parameters()]
-    initializers.as_built(model, None, _generator())
+    initializers.as_built(model, None, seeded())
     assert all(map(torch.equal, before, model.parameters()))
     assert any(layer.bias.any() for layer in model if hasattr(layer, "bias"))  # other initializers set them to 0
 
 
 def test_std_may_be_zero_but_not_negative():
     model = _model()
-    initializers.gaussian(model, None, _generator(), std=0)
+    initializers.gaussian(model, None, seeded(), std=0)
     assert all((parameter == 0).all() for parameter in model.parameters())
     with pytest.raises(ValueError, match="std must be at least 0"):
-        initializers.gaussian(model, None, _generator(), std=-1)
+        initializers.gaussian(model, None, seeded(), std=-1)

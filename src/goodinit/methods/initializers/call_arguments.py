@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,17 @@ __all__ = ["ACCEPTED", "call_arguments", "mismatch_hint"]
 
 ACCEPTED = "a tensor, a tuple or dict of the model's arguments, an (inputs, labels) batch, or a DataLoader"
 
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+class Arguments(NamedTuple):
+    """Positional and keyword arguments of a call, and a note on an element of the data that is not among them."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    note: str = ""
 
 
 def call_arguments(model: nn.Module, data: Any, examples: int) -> Arguments:
-    """Return the positional and keyword arguments of a call of the model, on its device and with its dtype.
+    """Return the arguments of a call of the model, on its device and with its dtype.
 
     Args:
         model: the model, whose `forward` determines the number of arguments.
@@ -28,32 +34,30 @@ def call_arguments(model: nn.Module, data: Any, examples: int) -> Arguments:
         examples: minimum number of examples to take from a DataLoader; whole batches are taken.
 
     Raises:
-        InputError: `data` has another type, does not fit `forward`, has no examples, or is not finite.
+        InputError: `data` has another type, does not fit `forward`, has no examples, or contains NaN.
     """
-    if isinstance(data, DataLoader):
-        data = _first_batches(data, examples)
-    args, kwargs = _bind(model, data)
-    tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+    data = _first_batches(data, examples) if isinstance(data, DataLoader) else _with_dicts(data)
+    arguments = _bind(model, data)
+    tensors = [leaf for leaf in tree_leaves(arguments) if isinstance(leaf, Tensor)]
     if not tensors:
         raise InputError(f"lsuv: data contains no tensor: it must be {ACCEPTED}")
-    for tensor in tensors:
-        if tensor.numel() == 0:
-            raise InputError(f"lsuv: data contains a tensor without elements, of shape {tuple(tensor.shape)}")
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise InputError("lsuv: data contains NaN or infinite elements")
-    return _move(model, (args, kwargs))
+    if not any(tensor.numel() for tensor in tensors):
+        raise InputError(f"lsuv: data contains a tensor without elements, of shape {tuple(tensors[0].shape)}")
+    if any(tensor.is_floating_point() and tensor.isnan().any() for tensor in tensors):  # a mask may be infinite
+        raise InputError("lsuv: data contains NaN")
+    return _move(model, arguments)
 
 
 def _bind(model: nn.Module, data: Any) -> Arguments:
-    """Return the data as positional and keyword arguments of the model's `forward`."""
+    """Return the data as arguments of the model's `forward`."""
     if isinstance(data, Tensor | PackedSequence):
-        return (data,), {}
+        return Arguments((data,), {})
     parameters = list(inspect.signature(model.forward).parameters.values())
     positional = [item for item in parameters if item.kind in (item.POSITIONAL_ONLY, item.POSITIONAL_OR_KEYWORD)]
     required = [item.name for item in positional if item.default is item.empty]
     if isinstance(data, Mapping):
         if len(required) == 1 and required[0] not in data:
-            return (data,), {}  # forward takes the dict itself
+            return Arguments((data,), {})  # forward takes the dict itself
         names = [item.name for item in parameters if item.kind in (item.POSITIONAL_OR_KEYWORD, item.KEYWORD_ONLY)]
         any_name = any(item.kind is item.VAR_KEYWORD for item in parameters)
         unknown, missing = set() if any_name else {*data} - {*names}, {*required} - {*data}
@@ -63,42 +67,52 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
                 f"lsuv: data: forward of {type(model).__name__} {error}; it takes {', '.join(names)}, and data has the "
                 f"keys {', '.join(map(str, data))}"
             )
-        return (), dict(data)
+        return Arguments((), dict(data))
     if not isinstance(data, tuple | list):
         raise InputError(f"lsuv: data must be {ACCEPTED}, not {type(data).__name__}")
     data = tuple(data)
     any_number = any(item.kind is item.VAR_POSITIONAL for item in parameters)
     with_labels = {len(names) + 1 for names in (required, positional) if names and (required or not any_number)}
     if len(data) in with_labels:
-        return data[:-1], {}  # the last element is the labels
+        optional = [item.name for item in positional[len(data) - 1 : len(data)]]
+        notes = [f"data: the last element is ignored as labels; to pass it as {name}, use a dict" for name in optional]
+        return Arguments(data[:-1], {}, *notes)
     most = len(data) if any_number else len(positional)
     if not len(required) <= len(data) <= most:
         raise InputError(
             f"lsuv: data has {len(data)} elements, but forward of {type(model).__name__} requires {len(required)} and "
             f"takes at most {most}: pass the inputs alone"
         )
-    return data, {}
+    return Arguments(data, {})
 
 
 def mismatch_hint(model: nn.Module, args: tuple[Any, ...]) -> str:
     """Return what to pass instead of arguments that the model could not process, or "" if that is not known."""
+    parameters = inspect.signature(model.forward).parameters
+    if len(args) > 1 and any(item.kind is item.VAR_POSITIONAL for item in parameters.values()):
+        return "forward takes any number of arguments: pass the inputs alone"
     for data in args:
         if isinstance(data, Mapping):
-            keys, names = ", ".join(map(str, data)), ", ".join(inspect.signature(model.forward).parameters)
+            keys, names = ", ".join(map(str, data)), ", ".join(parameters)
             return f"data has the keys {keys}, but forward takes {names}: pass the inputs"
         if isinstance(data, tuple | list) and not isinstance(data, PackedSequence):
             return f"an argument of forward is a {type(data).__name__}: pass the inputs, a tensor or a tuple of tensors"
     return ""
 
 
+def _with_dicts(data: Any) -> Any:
+    """Return data in which mappings of any type, such as that of a tokenizer, are dicts."""
+    return tree_map(lambda leaf: _with_dicts(dict(leaf)) if isinstance(leaf, Mapping) else leaf, data)
+
+
 def _first_batches(loader: DataLoader[Any], examples: int) -> Any:
     """Return the first batches, concatenated; only the first one if they are not examples along the first dimension."""
     batches: list[Any] = []
     count = 0
-    for batch in loader:
+    for batch in map(_with_dicts, loader):
         batches.append(batch)
         leaves = tree_leaves(batch, is_leaf=lambda item: isinstance(item, PackedSequence))
-        lengths = {len(leaf) if leaf.dim() else 0 for leaf in leaves if isinstance(leaf, Tensor)}
+        lengths = {len(leaf) for leaf in leaves if isinstance(leaf, Tensor) and leaf.dim()}
         if len(lengths) != 1 or any(isinstance(leaf, PackedSequence) for leaf in leaves):
             return batches[0]  # such as tokens and offsets
         count += min(lengths)
@@ -107,9 +121,14 @@ def _first_batches(loader: DataLoader[Any], examples: int) -> Any:
     if not batches:
         raise InputError("lsuv: the DataLoader yields no batch: its data set is empty or smaller than a batch")
     try:
-        return tree_map(lambda *leaves: torch.cat(leaves) if isinstance(leaves[0], Tensor) else leaves[0], *batches)
+        return tree_map(_concatenate, *batches)
     except (RuntimeError, TypeError, ValueError):  # for example, sequences of different lengths
         return batches[0]
+
+
+def _concatenate(*leaves: Any) -> Any:
+    """Return the leaves of several batches as one; that of the first batch if they are not examples."""
+    return torch.cat(leaves) if isinstance(leaves[0], Tensor) and leaves[0].dim() else leaves[0]
 
 
 def _move(model: nn.Module, arguments: Arguments) -> Arguments:
@@ -126,5 +145,5 @@ def _move(model: nn.Module, arguments: Arguments) -> Arguments:
         leaf = leaf.detach()
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
-    args, kwargs = tree_map(move, arguments, is_leaf=lambda item: isinstance(item, PackedSequence))
-    return args, kwargs
+    moved: Arguments = tree_map(move, arguments, is_leaf=lambda item: isinstance(item, PackedSequence))
+    return moved

@@ -67,12 +67,14 @@ class _TrackedOutput:
         shape: the shape of the output of the layer.
         after: these linear functions.
         consumers: the modules and functions that take the output.
+        taken: the tensors that functions have taken as the output since the last layer was called.
     """
 
     output: Tensor | None
     shape: torch.Size
     after: tuple[NonLinearity, ...] = ()
     consumers: list[NonLinearity] = field(default_factory=list)
+    taken: list[Tensor] = field(default_factory=list)
 
     def add_consumer(
         self, name: str, call: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -96,6 +98,20 @@ class _TrackedOutput:
             consumer.suitable = False
             self.output, self.after = result, (*consumer.after, consumer)
 
+    def end_function(self, consumer: NonLinearity | None, leaves: Iterable[Any], result: Tensor) -> None:
+        """Track a function whose arguments have these leaves; it is a consumer unless that is None.
+
+        The output has no non-linearity of its own if it is taken again, such as in a product with its sigmoid.
+        """
+        if any(leaf is tensor for leaf in leaves for tensor in self.taken):
+            self.output = None
+            for earlier in self.consumers:
+                earlier.suitable = False
+        elif consumer is not None and self.output is not None:
+            self.taken += [self.output] if result is not self.output else []
+            self.output = None
+            self.end_consumer(consumer, result)
+
 
 class _FunctionMode(TorchFunctionMode):
     """Add every torch function that takes a tracked output to the consumers of this output."""
@@ -112,13 +128,11 @@ class _FunctionMode(TorchFunctionMode):
         name = getattr(func, "__name__", "function").strip("_")
         consumers = [(tracked, tracked.add_consumer(name, func, args, kwargs)) for tracked in self.tracked]
         result = func(*args, **kwargs)
+        leaves = tree_leaves((args, kwargs))
         for tracked, consumer in consumers:
-            if consumer is None:
-                continue
             if isinstance(result, Tensor) and result.is_floating_point():
-                tracked.output = None
-                tracked.end_consumer(consumer, result)
-            else:
+                tracked.end_function(consumer, leaves, result)
+            elif consumer is not None:
                 tracked.consumers.remove(consumer)  # for example, a query of the shape, or a comparison
         return result
 
@@ -131,7 +145,8 @@ def find_non_linearities(
     The non-linearity is the first module, or otherwise the first function, that takes the output, takes no other
     tensors except parameters, and returns a tensor of the same shape. Linear functions before it that fulfill the same
     conditions, such as a product with a number or a conversion of the type, belong to it. Normalization, dropout,
-    pooling and sums are not non-linearities; a layer followed by one of these is not in the result.
+    pooling and sums are not non-linearities; a layer followed by one of these is not in the result. Neither is a layer
+    whose output another function takes, too, before the next layer is called, as in the product with its sigmoid.
 
     A custom module that contains no layers, normalization or dropout counts as one function.
 
@@ -153,6 +168,8 @@ def find_non_linearities(
         for tracked in mode.tracked:
             if tracked.add_consumer("", module.forward, args, kwargs):
                 tracked.output = None
+            if isinstance(module, Layer):
+                tracked.taken.clear()
 
     def begin_module(module: nn.Module, args: Any, kwargs: Any) -> None:
         name = type(module).__name__

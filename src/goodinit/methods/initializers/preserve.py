@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from goodinit.methods.contracts import DrawsRandomNumbers
 from goodinit.methods.layers import preserve_buffers
@@ -18,10 +19,11 @@ __all__ = ["preserve_data_state", "preserve_model_state", "preserve_random_state
 
 @contextlib.contextmanager
 def preserve_random_state(devices: set[torch.device], seed: int | None = None) -> Iterator[None]:
-    """Restore the global random states of Python, NumPy and torch after the block.
+    """Restore the global random states of Python, NumPy and torch, of the CPU and of CUDA, after the block.
 
     Args:
-        devices: devices whose random states are restored; those of other GPUs are not.
+        devices: devices whose random states are restored; those of other GPUs are not, nor those of devices of other
+            types, such as MPS.
         seed: seed of torch's global generators within the block; None keeps their states.
     """
     gpus = [device for device in devices if device.type == "cuda"]
@@ -41,7 +43,7 @@ def preserve_random_state(devices: set[torch.device], seed: int | None = None) -
 
 @contextlib.contextmanager
 def preserve_data_state(data: Any, seed: int | None) -> Iterator[None]:
-    """Restore the global random states, and the generators of a DataLoader and its samplers, after the block.
+    """Restore the global random states and, of a DataLoader, its generators and workers after the block.
 
     Args:
         data: a DataLoader or anything else.
@@ -50,10 +52,15 @@ def preserve_data_state(data: Any, seed: int | None) -> Iterator[None]:
     """
     generators = {getattr(source, "generator", None) for source in _with_samplers(data)}
     states = [(item, item.get_state()) for item in generators if isinstance(item, torch.Generator)]
+    workers = data._iterator if isinstance(data, DataLoader) else None
     try:
+        if isinstance(data, DataLoader):
+            data._iterator = None  # workers that persist would keep the random states of this block
         with preserve_random_state(set(), seed):
             yield
     finally:
+        if isinstance(data, DataLoader):
+            data._iterator = workers
         for generator, state in states:
             generator.set_state(state)
 

@@ -1,13 +1,14 @@
 """LSUV for any PyTorch model and data."""
 
+import dataclasses
 from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.utils._pytree import tree_map
 
-from goodinit.errors import InputError
-from goodinit.methods.arguments import check_generator, whole_number
+from goodinit.errors import InputError, is_out_of_memory
+from goodinit.methods.arguments import check_generator, positive_number, random_seed, unwrap, whole_number
 from goodinit.methods.initializers.call_arguments import ACCEPTED, call_arguments, mismatch_hint
 from goodinit.methods.initializers.preserve import preserve_data_state
 from goodinit.methods.initializers.report import LSUVReport
@@ -15,7 +16,13 @@ from goodinit.methods.initializers.unit_variance import Options, unit_variance
 
 __all__ = ["lsuv"]
 
-CHOICES = {"start": ("orthonormal", "lecun_normal"), "measure": ("before", "after"), "decomposition": ("qr", "svd")}
+CHOICES = {
+    "start": ("orthonormal", "lecun_normal"),
+    "dropout": (True, False),
+    "measure": ("before", "after"),
+    "decomposition": ("qr", "svd"),
+    "include_frozen": (True, False),
+}
 
 
 def lsuv(
@@ -40,9 +47,10 @@ def lsuv(
     positions, until :math:`|\mathrm{Var} - 1| \le \mathrm{tolerance}`. The model runs once, without gradients; with
     `measure="after"` it runs twice, first to find the non-linearity that follows each layer.
 
-    The device and dtype of the model do not change. Training modes, buffers, hooks and global random states are
-    restored, also after an error; after an error, some weights may already be initialized. Submodules in evaluation
-    mode within a model in training mode, such as frozen batch normalization, stay in evaluation mode.
+    The device and dtype of the model do not change. Training modes, buffers, hooks and the global random states of the
+    CPU and of CUDA are restored, also after an error; after an error, some weights may already be initialized.
+    Submodules in evaluation mode within a model in training mode, such as frozen batch normalization, stay in
+    evaluation mode.
 
     The following are not scaled; the report has a row with the reason for each:
 
@@ -64,11 +72,13 @@ def lsuv(
         model: any module that contains linear or convolutional layers.
         data: inputs as in training, normalized to a variance of about 1. One of: a tensor; a tuple with the positional
             arguments of the model's `forward`, where one element after those that it requires, if any, or after all of
-            them, is ignored as labels; a dict with its arguments, also optional ones; a `DataLoader` with such
-            batches. If `forward` requires one argument, a dict without its name is passed as this argument. The memory
-            must suffice for one forward pass of all examples.
+            them, is ignored as labels, with a note in the report if `forward` would take it; a dict with its arguments,
+            also optional ones; a `DataLoader` with such batches. If `forward` requires one argument, a dict without its
+            name is passed as this argument. The examples should represent the whole data set: a DataLoader with a
+            sampler of `progressive` yields those of a small subset. The memory must suffice for one forward pass of all
+            examples.
         seed: determines the weights, dropout and the order of a DataLoader that has no generator. If neither `seed` nor
-            `generator` is given, they depend on the state of torch's default generator, which does not advance.
+            `generator` is given, a seed is drawn from torch's default generator, which advances.
         generator: a torch.Generator instead of `seed`; it advances. It does not determine the order of a DataLoader.
         start: weights before scaling; `lecun_normal` is the Gaussian initialization of the paper.
         tolerance: largest deviation of the variance from 1, more than 0.
@@ -100,32 +110,30 @@ def lsuv(
 
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1.
     """
-    model = _unwrap(model)
+    model = unwrap("lsuv", model, nn.DataParallel)
     if seed is not None and generator is not None:
         raise InputError("lsuv: give either seed or generator, not both")
-    for name, value in (("start", start), ("measure", measure), ("decomposition", decomposition)):
-        if value not in CHOICES[name]:
-            raise InputError(f"lsuv: {name} must be {' or '.join(CHOICES[name])}, not {value!r}")
+    values = (start, dropout, measure, decomposition, include_frozen)
+    for (name, choices), value in zip(CHOICES.items(), values, strict=True):
+        if value not in choices:
+            raise InputError(f"lsuv: {name} must be {' or '.join(map(str, choices))}, not {value!r}")
     examples = whole_number("lsuv: examples", examples, 1)
-    seed = None if seed is None else whole_number("lsuv: seed", seed)
     check_generator("lsuv: generator", generator)
     if generator is None:
-        generator = torch.Generator()
-        if seed is None:
-            generator.set_state(torch.get_rng_state())
-        else:
-            generator.manual_seed(seed)
+        drawn = torch.randint(2**62, (), device="cpu") if seed is None else seed
+        seed = random_seed("lsuv: seed", drawn)
+        generator = torch.Generator().manual_seed(seed)
     options = Options(
         start=start,
-        tolerance=tolerance,
-        max_iterations=max_iterations,
+        tolerance=positive_number("lsuv: tolerance", tolerance),
+        max_iterations=whole_number("lsuv: max_iterations", max_iterations, 1),
         dropout=dropout,
         measure=measure,
         decomposition=decomposition,
         include_frozen=include_frozen,
     )
     with preserve_data_state(data, seed):
-        args, kwargs = call_arguments(model, data, examples)
+        args, kwargs, note = call_arguments(model, data, examples)
 
     def run() -> None:
         copied_args, copied_kwargs = tree_map(_copy, (args, kwargs))
@@ -134,27 +142,16 @@ def lsuv(
         except InputError:
             raise
         except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+            if is_out_of_memory(error):
+                raise
             raise InputError(
                 f"lsuv: {type(model).__name__} cannot process this data: {type(error).__name__}: {error}; "
                 f"{mismatch_hint(model, args) or f'data must be {ACCEPTED}'}"
             ) from error
 
-    return unit_variance(model, generator, options, run, run)
+    return dataclasses.replace(unit_variance(model, generator, options, run, run), note=note)
 
 
 def _copy(leaf: Any) -> Any:
     """Return a copy of a tensor, because the model may modify its inputs in place."""
     return leaf.clone() if isinstance(leaf, torch.Tensor) else leaf
-
-
-def _unwrap(model: Any) -> nn.Module:
-    """Return the model without `torch.compile` and `nn.DataParallel`.
-
-    Raises:
-        InputError: it is not a module.
-    """
-    if not isinstance(model, nn.Module):
-        raise InputError(f"lsuv: model must be a torch.nn.Module, not {type(model).__name__}")
-    if isinstance(model, nn.DataParallel):
-        return _unwrap(model.module)
-    return _unwrap(model._modules["_orig_mod"]) if "_orig_mod" in model._modules else model

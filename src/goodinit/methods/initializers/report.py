@@ -47,13 +47,15 @@ class LayerRow:
 class LSUVReport:
     """A row for each layer: first the scaled layers, in the order of the forward pass, then all others.
 
-    `print(report)` prints a table.
+    `print(report)` prints a table and the note.
 
     Args:
         rows: the rows, in this order.
+        note: a remark on the data, or an empty string.
     """
 
     rows: tuple[LayerRow, ...]
+    note: str = ""
 
     @property
     def scaled(self) -> tuple[LayerRow, ...]:
@@ -76,4 +78,4 @@ class LSUVReport:
             )
             for row in table
         )
-        return "\n".join(line.rstrip() for line in lines)
+        return "\n".join([*(line.rstrip() for line in lines), *filter(None, [self.note])])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import InputError
+from goodinit.methods.initializers.measurement import is_constant, mini_batch, variance_of
 from goodinit.methods.initializers.non_linearities import NonLinearity, find_non_linearities
 from goodinit.methods.initializers.orthogonal import set_orthonormal
 from goodinit.methods.initializers.preserve import preserve_model_state, preserve_random_state, set_mode
@@ -202,9 +203,10 @@ def _scale(
         return output
     rescalings, previous, total_divisor, power = 0, None, 1.0, 1.0
     while True:
-        sample = _mini_batch(output, options.batch_size, generator)
-        variance = _variance(sample if non_linearity is None else non_linearity(sample))
-        if variance == 0 and rescalings == 0:
+        sample = mini_batch(output, options.batch_size, generator)
+        measured = sample if non_linearity is None else non_linearity(sample)
+        variance = variance_of(measured)
+        if rescalings == 0 and is_constant(measured, variance):
             raise _ConstantOutputError
         if not 0 < variance < math.inf:
             raise _variance_error(row, variance)
@@ -250,19 +252,6 @@ def _is_linear(layer: Layer, call: _Call, output: Tensor) -> bool:
         return False
     dimensions = 2 if isinstance(layer, nn.Linear) else len(layer.kernel_size) + 2
     return call.args[0].dim() >= dimensions and (layer.bias is None or not layer.bias.any())
-
-
-def _mini_batch(output: Tensor, batch_size: int | None, generator: torch.Generator) -> Tensor:
-    """Return the output of a layer for a random mini-batch."""
-    if batch_size is None:
-        return output
-    indices = torch.randperm(len(output), generator=generator, device=generator.device)[:batch_size]
-    return output[indices.to(output.device)] if len(output) > batch_size else output
-
-
-def _variance(output: Tensor) -> float:
-    """Return the variance over all elements, computed at least in single precision, because half may overflow."""
-    return float((output if output.dtype.itemsize > 2 else output.float()).detach().var(correction=0))
 
 
 def _join(*notes: str) -> str:
