@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.datasets.tensors import Examples
@@ -10,15 +11,11 @@ from goodinit.methods import initializers, models, objectives
 from goodinit.methods.models.resnet_vae import Encoded
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def test_auxiliary_losses_are_minimized_but_the_loss_of_the_classifier_is_recorded():
     model = models.googlenet((3, 64, 64), 10, width=0.125, dropout=0.0)
-    images = torch.randn(16, 3, 64, 64, generator=_generator(1))
+    images = torch.randn(16, 3, 64, 64, generator=seeded(1))
     batch = Examples(images, torch.arange(16) % 10)
-    initializers.published(model, None, _generator())
+    initializers.published(model, None, seeded())
     with torch.no_grad():
         outputs = model(images)
     main, *auxiliary = (-logits.log_softmax(1)[torch.arange(16), batch.labels].mean() for logits in outputs)
@@ -63,7 +60,7 @@ def test_divergence_equals_the_closed_form_and_a_monte_carlo_estimate():
     assert float(metrics["kl"]) == pytest.approx(
         float(torch.distributions.kl_divergence(posterior, prior).sum()), rel=1e-6
     )
-    samples = mean + torch.exp(log_variance / 2) * torch.randn(400000, 3, generator=_generator()).double()
+    samples = mean + torch.exp(log_variance / 2) * torch.randn(400000, 3, generator=seeded()).double()
     ratios = (posterior.log_prob(samples) - prior.log_prob(samples)).sum(1)
     assert abs(float(ratios.mean() - metrics["kl"])) < 4 * float(ratios.std()) / 400000**0.5
 
@@ -94,6 +91,11 @@ def test_hinge_by_hand():
     assert scores.grad.tolist() == [[0, 0.5, 0], [0.5, -0.5, 0.5]]
 
 
+def test_the_hinge_loss_of_half_precision_scores_is_computed_in_single_precision():
+    scores, labels = torch.randn(64, 1000, generator=seeded()).bfloat16(), torch.arange(64)
+    assert torch.equal(_hinge(scores, labels)[0], _hinge(scores.float(), labels)[0])
+
+
 @pytest.mark.parametrize("classes", [2, 10, 100])
 def test_the_hinge_loss_of_zero_scores_is_the_number_of_classes(classes):
     loss, _ = _hinge(torch.zeros(64, classes), torch.arange(64) % classes)
@@ -101,8 +103,8 @@ def test_the_hinge_loss_of_zero_scores_is_the_number_of_classes(classes):
 
 
 def test_the_hinge_losses_of_a_stack_are_those_of_its_models():
-    scores = torch.randn(3, 20, 10, generator=_generator())
-    labels = torch.randint(10, (3, 20), generator=_generator(1))
+    scores = torch.randn(3, 20, 10, generator=seeded())
+    labels = torch.randint(10, (3, 20), generator=seeded(1))
     losses, metrics = _hinge(scores, labels)
     assert losses.shape == metrics["accuracy"].shape == (3,)
     for index in range(3):

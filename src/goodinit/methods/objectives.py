@@ -65,7 +65,7 @@ def hinge(model: nn.Module, batch: Examples) -> tuple[Tensor, Metrics]:
         raise ValueError("hinge: takes a model with one output: build it without its auxiliary classifiers")
     signs = functional.one_hot(labels, scores.shape[-1]) * 2 - 1
     accuracy = (scores.detach().argmax(-1) == labels).float().mean(-1)
-    return (1 - signs * scores).clamp_min(0).sum(-1).mean(-1), {"accuracy": accuracy}
+    return (1 - signs * scores.float()).clamp_min(0).sum(-1).mean(-1), {"accuracy": accuracy}
 
 
 def elbo(model: nn.Module, batch: Examples, *, beta: float = 1.0) -> tuple[Tensor, Metrics]:

@@ -12,6 +12,7 @@ import goodinit
 from goodinit.datasets.tensors import Examples
 from goodinit.errors import InputError
 from goodinit.methods import curricula
+from goodinit.methods.curricula import data_arguments
 from goodinit.seeds import stream_seed
 
 COUNT, CLASSES = 120, 4
@@ -236,6 +237,8 @@ def test_data_without_a_number_of_examples_are_rejected(data, message):
         ({"labels": [None] * 120}, "labels must be integers or strings"),
         ({"labels": [[1], [1, 2]]}, "labels must be integers or strings"),
         ({"features": ["a"] * 120}, "features must be a tensor or an array"),
+        ({"features": torch.zeros(120, 3).to_sparse()}, "features must be dense and real, not sparse"),
+        ({"features": torch.zeros(120, 3, dtype=torch.complex64)}, "features must be dense and real, not complex"),
     ],
     ids=str,
 )
@@ -259,3 +262,7 @@ def test_images_with_the_channels_last_are_rejected(selection, shape, kind):
 def test_images_and_feature_maps_with_the_channels_first_are_accepted(shape):
     features = torch.rand(COUNT, *shape, generator=torch.Generator().manual_seed(0))
     assert len(_sampler(_examples(), selection="k_center", features=features).subset) == 60
+
+
+def test_features_that_require_gradients_are_detached():
+    assert not data_arguments.as_features(torch.zeros(4, 3, requires_grad=True)).requires_grad

@@ -2,13 +2,10 @@
 
 import pytest
 import torch
+from sample_models import seeded
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import curricula
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _numbered(count):
@@ -19,7 +16,7 @@ def _numbered(count):
 
 def _stream(count, steps, seed=0, batch_size=16, **options):
     schedule = curricula.streamed(
-        _numbered(count), batch_size=batch_size, steps=steps, generator=_generator(seed), **options
+        _numbered(count), batch_size=batch_size, steps=steps, generator=seeded(seed), **options
     )
     batches = list(schedule)
     assert len(batches) == steps

@@ -3,21 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from sample_models import seeded
 
 from goodinit.methods.curricula.subset_selection import SELECTIONS, select
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def _images(count):
-    return torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=_generator(1))
+    return torch.randint(256, (count, 3, 8, 8), dtype=torch.uint8, generator=seeded(1))
 
 
 def _select(selection, images, size, labels=None):
     labels = torch.zeros(len(images), dtype=torch.int64) if labels is None else labels
-    return select(selection, len(images), size, _generator(9), labels=labels, features=images)
+    return select(selection, len(images), size, seeded(9), labels=labels, features=images)
 
 
 def test_balanced_subsets_have_equally_many_of_each_class_while_there_are_any():
@@ -30,15 +27,15 @@ def test_balanced_subsets_have_equally_many_of_each_class_while_there_are_any():
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.int8, torch.int64, torch.bool])
 def test_labels_may_be_of_any_integer_type(dtype):
     labels = (torch.arange(2000) >= 1800).to(dtype)
-    subset = select("class_balanced", 2000, 300, _generator(), labels=labels)
+    subset = select("class_balanced", 2000, 300, seeded(), labels=labels)
     assert labels[subset].long().bincount().tolist() == [150, 150]
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])
 def test_k_center_does_not_depend_on_the_mean_of_the_features(offset):
-    features = torch.randn(500, 20, generator=_generator(1), dtype=torch.float64).float()
+    features = torch.randn(500, 20, generator=seeded(1), dtype=torch.float64).float()
     exact = (features + offset).double().numpy()
-    subset = select("k_center", 500, 100, _generator(), features=features + offset).tolist()
+    subset = select("k_center", 500, 100, seeded(), features=features + offset).tolist()
     for count in range(1, 100):
         distances = np.linalg.norm(exact[:, None] - exact[subset[:count]], axis=2).min(1)
         assert distances[subset[count]] == pytest.approx(distances.max(), rel=1e-5)
@@ -49,16 +46,16 @@ def test_features_that_are_not_finite_are_rejected(selection):
     features = torch.zeros(20, 3)
     features[7, 1] = float("nan")
     with pytest.raises(ValueError, match="some are NaN or infinite"):
-        select(selection, 20, 5, _generator(), features=features)
+        select(selection, 20, 5, seeded(), features=features)
 
 
 @pytest.mark.parametrize("selection", SELECTIONS)
 def test_the_default_type_of_torch_does_not_matter(selection):
     labels = torch.arange(60) % 3
-    expected = select(selection, 60, 20, _generator(), labels=labels, features=_images(60))
+    expected = select(selection, 60, 20, seeded(), labels=labels, features=_images(60))
     torch.set_default_dtype(torch.float64)
     try:
-        subset = select(selection, 60, 20, _generator(), labels=labels, features=_images(60))
+        subset = select(selection, 60, 20, seeded(), labels=labels, features=_images(60))
     finally:
         torch.set_default_dtype(torch.float32)
     assert torch.equal(subset, expected)
@@ -84,7 +81,7 @@ def test_herding_is_the_nearest_mean_by_brute_force():
         means = (vectors[subset[:count]].sum(0) + vectors[left]) / (count + 1)
         distances = np.linalg.norm(means - vectors.mean(0), axis=1)
         assert distances[left.index(subset[count])] == pytest.approx(distances.min(), rel=1e-4)
-    random_subsets = [torch.randperm(60, generator=_generator(seed))[:30] for seed in range(9)]
+    random_subsets = [torch.randperm(60, generator=seeded(seed))[:30] for seed in range(9)]
     herding, *random = (
         np.linalg.norm(vectors[indices].mean(0) - vectors.mean(0)) for indices in (subset, *random_subsets)
     )
@@ -95,6 +92,14 @@ def test_herding_is_the_nearest_mean_by_brute_force():
 def test_equal_images_are_not_selected_twice(selection):
     subset = _select(selection, torch.zeros(20, 3, 8, 8, dtype=torch.uint8), 10)
     assert len(subset.unique()) == 10
+
+
+@pytest.mark.parametrize("selection", ["k_center", "herding"])
+@pytest.mark.parametrize("shape", [(5, 3, 3), (5, 1, 7)])
+def test_small_feature_maps_are_compared_unchanged(selection, shape):
+    maps = torch.randn(60, *shape, generator=seeded(1))
+    subsets = [select(selection, 60, 30, seeded(), features=features) for features in (maps, maps.flatten(1) / 255)]
+    assert torch.equal(*subsets)
 
 
 @pytest.mark.parametrize("selection", ["k_center", "herding"])

@@ -3,35 +3,32 @@
 import numpy as np
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.datasets.tensors import Examples
 from goodinit.methods import diagnostics, initializers, models, objectives
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def _classifier(dtype=torch.float64, **options):
     model = models.mlp((6,), 3, **{"hidden": [5, 4], "batch_norm": True} | options)
-    initializers.he_normal(model, None, _generator())
+    initializers.he_normal(model, None, seeded())
     return model.to(dtype)
 
 
 def _labeled(count):
-    images = torch.randn(count, 6, generator=_generator(2), dtype=torch.float64)
+    images = torch.randn(count, 6, generator=seeded(2), dtype=torch.float64)
     return Examples(images, torch.arange(count) % 3)
 
 
 def _check(model, batch, **options):
-    with diagnostics.gradient_check(model, batch, _generator(), **options) as observe:
+    with diagnostics.gradient_check(model, batch, seeded(), **options) as observe:
         return observe(0)
 
 
 def test_convolutions_may_be_in_any_memory_format():
     model = models.convnet3((3, 8, 8), 3, channels=[2, 3, 4])
-    batch = Examples(torch.randn(6, 3, 8, 8, generator=_generator(2)), torch.arange(6) % 3)
+    batch = Examples(torch.randn(6, 3, 8, 8, generator=seeded(2)), torch.arange(6) % 3)
     expected = _check(model, batch)
     values = _check(model.to(memory_format=torch.channels_last), batch)
     np.testing.assert_allclose(values["gradient_size"], expected["gradient_size"], rtol=1e-9, atol=1e-15)
@@ -103,6 +100,6 @@ def test_dropout_is_rejected():
     model = models.mlp((6,), 3, hidden=[5], dropout=0.5)
     with (
         pytest.raises(ValueError, match="has dropout"),
-        diagnostics.gradient_check(model, _labeled(2), _generator()),
+        diagnostics.gradient_check(model, _labeled(2), seeded()),
     ):
         pass

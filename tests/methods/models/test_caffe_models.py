@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit.methods import models
@@ -35,10 +36,6 @@ INCEPTIONS = [
     (832, 384, 192, 384, 48, 128, 128),
 ]
 SIZES = [28, 28, 14, 14, 14, 14, 14, 7, 7]  # height and width of the output of each inception module
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _layers(model):
@@ -85,6 +82,11 @@ def test_caffenet_has_the_order_of_layers_and_the_shapes_of_caffe():
     assert {name: (shapes[name][1], *shapes[name][2:]) for name in expected} == {
         name: (channels, size, size) for name, (channels, size) in expected.items()
     }
+    kinds = {
+        "conv": nn.Conv2d, "relu": nn.ReLU, "pool": nn.MaxPool2d, "norm": caffe.LocalResponseNorm,
+        "flatten": nn.Flatten, "fc": nn.Linear, "dropout": nn.Dropout,
+    }  # fmt: skip
+    assert all(type(layer) is kinds[name.rstrip("12345678")] for name, layer in model.named_children())
     assert [model.dropout6.p, model.dropout7.p] == [0.5, 0.5]
 
 
@@ -121,9 +123,27 @@ def test_googlenet_has_the_shapes_of_the_paper():
     assert [module.p for module in model.modules() if isinstance(module, nn.Dropout)] == [0.7, 0.7, 0.4]
 
 
+def _kinds(module):
+    """Return the names of the types of the layers of a module, in order."""
+    return " ".join(type(layer).__name__ for layer in module.modules() if not list(layer.children()))
+
+
+def test_googlenet_has_the_order_of_layers_of_caffe():
+    with torch.device("meta"):
+        model = models.googlenet((3, 224, 224), 1000)
+    assert _kinds(model.stem) == (
+        "Conv2d ReLU MaxPool2d LocalResponseNorm Conv2d ReLU Conv2d ReLU LocalResponseNorm MaxPool2d"
+    )
+    for classifier in (model.auxiliary1, model.auxiliary2):
+        assert _kinds(classifier) == "AvgPool2d Conv2d ReLU Flatten Linear ReLU Dropout Linear"
+    between = [type(module).__name__ for part in (model.first, model.middle, model.last) for module in part]
+    assert [index for index, name in enumerate(between) if name == "MaxPool2d"] == [2, 8]
+    assert between.count("_Inception") == len(between) - 2 == 9
+
+
 def test_an_inception_module_concatenates_its_four_branches():
     module = models.googlenet((3, 64, 64), 10, width=0.125).first[0]
-    inputs = torch.randn(2, 24, 8, 8, generator=_generator())
+    inputs = torch.randn(2, 24, 8, 8, generator=seeded())
     single, reduce3, three, reduce5, five, projection = _layers(module)
     with torch.no_grad():
         padded = nn.functional.pad(inputs, (1, 1, 1, 1), value=-math.inf)
@@ -133,7 +153,7 @@ def test_an_inception_module_concatenates_its_four_branches():
 
 
 def test_local_response_norm_equals_a_slow_transcription_of_the_formula():
-    inputs = torch.randn(2, 7, 3, 3, generator=_generator(), dtype=torch.float64) * 100
+    inputs = torch.randn(2, 7, 3, 3, generator=seeded(), dtype=torch.float64) * 100
     expected = np.empty(inputs.shape)
     for image, channel, row, column in np.ndindex(*inputs.shape):
         neighbors = range(max(channel - 2, 0), min(channel + 3, 7))

@@ -78,5 +78,11 @@ def test_very_leaky_rectifier_has_slope_one_third():
     assert layer.activation(torch.tensor([-3.0, 3.0])).tolist() == pytest.approx([-0.999, 3])
 
 
+def test_the_last_pooling_of_a_fitnet_is_the_maximum_of_each_channel():
+    images = torch.randn(2, 128, 4, 5)
+    pooling = models.fitnet4((3, 32, 32), 10)[-6]
+    assert torch.equal(pooling(images), images.amax((2, 3), keepdim=True))
+
+
 def test_last_pooling_window_may_extend_beyond_the_border():
     assert models.fitnet_mnist((1, 28, 28), 10)[-1].in_features == 12 * 3 * 3

@@ -2,18 +2,15 @@
 
 import pytest
 import torch
+from sample_models import seeded
 
 from goodinit.methods.models.maxout import maxout
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_maximum_and_gradient(count):
-    pieces = [torch.randn(4, 3, 5, 5, generator=_generator(seed)).requires_grad_() for seed in range(count)]
-    weights = torch.randn(4, 3, 5, 5, generator=_generator(9))
+    pieces = [torch.randn(4, 3, 5, 5, generator=seeded(seed)).requires_grad_() for seed in range(count)]
+    weights = torch.randn(4, 3, 5, 5, generator=seeded(9))
     outputs = maxout(pieces)
     expected, largest = torch.stack(pieces).max(0)
     assert torch.equal(outputs, expected)
@@ -30,5 +27,5 @@ def test_the_first_of_equal_elements_gets_the_gradient():
 
 
 def test_second_derivatives():
-    pieces = [torch.randn(6, dtype=torch.float64, generator=_generator(seed)).requires_grad_() for seed in range(3)]
+    pieces = [torch.randn(6, dtype=torch.float64, generator=seeded(seed)).requires_grad_() for seed in range(3)]
     assert torch.autograd.gradgradcheck(lambda *inputs: maxout([piece**3 for piece in inputs]), pieces)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from sample_models import seeded
 from torch import nn
 
 from goodinit import studies
@@ -10,21 +11,17 @@ from goodinit.methods import initializers, models, objectives
 from goodinit.training import cost
 
 
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
 def _model(size=16, **options):
     options = {"blocks": 2, "width": 4, "widest": 16, "latent": 5} | options
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = models.resnet_vae((3, size, size), 10, **options)
-    initializers.he_normal(model, None, _generator())
+    initializers.he_normal(model, None, seeded())
     return model
 
 
 def _images(count=6, size=16):
-    return torch.rand(count, 3, size, size, generator=_generator(1))
+    return torch.rand(count, 3, size, size, generator=seeded(1))
 
 
 def _count_layers(model):
@@ -63,9 +60,9 @@ def test_reconstructions_and_samples_have_the_shape_of_images_and_values_from_0_
         assert encoded.images.min() >= 0
         assert encoded.images.max() <= 1
         assert encoded.mean.shape == encoded.log_variance.shape == (3, 5)
-    samples = model.sample(4, _generator())
+    samples = model.sample(4, seeded())
     assert samples.shape == (4, 3, size, size)
-    assert torch.equal(samples, model.sample(4, _generator()))
+    assert torch.equal(samples, model.sample(4, seeded()))
 
 
 def test_latent_variables_are_drawn_only_in_training_mode():
@@ -77,6 +74,38 @@ def test_latent_variables_are_drawn_only_in_training_mode():
     evaluated = model.eval()(images)
     assert torch.equal(evaluated.images, model(images).images)
     assert torch.equal(evaluated.images, model.decode(evaluated.mean))
+
+
+def test_latent_variables_have_the_encoded_mean_and_variance():
+    model, images = _model(), _images()
+    torch.manual_seed(0)
+    encoded = model(images)
+    torch.manual_seed(0)
+    latent = encoded.mean + encoded.log_variance.exp().sqrt() * torch.randn(6, 5)
+    torch.testing.assert_close(encoded.images, model.decode(latent))
+    assert encoded.log_variance.abs().max() > 0.1
+
+
+def test_every_block_equals_a_transcription():
+    """Three convolutions, each after batch normalization and a rectifier; the shapes change as in the shortcut."""
+    model = _model(blocks=3)
+    scales = []
+    for block in (*model.down, *model.up):
+        inputs = torch.randn(2, block.convolutions[0].in_channels, 8, 8, generator=seeded())
+        outputs, expected, shortcut = block(inputs), inputs, block.shortcut(inputs)
+        scales.append(outputs.shape[-1] / 8)
+        for index, convolution in enumerate(block.convolutions):
+            expected = (expected - expected.mean((0, 2, 3), keepdim=True)) / torch.sqrt(
+                expected.var((0, 2, 3), correction=0, keepdim=True) + 1e-5
+            )
+            expected = expected.clamp_min(0)
+            if index == 1 and scales[-1] == 2:
+                expected = expected.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            expected = convolution(expected)
+        if scales[-1] == 2:
+            shortcut = shortcut.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        torch.testing.assert_close(outputs, expected + shortcut)
+    assert scales == [0.5, 1, 0.5, 2, 1, 2]
 
 
 def test_checkpointing_does_not_change_gradients():

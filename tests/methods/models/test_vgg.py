@@ -3,13 +3,10 @@
 import pytest
 import torch
 import torchvision
+from sample_models import seeded
 from torch import nn
 
 from goodinit.methods import models
-
-
-def _generator(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def _model(inverted=False, dropout=0.25, seed=0):
@@ -28,7 +25,7 @@ def test_outputs_equal_those_of_torchvision_with_ten_classes():
         for parameter, expected in zip(model.parameters(), reference.parameters(), strict=True):
             assert parameter.shape == expected.shape
             parameter.copy_(expected)
-        images = torch.randn(2, 3, 224, 224, generator=_generator())
+        images = torch.randn(2, 3, 224, 224, generator=seeded())
         assert torch.equal(model.eval()(images), reference.eval()(images))
 
 
@@ -80,7 +77,7 @@ def test_dropout_masks_depend_on_the_seed_and_the_layer():
 
 
 def test_without_dropout_its_kind_does_not_matter():
-    images = torch.randn(2, 3, 32, 32, generator=_generator())
+    images = torch.randn(2, 3, 32, 32, generator=seeded())
     assert torch.equal(*(_model(inverted, 0.0)(images) for inverted in (False, True)))
 
 

@@ -62,19 +62,23 @@ def as_labels(labels: Labels | None) -> Tensor | None:
 
 
 def as_features(features: Features | None) -> Tensor | None:
-    """Return features as a tensor.
+    """Return features as a tensor without gradients.
 
     Raises:
-        InputError: they cannot be converted, or are images with the channels in the last dimension.
+        InputError: they cannot be converted, are sparse or complex, or are images with the channels in the last
+            dimension.
     """
     if features is None:
         return None
     try:
-        tensor = torch.as_tensor(features)
+        tensor = torch.as_tensor(features).detach()
     except (RuntimeError, TypeError, ValueError) as error:
         raise InputError(
             f"progressive: features must be a tensor or an array, images (N, C, H, W) or vectors (N, F): {error}"
         ) from None
+    if tensor.is_complex() or tensor.layout is not torch.strided:
+        kind = "complex" if tensor.is_complex() else "sparse"
+        raise InputError(f"progressive: features must be dense and real, not {kind}")
     if tensor.ndim == 4 and _has_channels_last(tensor.shape):
         raise InputError(
             f"progressive: features of shape {tuple(tensor.shape)} have the channels in the last dimension; images "

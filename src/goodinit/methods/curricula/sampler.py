@@ -45,8 +45,11 @@ def progressive(
     .. math:: \theta_0 = \arg\min_\theta L(S, \theta), \qquad S \subset D
 
     Subsets are nested: each is a prefix of the same selected order. In a stage with fewer than `batch_size` examples,
-    a batch contains all of them. One pass over the sampler is the whole training run. Reset the optimizer after each
-    number of updates in `sampler.reset_steps`, since an initialization has no momentum. To resume after k updates, call
+    a batch contains all of them. A stage consists of passes over its examples in random order, each of which omits the
+    examples left over at its end, fewer than a batch.
+
+    One pass over the sampler is the whole training run. Reset the optimizer after each number of updates in
+    `sampler.reset_steps`, since an initialization has no momentum. To resume after k updates, call
     `sampler.set_position(k)` and count the updates with `enumerate(loader, start=k)`.
 
     Distributed training is not supported: every process would draw the same batches, not a shard of them.
@@ -55,8 +58,8 @@ def progressive(
         data: the training set, such as a Dataset, or its number of examples N; not a DataLoader or an IterableDataset.
         batch_size: examples in a batch, at most N.
         steps: total number of batches.
-        fractions: fraction of the examples in each stage except the last, increasing, more than 0 and at most 1; a list
-            of numbers, or one number for one stage, as for the next two arguments.
+        fractions: fraction of the examples in each stage except the last, more than 0 and at most 1; they must not
+            decrease. A list of numbers, or one number for one stage, as for the next two arguments.
         stage_steps: number of batches of each of these stages; the last stage, with all examples, has the remaining
             `steps`. Give this or `stage_epochs`.
         stage_epochs: instead, the length of each of these stages in passes over its subset; 0, or at least one batch.
@@ -64,8 +67,8 @@ def progressive(
             farthest from all selected ones; or `herding`, which adds the example that brings the mean of the selected
             ones nearest to the mean of all.
         labels: classes of the examples, integers or strings (N,), for `class_balanced`.
-        features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to 8 x 8 pixels, or
-            feature vectors (N, F).
+        features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to at most 8 x 8
+            pixels, or feature vectors (N, F).
         seed: determines the selection and the orders; the same seed gives the same batches as a study's run. (`lsuv`
             takes `seed` or `generator`, `semi_synchronous` a `generator`, which may be a seed.)
 

@@ -81,8 +81,8 @@ def progressive(
         train, batch_size, steps, generator: as in `full`; `steps` is the total number of updates.
         subset_generator: draws the selection and the order of its examples, so that the batches of the last stage are
             the same as those of `full`.
-        fractions: fraction of the training examples in each stage except the last, increasing, more than 0 and at
-            most 1.
+        fractions: fraction of the training examples in each stage except the last, more than 0 and at most 1; they must
+            not decrease.
         stage_steps: number of updates of each of these stages; the last stage, with all examples, has the remaining
             `steps`.
         selection: the strategy, as in `subset_selection.select`; images are reduced to 8 x 8 pixels and compared.
@@ -162,5 +162,5 @@ def subset_sizes(count: int, fractions: Sequence[float]) -> list[int]:
         ValueError: a fraction is not more than 0 and at most 1, or the fractions decrease.
     """
     if not all(0 < fraction <= 1 for fraction in fractions) or list(fractions) != sorted(fractions):
-        raise ValueError(f"progressive: fractions: {list(fractions)}: must be more than 0, at most 1, and increase")
+        raise ValueError(f"progressive: fractions: {list(fractions)}: must be more than 0, at most 1, and not decrease")
     return [max(round(fraction * count), 1) for fraction in fractions]

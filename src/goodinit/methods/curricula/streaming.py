@@ -59,16 +59,18 @@ def _stream(
     """
     count = len(train.labels)
     read = _reader(train, min(chunk * buffer, count) + batch_size)
-    chunk_starts = order = rows = torch.empty(0, dtype=torch.int64)
+    chunk_starts = order = rows = torch.empty(0, dtype=torch.int64, device="cpu")
+    arange = functools.partial(torch.arange, device="cpu")
+    randperm = functools.partial(torch.randperm, generator=generator, device="cpu")
     for _ in range(steps):
         while len(order) < batch_size:
             if not len(chunk_starts):
-                chunk_starts = torch.randperm(-(-count // chunk), generator=generator) * chunk
+                chunk_starts = randperm(-(-count // chunk)) * chunk
             next_starts, chunk_starts = chunk_starts[:buffer].tolist(), chunk_starts[buffer:]
             left = rows[order]
-            added = torch.cat([torch.arange(start, min(start + chunk, count)) for start in next_starts])
+            added = torch.cat([arange(start, min(start + chunk, count)) for start in next_starts])
             rows = torch.cat([left, added])
-            order = torch.cat([torch.arange(len(left)), len(left) + torch.randperm(len(added), generator=generator)])
+            order = torch.cat([arange(len(left)), len(left) + randperm(len(added))])
             fill = functools.cache(functools.partial(read, rows))
         batch_rows, order = order[:batch_size], order[batch_size:]
         yield functools.partial(_gather_from, fill, batch_rows)

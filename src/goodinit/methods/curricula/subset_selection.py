@@ -3,8 +3,7 @@
 from typing import Literal, get_args
 
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 __all__ = ["SELECTIONS", "Selection", "select"]
 
@@ -30,7 +29,7 @@ def select(
     - `herding`: the example that brings the mean of the selected ones nearest to the mean :math:`\mu` of all,
       :math:`\arg\min_i \lVert \mu - \frac{1}{|S| + 1}(x_i + \sum_{j \in S} x_j) \rVert`.
 
-    The last two compare `features`: feature vectors unchanged, images reduced to 8 x 8 pixels.
+    The last two compare `features`: feature vectors unchanged, images and feature maps reduced to at most 8 x 8 pixels.
 
     Args:
         selection: how the examples are selected, see above.
@@ -100,8 +99,9 @@ def _herding(vectors: Tensor, size: int) -> Tensor:
 
 
 def _feature_vectors(features: Tensor) -> Tensor:
-    """Return features as float32 vectors (N, F); images (N, C, H, W) are reduced to 8 x 8 pixels."""
+    """Return features as float32 vectors (N, F); images (N, C, H, W) are reduced to at most 8 x 8 pixels."""
     if features.ndim == 2:
         return features.float()
-    chunks = torch.split(features, 1000)
-    return torch.cat([functional.adaptive_avg_pool2d(chunk.float() / 255, 8).flatten(1) for chunk in chunks])
+    height, width = features.shape[2:]
+    pool = nn.AdaptiveAvgPool2d((min(height, 8), min(width, 8)))
+    return torch.cat([pool(chunk.float() / 255).flatten(1) for chunk in torch.split(features, 1000)])

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from goodinit.methods.contracts import DrawsRandomNumbers, UpdatedInGroups
 
@@ -19,8 +20,8 @@ Kept = TypeVar("Kept")
 
 
 def is_dropout(module: nn.Module) -> bool:
-    """Return whether a module is a dropout layer."""
-    return isinstance(module, nn.Dropout | DrawsRandomNumbers)
+    """Return whether a module is a dropout layer, of torch or of this package."""
+    return isinstance(module, _DropoutNd | DrawsRandomNumbers)
 
 
 @contextlib.contextmanager

@@ -26,7 +26,7 @@ def activations(model: nn.Module, batch: Examples, generator: torch.Generator, *
     """Distribution of the outputs of each activation layer on `batch`.
 
     Args:
-        model: its `nn.Sigmoid`, `nn.Tanh` and `nn.ReLU` modules are observed, in the order of `model.modules()`.
+        model: its `nn.Sigmoid`, `nn.Tanh` and `nn.ReLU` modules are observed, each time that it calls them.
         batch: images, float (N, ...).
         generator: not used.
         bins: number of bins of the histogram, over the range of a bounded activation, otherwise from the smallest to
@@ -46,21 +46,19 @@ def activations(model: nn.Module, batch: Examples, generator: torch.Generator, *
 
     Reference: Glorot & Bengio (2010), figures 2 and 3; Saito (2016), section 6.2.
     """
-    observed = [module for module in model.modules() if isinstance(module, Activation)]
-    if not observed or bins < 1:
+    if not any(isinstance(module, Activation) for module in model.modules()) or bins < 1:
         raise ValueError("activations: needs a model with sigmoid, tanh or relu modules, and bins of at least 1")
 
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.no_grad():
             outputs, _ = layer_outputs_of(
-                model_copy, Activation, batch.images, lambda _, output: _at_least_single(output)
+                model_copy, Activation, batch.images, lambda module, output: (module, _at_least_single(output))
             )
-        lowest, highest = (torch.stack([extreme(output) for output in outputs]) for extreme in (torch.min, torch.max))
-        range_ = (float(lowest.min()), float(highest.max()))
-        return stack_layers(
-            _describe(output, BOUNDS.get(type(module)), range_, bins)
-            for module, output in zip(observed, outputs, strict=True)
+        lowest, highest = (
+            torch.stack([extreme(values) for _, values in outputs]) for extreme in (torch.min, torch.max)
         )
+        range_ = (float(lowest.min()), float(highest.max()))
+        return stack_layers(_describe(output, BOUNDS.get(type(module)), range_, bins) for module, output in outputs)
 
     yield observe
 
@@ -143,7 +141,7 @@ def gradients(
         large gradients dominate a mean square, but not the median.
 
     Raises:
-        ValueError: `examples` is less than 1, or the model has auxiliary classifiers.
+        ValueError: `examples` is less than 1, the model has auxiliary classifiers, or it calls a layer twice.
 
     Reference: Glorot & Bengio (2010), section 4.2.1, equations 6 and 7, and figure 7; Mishkin & Matas, All you
         need is a good init (2016), appendix A.3.
@@ -165,16 +163,17 @@ def gradients(
 
     def observe(step: int) -> dict[str, Any]:
         with copied_model(model) as model_copy, torch.enable_grad():
-            weights = [module.weight for module in model_copy.modules() if isinstance(module, Layer)]
-            outputs, _ = layer_outputs_of(model_copy, Layer, images, _whole, propagate)
+            calls, _ = layer_outputs_of(model_copy, Layer, images, _layer_and_output, propagate)
+        if len({layer for layer, _ in calls}) < len(calls):
+            raise ValueError("gradients: the model calls a layer twice, whose weight has one gradient for both calls")
         return stack_layers(
             {
                 "gradient_variance": _gradient(output).square().mean(),
                 "gradient_median": _gradient(output).abs().flatten().median(),
                 "share_vanished": _fraction(_gradient(output).abs() < vanished_below),
-                "weight_gradient_variance": _gradient(weight).to_dense().square().mean(),
+                "weight_gradient_variance": _gradient(layer.weight).to_dense().square().mean(),
             }
-            for output, weight in zip(outputs, weights, strict=True)
+            for layer, output in calls
         )
 
     yield observe
@@ -214,8 +213,8 @@ def layer_outputs(
     yield observe
 
 
-def _whole(layer: nn.Module, output: Tensor) -> Tensor:
-    return output
+def _layer_and_output(layer: Any, output: Tensor) -> tuple[Any, Tensor]:
+    return layer, output
 
 
 def _at_least_single(tensor: Tensor) -> Tensor:

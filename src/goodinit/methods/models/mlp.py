@@ -92,14 +92,15 @@ class BatchNorm(nn.Module):
         self.epsilon, self.keep = epsilon, keep
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the normalized inputs, of the same shape."""
+        """Return the normalized inputs, of the same shape, computed in the type of the running averages."""
+        inputs = inputs.to(self.running_mean.dtype)
         if self.training:
             mean = inputs.mean(-2, keepdim=True)
             centered = inputs - mean
             variance = centered.square().mean(-2, keepdim=True)
             with torch.no_grad():
-                self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.keep)
-                self.running_variance.lerp_(variance.to(self.running_variance.dtype), 1 - self.keep)
+                self.running_mean.lerp_(mean, 1 - self.keep)
+                self.running_variance.lerp_(variance, 1 - self.keep)
         else:
             centered, variance = inputs - self.running_mean, self.running_variance
         return torch.addcmul(self.shift, centered, torch.rsqrt(variance + self.epsilon) * self.gain)
