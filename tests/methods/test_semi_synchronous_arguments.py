@@ -39,9 +39,19 @@ def test_the_number_of_groups_may_be_of_any_type(groups):
 
 @pytest.mark.parametrize("seed", [3.0, np.int64(3), torch.tensor(3)])
 def test_the_seed_may_be_of_any_type(seed):
-    expected = _groups(_update(members="shuffled", generator=3))
-    assert _groups(_update(members="shuffled", generator=seed)) == expected
-    assert expected != _groups(_update(members="shuffled", generator=4))
+    expected = _groups(_update(members="shuffled", seed=3))
+    assert _groups(_update(members="shuffled", seed=seed)) == expected
+    assert expected != _groups(_update(members="shuffled", seed=4))
+    assert expected == _groups(_update(members="shuffled", generator=torch.Generator().manual_seed(3)))
+
+
+def test_without_a_seed_the_default_generator_shuffles():
+    groups = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        groups += [_groups(_update(members="shuffled")), _groups(_update(members="shuffled"))]
+    assert groups[:2] == groups[2:4] != groups[4:]
+    assert groups[0] != groups[1]
 
 
 @pytest.mark.parametrize(
@@ -52,12 +62,11 @@ def test_the_seed_may_be_of_any_type(seed):
             for groups in ("8", 7.5, {"0": 8}, [8], True, float("nan"))
         ],
         ({"layers": 3}, "layers must be a list of names of layers, or one name, not 3"),
-        ({"generator": "a"}, "generator must be a torch.Generator, None or a seed, .* not 'a'"),
-        ({"generator": 1.5}, "generator must be a torch.Generator, None or a seed, .* not 1.5"),
-        (
-            {"generator": 2**64},
-            "generator must be .* a seed must be a whole number of 64 bits, not 1844674",
-        ),
+        ({"seed": "a"}, "seed must be a whole number of 64 bits, not 'a'"),
+        ({"seed": 1.5}, "seed must be a whole number of 64 bits, not 1.5"),
+        ({"seed": 2**64}, "seed must be a whole number of 64 bits, not 1844674"),
+        ({"generator": 3}, "generator must be a torch.Generator or None, not 3"),
+        ({"seed": 3, "generator": torch.Generator()}, "give either seed or generator, not both"),
     ],
     ids=str,
 )

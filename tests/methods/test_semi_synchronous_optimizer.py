@@ -121,7 +121,7 @@ def test_state_restores_the_active_groups(before, after, tmp_path):
     def build(seed, sparse):
         model = new_model()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-        return model, goodinit.semi_synchronous(model, optimizer, members="shuffled", generator=seed, sparse=sparse)
+        return model, goodinit.semi_synchronous(model, optimizer, members="shuffled", seed=seed, sparse=sparse)
 
     model, update = build(1, before)
     train([(model, update)], range(5))

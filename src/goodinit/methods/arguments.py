@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from goodinit.errors import InputError
 
-__all__ = ["check_generator", "numbers_in", "positive_number", "random_seed", "unwrap", "whole_number"]
+__all__ = ["as_generator", "numbers_in", "positive_number", "random_seed", "unwrap", "whole_number"]
 
 
 def whole_number(place: str, value: Any, at_least: int | None = None, at_most: int | None = None, of: str = "") -> int:
@@ -74,10 +74,19 @@ def numbers_in(place: str, value: Any) -> list[Any]:
     return elements
 
 
-def check_generator(place: str, value: Any) -> None:
-    """Raise InputError unless a value is a torch.Generator or None."""
-    if value is not None and not isinstance(value, torch.Generator):
-        raise InputError(f"{place} must be a torch.Generator or None, not {value!r}")
+def as_generator(method: str, seed: Any, generator: Any) -> torch.Generator:
+    """Return the generator, or one with the seed; torch's default generator if neither is given.
+
+    Raises:
+        InputError: both are given, `generator` has another type, or the seed is not a whole number of 64 bits.
+    """
+    if seed is not None and generator is not None:
+        raise InputError(f"{method}: give either seed or generator, not both")
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise InputError(f"{method}: generator must be a torch.Generator or None, not {generator!r}")
+    if seed is not None:
+        return torch.Generator().manual_seed(random_seed(f"{method}: seed", seed))
+    return torch.default_generator if generator is None else generator
 
 
 def unwrap(method: str, model: Any, *wrappers: type[nn.Module]) -> nn.Module:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import InputError
+from goodinit.methods.arguments import as_generator
 from goodinit.methods.neuron_groups import (
     Members,
     Partition,
@@ -16,7 +17,7 @@ from goodinit.methods.neuron_groups import (
     set_dense,
     set_sparse,
 )
-from goodinit.methods.semi_synchronous_arguments import as_generator, check_optimizer, check_state, unwrap_model
+from goodinit.methods.semi_synchronous_arguments import check_optimizer, check_state, unwrap_model
 
 __all__ = ["SemiSynchronous", "semi_synchronous"]
 
@@ -30,7 +31,8 @@ def semi_synchronous(
     layers: Sequence[str] | str | None = None,
     groups: int | None = None,
     members: Members = "contiguous",
-    generator: torch.Generator | int | None = None,
+    seed: int | None = None,
+    generator: torch.Generator | None = None,
     sparse: bool = False,
 ) -> "SemiSynchronous":
     r"""Update one group of neurons of each linear layer at a time, in turn.
@@ -61,9 +63,9 @@ def semi_synchronous(
             the last that the model registers, which usually is the output layer; name the layers if it is not.
         groups: number of groups in each layer; None for the square root of its number of neurons.
         members: neurons of a group are adjacent, or are drawn at random.
-        generator: shuffles the neurons; an integer is a seed, and None means the global generator of torch. In
-            distributed training, give a seed, so that all processes have the same groups. (There is no argument
-            `seed`, as in `progressive` and `lsuv`.)
+        seed: determines the groups of shuffled neurons. If neither `seed` nor `generator` is given, torch's default
+            generator shuffles them. In distributed training, give a seed, so that all processes have the same groups.
+        generator: a torch.Generator instead of `seed`; it advances.
         sparse: compute only the active rows of the gradient, as a sparse tensor, which makes a step of large layers
             about twice as fast. Gradient clipping by norm then uses these rows alone, otherwise all rows. A layer of a
             subclass of nn.Linear keeps its dense gradient, and the layers of a copy of the model have dense gradients.
@@ -88,7 +90,7 @@ def semi_synchronous(
     """
     check_optimizer(optimizer)
     model = unwrap_model(model, sparse)
-    generator = as_generator(generator)
+    generator = as_generator("semi_synchronous", seed, generator)
     optimized = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     by_layer: dict[str, Partition] = {}
     by_parameter: dict[nn.Parameter, Partition] = {}

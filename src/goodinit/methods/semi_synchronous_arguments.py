@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from goodinit.errors import InputError, nearest
-from goodinit.methods.arguments import random_seed, unwrap, whole_number
+from goodinit.methods.arguments import unwrap, whole_number
 
-__all__ = ["as_generator", "check_optimizer", "check_state", "unwrap_model"]
+__all__ = ["check_optimizer", "check_state", "unwrap_model"]
 
 
 def unwrap_model(model: Any, sparse: bool) -> nn.Module:
@@ -41,18 +41,6 @@ def check_optimizer(optimizer: Any) -> None:
         )
     if any(group["differentiable"] for group in optimizer.param_groups):
         raise InputError("semi_synchronous: the optimizer is differentiable=True; parameters are updated in place")
-
-
-def as_generator(generator: Any) -> torch.Generator | None:
-    """Return a generator, one with the seed that is given, or None.
-
-    Raises:
-        InputError: it is none of these.
-    """
-    if generator is None or isinstance(generator, torch.Generator):
-        return generator
-    place = "semi_synchronous: generator must be a torch.Generator, None or a seed, and a seed"
-    return torch.Generator().manual_seed(random_seed(place, generator))
 
 
 def check_state(state: Any, neurons: Mapping[str, int]) -> dict[str, tuple[Tensor, int]]:

@@ -69,8 +69,7 @@ def progressive(
         labels: classes of the examples, integers or strings (N,), for `class_balanced`.
         features: what `k_center` and `herding` compare: images (N, C, H, W), which are reduced to at most 8 x 8
             pixels, or feature vectors (N, F).
-        seed: determines the selection and the orders; the same seed gives the same batches as a study's run. (`lsuv`
-            takes `seed` or `generator`, `semi_synchronous` a `generator`, which may be a seed.)
+        seed: determines the selection and the orders; the same seed gives the same batches as a study's run.
 
     Returns:
         A sampler for `DataLoader(data, batch_sampler=...)`; iterating over it yields lists of indices.

@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils._pytree import tree_map
 
 from goodinit.errors import InputError, is_out_of_memory
-from goodinit.methods.arguments import check_generator, positive_number, random_seed, unwrap, whole_number
+from goodinit.methods.arguments import as_generator, positive_number, random_seed, unwrap, whole_number
 from goodinit.methods.initializers.call_arguments import ACCEPTED, call_arguments, mismatch_hint
 from goodinit.methods.initializers.preserve import preserve_data_state
 from goodinit.methods.initializers.report import LSUVReport
@@ -111,18 +111,14 @@ def lsuv(
     Reference: Mishkin & Matas, All you need is a good init (2016), Algorithm 1.
     """
     model = unwrap("lsuv", model, nn.DataParallel)
-    if seed is not None and generator is not None:
-        raise InputError("lsuv: give either seed or generator, not both")
     values = (start, dropout, measure, decomposition, include_frozen)
     for (name, choices), value in zip(CHOICES.items(), values, strict=True):
         if value not in choices:
             raise InputError(f"lsuv: {name} must be {' or '.join(map(str, choices))}, not {value!r}")
     examples = whole_number("lsuv: examples", examples, 1)
-    check_generator("lsuv: generator", generator)
     if generator is None:
-        drawn = torch.randint(2**62, (), device="cpu") if seed is None else seed
-        seed = random_seed("lsuv: seed", drawn)
-        generator = torch.Generator().manual_seed(seed)
+        seed = random_seed("lsuv: seed", torch.randint(2**62, (), device="cpu") if seed is None else seed)
+    generator = as_generator("lsuv", seed, generator)
     options = Options(
         start=start,
         tolerance=positive_number("lsuv: tolerance", tolerance),
