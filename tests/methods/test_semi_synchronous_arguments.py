@@ -45,6 +45,11 @@ def test_the_seed_may_be_of_any_type(seed):
     assert expected == _groups(_update(members="shuffled", generator=torch.Generator().manual_seed(3)))
 
 
+def test_a_seed_and_a_generator_cannot_be_combined():
+    with pytest.raises(InputError, match=r"^semi_synchronous: give either seed or generator, not both"):
+        _update(members="shuffled", seed=3, generator=torch.Generator())
+
+
 def test_without_a_seed_the_default_generator_shuffles():
     groups = []
     for seed in (3, 3, 4):
@@ -66,7 +71,6 @@ def test_without_a_seed_the_default_generator_shuffles():
         ({"seed": 1.5}, "seed must be a whole number of 64 bits, not 1.5"),
         ({"seed": 2**64}, "seed must be a whole number of 64 bits, not 1844674"),
         ({"generator": 3}, "generator must be a torch.Generator or None, not 3"),
-        ({"seed": 3, "generator": torch.Generator()}, "give either seed or generator, not both"),
     ],
     ids=str,
 )
