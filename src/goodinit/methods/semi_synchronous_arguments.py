@@ -53,8 +53,11 @@ def check_state(state: Any, neurons: Mapping[str, int]) -> dict[str, tuple[Tenso
     Raises:
         InputError: the state has other parts, other layers, or groups that are not a partition of the neurons.
     """
-    parts = [state.get(part) for part in ("optimizer", "layers")] if isinstance(state, Mapping) else [None]
-    if not all(isinstance(part, Mapping) for part in parts):
+    if not (
+        isinstance(state, Mapping)
+        and isinstance(state.get("optimizer"), Mapping)
+        and isinstance(state.get("layers"), Mapping)
+    ):
         raise InputError(
             "semi_synchronous: the state must be one that SemiSynchronous.state_dict() returned, with optimizer and "
             "layers: load that of a torch.optim.SGD with update.optimizer.load_state_dict(state)"

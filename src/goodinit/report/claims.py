@@ -241,7 +241,7 @@ def _was_run(study: Study, claim: Claim, scale: str, frame: pd.DataFrame) -> boo
     if not frame.attrs.get("complete", True):
         recorded = set(frame["run"].unique())
         selected = [run for run in study.runs(scale) if protocol.matches(run.labels, claim.conditions)]
-        if study.search is not None and study.search.ranking is not None:  # a rank is among all trials of a seed
+        if study.ranking is not None:  # a rank is among all trials of a seed
             return all(run.id in recorded for run in selected)
         with_records = {tuple(run.labels.values()) for run in selected if run.id in recorded}
         if any(tuple(run.labels.values()) not in with_records for run in selected):

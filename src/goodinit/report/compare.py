@@ -28,8 +28,8 @@ def compare(study: Study, scale: str, first: Path, second: Path) -> pd.DataFrame
 
     Returns:
         A frame with the labels, `metric`, `at`, `first` and `second` (means over the seeds that both folders have),
-        `n`, `spread` (the larger standard deviation over seeds) and `difference`: `same`, all numbers are bit-equal;
-        `within spread`, the same runs have a finite number, and the means of these numbers differ by at most
+        `n`, `spread` (the larger standard deviation, of the finite numbers) and `difference`: `same`, all numbers are
+        bit-equal; `within spread`, the same runs have a finite number, and the means of these numbers differ by at most
         :math:`3 s \sqrt{2 / n}`, which is three standard errors, or by rounding; `different`; or `missing`, one of the
         folders has no run of the condition.  Seconds are left out.
 
@@ -76,21 +76,17 @@ def _compare_samples(first: np.ndarray, second: np.ndarray) -> dict[str, float |
     """Return the means of two samples, paired by seed, and how they differ; they are empty if one folder has none."""
     if not len(first):
         return {"first": np.nan, "second": np.nan, "n": 0, "spread": np.nan, "difference": "missing"}
-    count, means = len(first), (float(first.mean()), float(second.mean()))
-    spread = float(max(first.std(ddof=1), second.std(ddof=1))) if count > 1 else 0.0
-    finite = np.isfinite(first)
+    means = float(first.mean()), float(second.mean())
+    both_finite = np.isfinite(first) & np.isfinite(second)
+    finite, count = [sample[both_finite] for sample in (first, second)], int(both_finite.sum())
+    spread = max(float(sample.std(ddof=1)) for sample in finite) if count > 1 else 0.0
+    tolerance = STANDARD_ERRORS * spread * np.sqrt(2 / max(count, 1))
     if np.array_equal(first, second, equal_nan=True):
         difference = "same"
-    elif np.array_equal(finite, np.isfinite(second)) and _within_spread(first[finite], second[finite]):
+    elif not np.array_equal(np.isfinite(first), np.isfinite(second)):
+        difference = "different"
+    elif not count or np.isclose(finite[0].mean(), finite[1].mean(), rtol=ROUNDING, atol=tolerance):
         difference = "within spread"
     else:
         difference = "different"
-    return {"first": means[0], "second": means[1], "n": count, "spread": spread, "difference": difference}
-
-
-def _within_spread(first: np.ndarray, second: np.ndarray) -> bool:
-    """Return whether the means of two samples of finite numbers differ by three standard errors or rounding at most."""
-    count = len(first)
-    spread = max(first.std(ddof=1), second.std(ddof=1)) if count > 1 else 0.0
-    tolerance = STANDARD_ERRORS * spread * np.sqrt(2 / max(count, 1))
-    return not count or bool(np.isclose(first.mean(), second.mean(), rtol=ROUNDING, atol=tolerance))
+    return {"first": means[0], "second": means[1], "n": len(first), "spread": spread, "difference": difference}

@@ -46,8 +46,7 @@ def from_records(study: studies.Study, scale: str, results: Path) -> pd.DataFram
     frame.attrs["complete"] = all(records.path(results, scale, study, job).exists() for job in study.jobs(scale))
     frame.attrs["deterministic"] = study.deterministic
     frame.attrs["observed_as_published"] = protocol.is_observed_as_published(study, scale)
-    if study.search is not None and study.search.ranking is not None:
-        ranking = study.search.ranking
+    if (ranking := study.ranking) is not None:
         frame["rank"] = rank_trials(frame, study.axes, ranking.metric, ranking.best, ranking.at)
     return frame
 

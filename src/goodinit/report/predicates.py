@@ -137,17 +137,17 @@ def ratio(
         InputError: a value is negative, or one of the two does not name one condition.
     """
     rows = select(frame, where)
-    dividend, divisor = (
+    numerators, denominators = (
         _only_one("ratio", frame, select(measure_all_runs(_of_runs(rows, [side]), metric, steps), side))
         for side, steps in ((numerator, at), (denominator, at if denominator_at is None else denominator_at))
     )
-    if not dividend.index.equals(divisor.index):
-        sides = {"numerator": dividend, "denominator": divisor}
+    if not numerators.index.equals(denominators.index):
+        sides = {"numerator": numerators, "denominator": denominators}
         _samples(frame, pd.concat([sample.reset_index().assign(side=name) for name, sample in sides.items()]))
-    if (dividend < 0).any() or (divisor < 0).any():
+    if (numerators < 0).any() or (denominators < 0).any():
         raise InputError(f"ratio: {metric} has values below 0, which have no ratio: use beats or within")
     with np.errstate(divide="ignore", invalid="ignore"):
-        logarithms = np.log(dividend.to_numpy()) - np.log(divisor.to_numpy())
+        logarithms = np.log(numerators.to_numpy()) - np.log(denominators.to_numpy())
     outside = -math.inf if below is None else math.inf
     mean = location(np.where(np.isnan(logarithms), outside, logarithms), deterministic=_is_deterministic(frame))
     evidence = compare_with_bounds(mean, *(None if bound is None else math.log(bound) for bound in (above, below)))

@@ -13,7 +13,7 @@ from typing import Any
 from goodinit.errors import InputError
 from goodinit.studies.outputs import Claim, FigureSpec, Measure, Reported
 from goodinit.studies.runs import DEFAULTS, PARTS, Job, Label, Run, expand_names, label_of, set_option, slug
-from goodinit.studies.search import RandomSearch
+from goodinit.studies.search import RandomSearch, Ranking
 
 __all__ = ["SCALES", "Study"]
 
@@ -91,6 +91,11 @@ class Study:
     def tuned(self) -> tuple[str, ...]:
         """The dotted paths of the hyper-parameters that the random search draws."""
         return tuple(self.search.distributions) if self.search else ()
+
+    @property
+    def ranking(self) -> Ranking | None:
+        """How the trials of the random search are ranked, or None."""
+        return self.search.ranking if self.search else None
 
     @property
     def fingerprint(self) -> str:

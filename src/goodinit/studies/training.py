@@ -10,6 +10,7 @@ from goodinit.steps import ObservationSteps, steps_of_epochs
 
 __all__ = ["Training"]
 
+# The smallest value of each option that is a number of steps or examples.
 MINIMA = {"steps": 0, "batch_size": 1, "evaluate_every": 1, "evaluate_from": 0, "diagnose_every": 1}
 
 

@@ -80,8 +80,8 @@ def _check_outputs(study: Study) -> None:
         if reported.sd is not None and reported.runs < 2:
             location = f"reported.{index}.runs"
             raise InputError(f"{location}: must be at least 2 for a standard deviation, not {reported.runs}")
-    if study.search is not None and study.search.ranking is not None:
-        _check_at("tune.choose.at", study.search.ranking.at)
+    if study.ranking is not None:
+        _check_at("tune.choose.at", study.ranking.at)
     for name, figure in study.figures.items():
         _check_where(study, f"figures.{name}.where", figure.where)
         _check_component(f"figures.{name}", "figure", figure.kind, figure.options)
@@ -106,7 +106,7 @@ def _check_claim(study: Study, claim: Claim) -> None:
             _check_where(study, f"{location}.order", condition)
     _check_test(location, claim)
     if claim.predicate == "agrees" and not study.reported_number(claim).verified and claim.kind == "question":
-        raise InputError(f"{location}: a question needs a number that is verified: verify it, or ask no question")
+        raise InputError(f"{location}: a question needs a number that is verified: verify it, or make this a claim")
 
 
 def _check_test(location: str, claim: Claim) -> None:
@@ -182,8 +182,7 @@ def _check_component(location: str, part: str, name: str, options: Mapping[str, 
 def _check_where(study: Study, location: str, where: Where) -> None:
     """Check that each axis exists, and, of the axes that the study compares, each label."""
     axes = study.axes
-    ranked = study.search is not None and study.search.ranking is not None
-    allowed = [*axes, *COMMON_AXES, *(["rank"] if ranked else [])]
+    allowed = [*axes, *COMMON_AXES, *(["rank"] if study.ranking else [])]
     for axis, chosen in where.items():
         if axis not in allowed:
             raise InputError(f"{location}: unknown axis {axis!r}{nearest(axis, allowed)}")

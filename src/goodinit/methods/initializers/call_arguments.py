@@ -74,9 +74,11 @@ def _bind(model: nn.Module, data: Any) -> Arguments:
     any_number = any(item.kind is item.VAR_POSITIONAL for item in parameters)
     with_labels = {len(names) + 1 for names in (required, positional) if names and (required or not any_number)}
     if len(data) in with_labels:
-        optional = [item.name for item in positional[len(data) - 1 : len(data)]]
-        notes = [f"data: the last element is ignored as labels; to pass it as {name}, use a dict" for name in optional]
-        return Arguments(data[:-1], {}, *notes)
+        note = ""
+        if len(data) <= len(positional):  # forward would take the last element, too
+            name = positional[len(data) - 1].name
+            note = f"data: the last element is ignored as labels; to pass it as {name}, use a dict"
+        return Arguments(data[:-1], {}, note)
     most = len(data) if any_number else len(positional)
     if not len(required) <= len(data) <= most:
         raise InputError(
