@@ -14,7 +14,7 @@ TAIL_LENGTH = 120  # characters kept of the end of a message, which says what is
 
 # What says that the memory of the CPU or of a GPU is exhausted: types of exceptions, and parts of messages of others.
 OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
-OUT_OF_MEMORY_MESSAGES = ("allocate memory", "bad_alloc")
+OUT_OF_MEMORY_MESSAGES = ("allocate memory", "bad_alloc", "out of memory")
 
 
 class InputError(ValueError):
@@ -35,14 +35,14 @@ def input_errors() -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno:
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and error.errno:
             raise  # an error of the system, which names the file
         raise InputError(str(error)) from None
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an exception, of torch or of Python, says that the memory of the CPU or of a GPU is exhausted."""
+    """Return whether an exception, of any library, says that the memory of the CPU or of a GPU is exhausted."""
     types = {kind.__name__ for kind in type(error).__mro__}
     return not types.isdisjoint(OUT_OF_MEMORY_TYPES) or any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)
 

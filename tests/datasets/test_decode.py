@@ -1,9 +1,11 @@
 """Image files are decoded to RGB of one size, whatever their format; damaged ones are rejected."""
 
 import concurrent.futures
+import errno
 import io
 import multiprocessing
 import os
+import re
 import threading
 import time
 
@@ -102,6 +104,18 @@ def test_file_that_becomes_a_fifo_after_it_was_listed_is_unreadable(tmp_path, ro
     with concurrent.futures.ThreadPoolExecutor() as pool:
         (decoded,) = pool.submit(lambda: list(decode.decode_chunks([chunk], 1, 1))).result(20)
     assert decoded.unreadable == [(0, "it is not a regular file")]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError("no memory"), OSError(errno.ENOMEM, "Cannot allocate memory"), OSError("out of memory error")]
+)
+def test_lack_of_memory_is_no_damage_of_an_image(rows, monkeypatch, error):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr(decode, "_read", fail)
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        list(decode.decode_chunks([decode.Chunk("train", 0, str(rows), ["x.jpg"], 8)], 1, 1))
 
 
 @pytest.mark.parametrize("processes", [2, 20])

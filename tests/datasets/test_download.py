@@ -1,5 +1,6 @@
 """Published data sets, from archives that torchvision unpacks."""
 
+import errno
 import gzip
 import hashlib
 import io
@@ -111,6 +112,18 @@ def test_imagenette_that_cannot_be_downloaded_is_a_one_line_error(tmp_path, monk
         preparation.prepare("imagenette-144", tmp_path)
     with pytest.raises(InputError, match="imagenette2-320 is missing"):
         preparation.prepare("imagenette-224", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist", "imagenette-144"])
+def test_lack_of_memory_is_no_damage_of_a_file(tmp_path, monkeypatch, name):
+    def fail(*arguments, **options):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST.__init__", fail)
+    monkeypatch.setattr("torchvision.datasets.Imagenette.__init__", fail)
+    (tmp_path / "imagenette2-160").mkdir()
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        preparation.prepare(name, tmp_path)
 
 
 def test_incomplete_imagenette_is_a_one_line_error_and_a_complete_one_is_prepared(tmp_path, monkeypatch):

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import errno
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,12 +10,13 @@ from typing import Any, NamedTuple, NoReturn
 import goodinit
 from goodinit import standard_streams
 from goodinit.cli.commands import planning, report, studies, training
-from goodinit.errors import InputError, one_line
+from goodinit.errors import InputError, is_out_of_memory, one_line
 
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
 SHORT_MEMORY = 64 * 2**20  # bytes; any failure of a process that cannot allocate as much counts as a lack of memory
+RESERVED_MEMORY = 8 * 2**20  # bytes, which are released before an error is handled: that also needs memory
 
 EXAMPLES = """\
 examples:
@@ -166,6 +166,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand; after an error of the user, write one line to standard error and exit with status 2."""
     standard_streams.open_closed()
+    reserved = bytes(RESERVED_MEMORY)  # of virtual memory only
     with standard_streams.tolerant_stderr(), _log_to_stderr():
         try:
             try:
@@ -176,6 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:
             sys.exit(1)  # the reader of the output has closed it
         except Exception as error:
+            del reserved
             if (message := _error_message(error)) is None:
                 raise
         except KeyboardInterrupt:
@@ -218,10 +220,11 @@ def _error_message(error: Exception) -> str | None:
     """Return what the user can do about an error, or None if it is a fault of the program."""
     if isinstance(error, InputError):
         return str(error)
-    if isinstance(error, OSError) and error.errno != errno.ENOMEM:
-        return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
-    if isinstance(error, MemoryError | OSError) or _is_memory_short():
+    has_number = isinstance(error, OSError) and error.errno is not None  # it comes from the system, not from a library
+    if is_out_of_memory(error) or (not has_number and _is_memory_short()):
         return "out of memory: end other processes, or request more memory; finished work is kept"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
     return None
 
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from goodinit.errors import is_out_of_memory
 from goodinit.processes import begin_worker
 
 __all__ = ["HEADER_BYTES", "Chunk", "DecodedChunk", "decode_chunks", "decode_square"]
@@ -175,6 +176,8 @@ def _decode_chunk(chunk: Chunk) -> DecodedChunk:
                 content = _read(path)
                 pixels[row] = decode_square(content, chunk.size)
             except Exception as error:  # a decoder may raise any exception for damaged content
+                if is_out_of_memory(error):
+                    raise
                 unreadable.append((row, _reason(error, content)))
     try:
         with open(chunk.file, "r+b") as file:

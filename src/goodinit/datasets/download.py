@@ -8,6 +8,7 @@ import numpy as np
 
 from goodinit.datasets import catalog
 from goodinit.datasets.arrays import Arrays
+from goodinit.errors import is_out_of_memory
 
 __all__ = ["cifar", "imagenette", "mnist"]
 
@@ -87,9 +88,11 @@ def imagenette(root: Path, folder: str | None, size: int) -> Path:
     except (PermissionError, NotADirectoryError):
         raise
     except (OSError, RuntimeError, EOFError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         if tree.exists():
             raise ValueError(f"Imagenette: {tree} is incomplete ({error}): delete it and run again") from None
-        raise OSError(
+        raise FileNotFoundError(
             f"Imagenette: {root / name} is missing and cannot be downloaded: put the unpacked official archive there, "
             f"or set GOODINIT_DATA to a folder that contains it ({error})"
         ) from None
@@ -151,9 +154,11 @@ def _load(title: str, root: Path, folder: Path, files: dict[Path, str], load: Ca
     except (PermissionError, NotADirectoryError):
         raise
     except (OSError, RuntimeError, AssertionError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         missing = next((file for file in files if not (folder / file).exists()), None)
         if missing is not None:
-            raise OSError(
+            raise FileNotFoundError(
                 f"{title}: {root / missing} is missing and cannot be downloaded: put the official file there, or set "
                 f"GOODINIT_DATA to a folder that contains it ({error})"
             ) from None

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 from torch.nn.utils import parametrize
 from torch.nn.utils.weight_norm import WeightNorm
 
-from goodinit.errors import InputError
+from goodinit.errors import InputError, is_out_of_memory
 
 __all__ = [
     "Layer",
@@ -126,7 +126,9 @@ def _accepts_any_weight(layer: Layer) -> bool:
         try:
             layer.weight = weight.clone()
             return _is_close(layer.weight, weight)
-        except (RuntimeError, ValueError, NotImplementedError):  # no inverse, or no inverse for this weight
+        except (RuntimeError, ValueError, NotImplementedError) as error:  # no inverse, or none for this weight
+            if is_out_of_memory(error):
+                raise
             return False
         finally:
             for parameter, (storage, value) in zip(parameters, originals, strict=True):
