@@ -166,10 +166,11 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one subcommand; after an error of the user, write one line to standard error and exit with status 2."""
     standard_streams.open_closed()
-    reserved = bytes(RESERVED_MEMORY)  # of virtual memory only
+    reserve: list[bytes] = []
     with standard_streams.tolerant_stderr(), _log_to_stderr():
         try:
             try:
+                reserve.append(bytes(RESERVED_MEMORY))  # virtual memory, which is never touched
                 options = _parser().parse_args(arguments)
                 options.command(options)
             finally:
@@ -177,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except BrokenPipeError:
             sys.exit(1)  # the reader of the output has closed it
         except Exception as error:
-            del reserved
+            reserve.clear()
             if (message := _error_message(error)) is None:
                 raise
         except KeyboardInterrupt:
