@@ -3,6 +3,8 @@
 import contextlib
 import copy
 import itertools
+import os
+import time
 
 import pytest
 import torch
@@ -243,11 +245,15 @@ def test_a_full_disk_keeps_the_previous_checkpoint_and_training_continues(data_r
 
 
 def test_all_files_of_a_job_except_its_record_are_deleted(file):
-    """A process that is killed while it writes leaves a temporary file."""
+    """Also a temporary file of a process that was killed, but not one that another process may be writing now."""
     names = [f".{file.stem}.abc.unfinished.json", f".{file.name}.12.part", f"..{file.stem}.checkpoint.12.part"]
     kept = [file.name, f".{file.stem}-other.json.12.part"]
+    written = [f".{file.name}.13.part", f"..{file.stem}.abc.unfinished.json.13.part"]
     file.parent.mkdir(parents=True, exist_ok=True)
-    for name in [*names, *kept]:
-        (file.parent / name).write_bytes(b"")
+    seconds = time.time()
+    for age, files in ((60, names + kept), (-60, written)):
+        for name in files:
+            (file.parent / name).write_bytes(b"")
+            os.utime(file.parent / name, (seconds - age, seconds - age))
     Checkpoint(file, minutes=1, stop_requested=lambda: False).clear()
-    assert {path.name for path in file.parent.iterdir()} == set(kept)
+    assert {path.name for path in file.parent.iterdir()} == {*kept, *written}

@@ -57,7 +57,7 @@ class Checkpoint:
         self._folder, self._job = Path(file).parent, Path(file).stem
         self._file = self._folder / f".{self._job}.checkpoint"
         self._seconds, self._stop_requested = 60 * minutes, stop_requested
-        self._last = time.monotonic()
+        self._last, self._start = time.monotonic(), time.time()
         self._finished: list[records.RunRecord] = []  # that are not written yet
 
     def __enter__(self) -> Self:
@@ -144,11 +144,14 @@ class Checkpoint:
                 raise Stopped
 
     def clear(self) -> None:
-        """Delete all files of the job except its record."""
-        self._file.unlink(missing_ok=True)
-        for pattern in (f".{self._job}.*.unfinished.*", f".{self._job}.*.part", f"..{self._job}.*.part"):
+        """Delete all files of the job except its record, and those that another process may be writing now."""
+        for file in (self._file, *self._folder.glob(f".{self._job}.*.unfinished.*")):
+            file.unlink(missing_ok=True)
+        for pattern in (f".{self._job}.*.part", f"..{self._job}.*.part"):
             for file in self._folder.glob(pattern):
-                file.unlink(missing_ok=True)
+                with contextlib.suppress(FileNotFoundError):  # another process has replaced or deleted it
+                    if file.stat().st_mtime < self._start:  # its process was killed
+                        file.unlink()
 
     def _write_finished(self) -> None:
         if self._finished:
