@@ -156,7 +156,8 @@ def works_with_claims():
 def verdict_counts():
     """Return the number of each verdict on the claims of each work, for the first page of the report.
 
-    The first row is the header, and the most frequent verdict is the next one.  There are no rows before the verdicts are written.
+    The first row is the header, and the most frequent verdict is the next one. There are no rows before the verdicts
+    are written.
     """
     file = Path(f"{RESULTS}/claims.csv")
     if not file.exists():
