@@ -4,7 +4,7 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_LENGTH", "InputError", "input_errors", "is_out_of_memory", "nearest", "one_line"]
+__all__ = ["MAX_LENGTH", "InputError", "input_errors", "is_memory_short", "is_out_of_memory", "nearest", "one_line"]
 
 MAX_LENGTH = 280  # characters of a message; at most 300 with the prefix of the command line
 MAX_WORD_LENGTH = 90  # characters kept of a word, such as a path or a value, in a message that is too long
@@ -15,6 +15,7 @@ TAIL_LENGTH = 120  # characters kept of the end of a message, which says what is
 # What says that the memory of the CPU or of a GPU is exhausted: types of exceptions, and parts of messages of others.
 OUT_OF_MEMORY_TYPES = {"MemoryError", "OutOfMemoryError"}
 OUT_OF_MEMORY_MESSAGES = ("allocate memory", "bad_alloc", "out of memory")
+SHORT_MEMORY = 64 * 2**20  # bytes; any failure of a process that cannot allocate as much counts as a lack of memory
 
 
 class InputError(ValueError):
@@ -30,15 +31,27 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Turn the errors that methods and data sets raise about their arguments and files into InputError."""
+    """Turn the errors that methods and data sets raise about their arguments and files into InputError.
+
+    While memory is short, they are raised as they are, since a library may then fail with any error.
+    """
     try:
         yield
     except InputError:
         raise
     except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, FileNotFoundError) and error.errno:
-            raise  # an error of the system, which names the file
+        if (isinstance(error, FileNotFoundError) and error.errno) or is_memory_short():
+            raise  # an error of the system, which names the file, or perhaps a lack of memory
         raise InputError(str(error)) from None
+
+
+def is_memory_short() -> bool:
+    """Return whether this process cannot allocate `SHORT_MEMORY`; a library may then fail with any error."""
+    try:
+        bytes(SHORT_MEMORY)
+    except MemoryError:
+        return True
+    return False
 
 
 def is_out_of_memory(error: Exception) -> bool:

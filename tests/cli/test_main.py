@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from goodinit import errors
 from goodinit.cli import main as cli
+from goodinit.training import build
 
 FILL_MEMORY = """
 from disturbed_project import limit_memory
@@ -62,7 +64,7 @@ def failing(monkeypatch):
 @pytest.fixture
 def little_memory(monkeypatch):
     """Let an error find less memory than counts as short."""
-    monkeypatch.setattr(cli, "SHORT_MEMORY", 2**62)
+    monkeypatch.setattr(errors, "SHORT_MEMORY", 2**62)
 
 
 def test_memory_is_released_before_an_error_is_reported(failing):
@@ -105,6 +107,13 @@ def test_a_lack_of_any_memory_is_reported():
     )
     assert done.stderr.startswith("goodinit: error: out of memory")
     assert done.returncode == 2
+
+
+@pytest.mark.parametrize("convert", [errors.input_errors, build.mismatch_errors])
+def test_an_error_while_memory_is_short_is_not_the_users(little_memory, convert):
+    with pytest.raises(ValueError, match="Duplicate") as raised, convert():
+        raise ValueError("Duplicate dispatch rule")
+    assert not isinstance(raised.value, errors.InputError)
 
 
 def test_an_error_of_the_system_is_no_lack_of_memory(failing, little_memory, capsys):

@@ -10,12 +10,11 @@ from typing import Any, NamedTuple, NoReturn
 import goodinit
 from goodinit import standard_streams
 from goodinit.cli.commands import planning, report, studies, training
-from goodinit.errors import InputError, is_out_of_memory, one_line
+from goodinit.errors import InputError, is_memory_short, is_out_of_memory, one_line
 
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
-SHORT_MEMORY = 64 * 2**20  # bytes; any failure of a process that cannot allocate as much counts as a lack of memory
 RESERVED_MEMORY = 8 * 2**20  # bytes, which are released before an error is handled: that also needs memory
 
 EXAMPLES = """\
@@ -222,20 +221,11 @@ def _error_message(error: Exception) -> str | None:
     if isinstance(error, InputError):
         return str(error)
     has_number = isinstance(error, OSError) and error.errno is not None  # it comes from the system, not from a library
-    if is_out_of_memory(error) or (not has_number and _is_memory_short()):
+    if is_out_of_memory(error) or (not has_number and is_memory_short()):
         return "out of memory: end other processes, or request more memory; finished work is kept"
     if isinstance(error, OSError):
         return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"
     return None
-
-
-def _is_memory_short() -> bool:
-    """Return whether this process cannot allocate `SHORT_MEMORY`; a library may then fail with any error."""
-    try:
-        bytearray(SHORT_MEMORY)
-    except MemoryError:
-        return True
-    return False
 
 
 def _fail(message: str) -> int:
