@@ -4,7 +4,7 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_LENGTH", "InputError", "input_errors", "is_memory_short", "is_out_of_memory", "nearest", "one_line"]
+__all__ = ["MAX_LENGTH", "InputError", "input_errors", "is_out_of_memory", "nearest", "one_line"]
 
 MAX_LENGTH = 280  # characters of a message; at most 300 with the prefix of the command line
 MAX_WORD_LENGTH = 90  # characters kept of a word, such as a path or a value, in a message that is too long
@@ -31,33 +31,27 @@ class InputError(ValueError):
 
 @contextlib.contextmanager
 def input_errors() -> Iterator[None]:
-    """Turn the errors that methods and data sets raise about their arguments and files into InputError.
-
-    While memory is short, they are raised as they are, since a library may then fail with any error.
-    """
+    """Turn the errors that methods and data sets raise about their arguments and files into InputError."""
     try:
         yield
     except InputError:
         raise
     except (FileNotFoundError, ValueError) as error:
-        if (isinstance(error, FileNotFoundError) and error.errno) or is_memory_short():
-            raise  # an error of the system, which names the file, or perhaps a lack of memory
+        if (isinstance(error, FileNotFoundError) and error.errno) or is_out_of_memory(error):
+            raise  # an error of the system, which names the file, or a lack of memory
         raise InputError(str(error)) from None
 
 
-def is_memory_short() -> bool:
-    """Return whether this process cannot allocate `SHORT_MEMORY`; a library may then fail with any error."""
-    try:
-        bytes(SHORT_MEMORY)
-    except MemoryError:
-        return True
-    return False
-
-
 def is_out_of_memory(error: Exception) -> bool:
-    """Return whether an exception, of any library, says that the memory of the CPU or of a GPU is exhausted."""
+    """Return whether the memory of the CPU or of a GPU is exhausted, according to an exception or to its circumstances.
+
+    While memory is short, a library may fail with any exception; only an OSError with a number has another cause then.
+    """
     types = {kind.__name__ for kind in type(error).__mro__}
-    return not types.isdisjoint(OUT_OF_MEMORY_TYPES) or any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES)
+    if not types.isdisjoint(OUT_OF_MEMORY_TYPES) or any(text in str(error) for text in OUT_OF_MEMORY_MESSAGES):
+        return True
+    has_number = isinstance(error, OSError) and error.errno is not None
+    return not has_number and _is_memory_short()
 
 
 def one_line(text: object) -> str:
@@ -93,3 +87,12 @@ def nearest(word: object, allowed: Iterable[object]) -> str:
 def _shorten(text: str, length: int, tail: int) -> str:
     """Return a text with at most `length` characters: its beginning, "..." and its last `tail` characters."""
     return text if len(text) <= length else f"{text[: length - tail - 3]}...{text[-tail:]}"
+
+
+def _is_memory_short() -> bool:
+    """Return whether this process cannot allocate `SHORT_MEMORY`."""
+    try:
+        bytes(SHORT_MEMORY)
+    except MemoryError:
+        return True
+    return False

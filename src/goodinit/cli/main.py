@@ -10,12 +10,12 @@ from typing import Any, NamedTuple, NoReturn
 import goodinit
 from goodinit import standard_streams
 from goodinit.cli.commands import planning, report, studies, training
-from goodinit.errors import InputError, is_memory_short, is_out_of_memory, one_line
+from goodinit.errors import InputError, is_out_of_memory, one_line
 
 __all__ = ["main"]
 
 LOGGER = logging.getLogger("goodinit")
-RESERVED_MEMORY = 8 * 2**20  # bytes, which are released before an error is handled: that also needs memory
+RESERVED_MEMORY = 8 * 2**20  # bytes, which are released before an error is reported, since that needs memory
 
 EXAMPLES = """\
 examples:
@@ -220,8 +220,7 @@ def _error_message(error: Exception) -> str | None:
     """Return what the user can do about an error, or None if it is a fault of the program."""
     if isinstance(error, InputError):
         return str(error)
-    has_number = isinstance(error, OSError) and error.errno is not None  # it comes from the system, not from a library
-    if is_out_of_memory(error) or (not has_number and is_memory_short()):
+    if is_out_of_memory(error):
         return "out of memory: end other processes, or request more memory; finished work is kept"
     if isinstance(error, OSError):
         return f"{error.filename or 'output'}: {error.strerror or error}: check space and permissions"

@@ -15,7 +15,7 @@ from goodinit import studies
 from goodinit.datasets import tensors
 from goodinit.datasets.splits import Splits
 from goodinit.datasets.tensors import Examples
-from goodinit.errors import InputError, input_errors, is_memory_short, is_out_of_memory
+from goodinit.errors import InputError, input_errors, is_out_of_memory
 from goodinit.methods.contracts import Objective, requested_examples
 from goodinit.methods.curricula.batches import BatchSchedule
 from goodinit.seeds import stream_seed
@@ -173,7 +173,7 @@ def mismatch_errors(**parts: Mapping[str, Any]) -> Iterator[None]:
     except InputError:
         raise
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        if is_out_of_memory(error) or is_memory_short():
+        if is_out_of_memory(error):
             raise
         names = " with ".join(f"{kind} {part['name']}" for kind, part in parts.items())
         text = str(error).splitlines()[0] if str(error) else type(error).__name__

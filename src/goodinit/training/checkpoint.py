@@ -57,7 +57,7 @@ class Checkpoint:
         self._folder, self._job = Path(file).parent, Path(file).stem
         self._file = self._folder / f".{self._job}.checkpoint"
         self._seconds, self._stop_requested = 60 * minutes, stop_requested
-        self._last, self._start = time.monotonic(), time.time()
+        self._last, self._created = time.monotonic(), time.time()
         self._finished: list[records.RunRecord] = []  # that are not written yet
 
     def __enter__(self) -> Self:
@@ -144,13 +144,13 @@ class Checkpoint:
                 raise Stopped
 
     def clear(self) -> None:
-        """Delete all files of the job except its record, and those that another process may be writing now."""
+        """Delete all files of the job except its record and the temporary files that another process may be writing."""
         for file in (self._file, *self._folder.glob(f".{self._job}.*.unfinished.*")):
             file.unlink(missing_ok=True)
         for pattern in (f".{self._job}.*.part", f"..{self._job}.*.part"):
             for file in self._folder.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):  # another process has replaced or deleted it
-                    if file.stat().st_mtime < self._start:  # its process was killed
+                    if file.stat().st_mtime < self._created:  # the process that wrote it was killed
                         file.unlink()
 
     def _write_finished(self) -> None:
